@@ -1,0 +1,113 @@
+"""Solver `dense`: full weight matrices, any depth, any task, any optax optimiser, minibatches. O(L d^3) a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from linsim import losses
+from linsim.dynamics import descent
+from linsim.dynamics.solver import Encoded
+from linsim.losses import Scalar, Weights
+from linsim.phase import Phase
+from linsim.problem import Problem
+from linsim.tasks import LinearTask
+
+Basis = Float[Array, "rows modes"]
+
+
+class Target(NamedTuple):
+    """A task as arrays; None where S = I."""
+
+    matrix: Float[Array, "d_out d_in"]
+    covariance: Float[Array, "d_in d_in"] | None
+    root: Float[Array, "d_in d_in"] | None
+    label_noise: Scalar
+    left: Basis
+    strengths: Float[Array, " modes"]
+    right: Basis
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Weights as they are: the reference that applies to every problem."""
+
+    name: str = "dense"
+    summary: str = "steps the full weight matrices, which is exact for every problem"
+
+    def refusal(self, problem: Problem) -> str | None:
+        """Never refuses."""
+        return None
+
+    def encode(self, problem: Problem, dtype: Any) -> Encoded:
+        """Arrays of the requested type."""
+        initial = tuple(jnp.asarray(weight, dtype) for weight in problem.initial)
+        return Encoded(initial, _encode(problem.transfer.pretrain, dtype), _encode(problem.transfer.finetune, dtype))
+
+    def begin(self, state: Weights, phase: Phase) -> descent.Carry:
+        """Enter a phase."""
+        return descent.begin(state, phase)
+
+    def advance(self, carry: descent.Carry, target: Target, phase: Phase, steps: Any, key: Any) -> descent.Carry:
+        """Train for a number of steps."""
+        return descent.advance(self, carry, target, phase, steps, key)
+
+    def state(self, carry: descent.Carry) -> Weights:
+        """The weights reached."""
+        weights: Weights = carry.state
+        return weights
+
+    def product(self, state: Weights) -> Float[Array, "d_out d_in"]:
+        """P."""
+        return losses.end_to_end(state)
+
+    def loss(self, state: Weights, target: Target) -> Scalar:
+        """tr((P - A) S (P - A)^T)."""
+        return losses.population_loss(state, target.matrix, target.covariance)
+
+    def training_loss(self, state: Weights, target: Target, phase: Phase, key: Any) -> Scalar:
+        """The population loss, or the loss on a fresh Gaussian sample of the task."""
+        if phase.batch_size is None:
+            return self.loss(state, target)
+        batch = losses.draw_batch(key, target.matrix, target.root, target.label_noise, phase.batch_size)
+        return losses.sampled_loss(state, *batch)
+
+    def learned(self, state: Weights, target: Target) -> Float[Array, " modes"]:
+        """u_i^T P v_i / sigma_i."""
+        strengths = jnp.sum(target.left * losses.matmul(self.product(state), target.right), axis=0)
+        present = target.strengths != 0
+        return jnp.where(present, strengths / jnp.where(present, target.strengths, 1), 0)
+
+    def idealise(self, state: Weights, target: Target) -> Weights:
+        """W_l = B_l diag(|s|^(1/L)) B_{l-1}^T with s the strengths of the modes at least half learned."""
+        narrowest = min(min(weight.shape) for weight in state)
+        kept = jnp.where(self.learned(state, target) >= 0.5, target.strengths, 0)
+        order = jnp.argsort(kept == 0, stable=True)[:narrowest]
+        kept = kept[order]
+        share = jnp.abs(kept) ** (1 / len(state))
+        hidden = [jnp.eye(weight.shape[0], len(kept), dtype=kept.dtype) for weight in state[:-1]]
+        signed = target.left[:, order] * jnp.where(kept < 0, -1, 1)[None, :]
+        bases = [target.right[:, order], *hidden, signed]
+        pairs = zip(bases[:-1], bases[1:], strict=True)
+        return tuple(losses.matmul(outer * share[None, :], inner.T) for inner, outer in pairs)
+
+    def weights(self, problem: Problem, states: Weights) -> Weights:
+        """The states are the weights."""
+        return states
+
+
+def _encode(task: LinearTask, dtype: Any) -> Target:
+    modes = len(task.strengths)
+    whitened = np.array_equal(task.input_covariance, np.eye(task.inputs))
+    arrays = (task.target, None, None) if whitened else (task.target, task.input_covariance, _root(task))
+    rest = (task.label_noise, task.left[:, :modes], task.strengths, task.right[:, :modes])
+    return Target(*(None if array is None else jnp.asarray(array, dtype) for array in (*arrays, *rest)))
+
+
+def _root(task: LinearTask) -> np.ndarray:
+    variances, directions = np.linalg.eigh(task.input_covariance)
+    return (directions * np.sqrt(np.maximum(variances, 0))) @ directions.T

@@ -1,0 +1,73 @@
+"""What every solver can do: put a problem into its coordinates and move a state along a phase."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from jaxtyping import Array, Float
+
+from linsim.losses import Scalar, Weights
+from linsim.phase import Phase
+from linsim.problem import Problem
+
+State = Any
+"""A solver's weights: a pytree of arrays in its coordinates."""
+
+Carry = Any
+"""A state on its way through a phase: the state and whatever the update rule remembers."""
+
+Target = Any
+"""A task in a solver's coordinates."""
+
+
+class Encoded(NamedTuple):
+    """A problem in the coordinates of a solver."""
+
+    initial: State
+    """Initial states, every leaf with a leading seed axis."""
+    pretrain: Target
+    finetune: Target
+
+
+class Solver(Protocol):
+    """One signature for all solvers; every method but the first two is pure JAX for one lane, and may be vmapped."""
+
+    name: str
+    summary: str
+    """In words: on what it is exact, and at what cost."""
+
+    def refusal(self, problem: Problem) -> str | None:
+        """The assumption of this solver that the problem breaks, with its size; None where it is exact."""
+        ...
+
+    def encode(self, problem: Problem, dtype: Any) -> Encoded:
+        """The problem in this solver's coordinates."""
+        ...
+
+    def begin(self, state: State, phase: Phase) -> Carry:
+        """Enter a phase: the state becomes the checkpoint that penalties refer to."""
+        ...
+
+    def advance(self, carry: Carry, target: Target, phase: Phase, steps: Any, key: Any) -> Carry:
+        """Train for a number of steps, which may be traced; advancing a, then b, is advancing a + b."""
+        ...
+
+    def state(self, carry: Carry) -> State:
+        """The state that a carry has reached."""
+        ...
+
+    def loss(self, state: State, target: Target) -> Scalar:
+        """Population loss L of a state on a task."""
+        ...
+
+    def learned(self, state: State, target: Target) -> Float[Array, " modes"]:
+        """u_i^T P v_i / sigma_i, how much of each mode of the task is in the network; 0 for absent modes."""
+        ...
+
+    def idealise(self, state: State, target: Target) -> State:
+        """The rank-n checkpoint next to a state: modes at least half learned at their target, the others 0."""
+        ...
+
+    def weights(self, problem: Problem, states: State) -> Weights:
+        """Weights (W_1, ..., W_L) of states with a leading seed axis, each W_l of shape (seed, rows, columns)."""
+        ...

@@ -1,0 +1,209 @@
+"""Where extra pre-training becomes harmful: the inflection point located in simulated curves and predicted.
+
+The inflection point is the pre-training budget with the smallest pre-training loss after fine-tuning. Harm is what
+pre-training on to the largest budget costs: loss there / smallest loss - 1.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from linsim.dynamics.flow import mode_flow
+from linsim.dynamics.frame import Frame, Misaligned, find_frame
+from linsim.errors import require
+from linsim.phase import Phase, Regularizer
+from linsim.problem import Problem
+
+_GRID = 512  # closed-form budgets tried per cell before the root is bracketed
+_BISECTIONS = 60  # halvings of a bracket in log-budget: to the last bit of float64
+
+
+class Inflection(NamedTuple):
+    """Inflection points and harm, over the trailing axes of the curves they come from."""
+
+    steps: Float[np.ndarray, "..."]
+    """Budget of the smallest loss, refined between budgets; NaN where the curve never turns."""
+    harm: Float[np.ndarray, "..."]
+    """Loss at the largest budget / smallest loss - 1; infinite where only the largest budget diverges; NaN if all do."""
+
+
+class Prediction(NamedTuple):
+    """The same from the closed form, with the curves: axes (budget, rate, strength, seed) and without the first."""
+
+    loss: Float[np.ndarray, "budgets rates strengths seeds"]
+    steps: Float[np.ndarray, "rates strengths seeds"]
+    harm: Float[np.ndarray, "rates strengths seeds"]
+
+
+class Unpredictable(NamedTuple):
+    """Why the closed form does not apply."""
+
+    reason: str
+
+
+def locate(
+    budgets: Int[np.ndarray, " budgets"],
+    loss: Float[np.ndarray, "budgets ..."],
+    diverged: Bool[np.ndarray, "budgets ..."] | None = None,
+    resolution: float | None = None,
+) -> Inflection:
+    """Find the inflection point of every curve of losses over budgets.
+
+    The smallest loss is refined by the parabola through it and its two neighbours in (log budget, loss).
+
+    Args:
+      budgets: pre-training steps, increasing.
+      loss: loss after fine-tuning, budgets along the first axis.
+      diverged: lanes to keep out of the minima; they count as infinitely bad.
+      resolution: harm below this is rounding, not a turn; default the square root of the dtype's epsilon, which the
+        accumulated rounding of any sensible number of steps stays under.
+    """
+    require(len(budgets) == len(loss), "budgets", f"{len(budgets)} values", f"one for each of the {len(loss)} losses")
+    resolution = float(np.sqrt(np.finfo(loss.dtype).eps)) if resolution is None else resolution
+    curve = np.where(np.isfinite(loss), loss, np.inf).astype(np.float64)
+    if diverged is not None:
+        curve = np.where(diverged, np.inf, curve)
+    best = np.argmin(curve, axis=0)
+    smallest, last = np.take_along_axis(curve, best[None], axis=0)[0], curve[-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        harm = np.where(last == smallest, 0.0, last / smallest - 1)
+    harm = np.where(np.isinf(smallest), np.nan, harm)
+    turns = harm > resolution
+    return Inflection(np.where(turns, _refine(budgets, curve, best), np.nan), harm)
+
+
+def predict(
+    problem: Problem,
+    learning_rates: Float[np.ndarray, " rates"],
+    strengths: Float[np.ndarray, " strengths"],
+    regularizer: Regularizer,
+) -> Prediction | Unpredictable:
+    """Loss after fine-tuning, inflection point and harm of a whole chart in closed form, without simulating.
+
+    With t = eta_pre * budget and T = eta * K, mode i is pre-trained to s_i(t) and fine-tuned to F_T(s_i(t)), both
+    given by `mode_flow`, and L(t) = sum_i lambda_i (F_T(s_i(t)) - sigma_i)^2. The inflection point is the smallest
+    value of L on a fine grid, then the root of dL/dlog t between its neighbours, by bisection.
+
+    Returns:
+      The prediction, or why there is none: it needs two aligned, balanced layers, plain gradient descent at a constant
+      rate on the population loss, and no penalty in weight space. It holds to first order in learning rate x curvature.
+    """
+    found = _closed_form_domain(problem, regularizer)
+    if isinstance(found, Unpredictable):
+        return found
+    with jax.enable_x64(True):
+        cells = np.stack(np.meshgrid(learning_rates, strengths, np.arange(problem.seeds), indexing="ij"), axis=-1)
+        budgets = problem.budgets.astype(np.float64)
+        loss, steps, harm = _predict_cells(_modes_of(problem, found), cells.reshape(-1, 3), budgets, regularizer)
+    shape = cells.shape[:-1]
+    curves = np.moveaxis(np.asarray(loss).reshape(*shape, -1), -1, 0)
+    return Prediction(curves, np.asarray(steps).reshape(shape), np.asarray(harm).reshape(shape))
+
+
+class _Modes(NamedTuple):
+    """All that the closed form needs of a problem."""
+
+    start: Any  # s(0), (seed, mode)
+    pretrain: tuple[Any, Any]  # strengths and variances, (mode,)
+    finetune: tuple[Any, Any]
+    phases: tuple[Phase, Phase]
+    finetune_steps: Any
+
+
+def _modes_of(problem: Problem, frame: Frame) -> _Modes:
+    modes = len(frame.pretrain_strengths)
+    return _Modes(
+        np.prod(frame.chains[..., :modes], axis=1),
+        (frame.pretrain_strengths, frame.pretrain_variances),
+        (frame.finetune_strengths, frame.finetune_variances),
+        (problem.pretrain.as_dtype(np.float64), problem.finetune.as_dtype(np.float64)),
+        np.float64(problem.finetune_steps),
+    )
+
+
+def _closed_form_domain(problem: Problem, regularizer: Regularizer) -> Frame | Unpredictable:
+    if problem.depth != 2:
+        return Unpredictable(f"the closed form is for two layers, not {problem.depth}")
+    if problem.idealised:
+        return Unpredictable("idealised checkpoints jump from stage to stage: there is no smooth curve over budgets")
+    for name, phase in (("pre-training", problem.pretrain), ("fine-tuning", problem.finetune)):
+        plain = phase.optimizer is None and phase.momentum is None and phase.schedule is None
+        if not plain or phase.batch_size is not None:
+            return Unpredictable(f"the closed form is for plain gradient descent at a constant rate, not this {name}")
+        if phase.weight_penalty is not None:
+            return Unpredictable(f"the closed form knows no penalty in weight space, and {name} has one")
+    if regularizer == "weight_penalty":
+        return Unpredictable("the closed form knows no penalty in weight space, and the chart sweeps one")
+    frame = find_frame(problem)
+    if isinstance(frame, Misaligned):
+        return Unpredictable(frame.reason)
+    sizes = np.abs(frame.chains[..., : len(frame.pretrain_strengths)])
+    if (off := float(np.max(np.abs(sizes[:, 0] - sizes[:, 1])) / (np.max(sizes) or 1.0))) > 1e-9:
+        return Unpredictable(f"the closed form is for balanced layers, and the initial weights are off by {off:.1e}")
+    return frame
+
+
+def _train(start: Any, task: tuple[Any, Any], phase: Phase, time: Any) -> Any:
+    """Flow of all modes through one phase that starts at `start`."""
+    strengths, variances = task
+    penalty = 0.0 if phase.product_penalty is None else phase.product_penalty
+    decay = 0.0 if phase.weight_decay is None else phase.weight_decay
+    sign = jnp.where(start < 0, -1.0, 1.0)
+    return mode_flow(start, variances * strengths + penalty * start - sign * decay / 2, variances + penalty, time)
+
+
+@partial(jax.jit, static_argnames="regularizer")
+def _predict_cells(modes: _Modes, cells: Array, budgets: Array, regularizer: Regularizer) -> tuple[Array, Array, Array]:
+    """Curves, inflection steps and harm of cells (rate, strength, seed)."""
+    pretrain, finetune = modes.phases
+    first, last = jnp.log(budgets[0]), jnp.log(budgets[-1])
+    grid = jnp.linspace(first, last, _GRID)
+    resolution = np.sqrt(np.finfo(np.float64).eps)
+
+    def predict_cell(cell: Array) -> tuple[Array, Array, Array]:
+        rate, strength, seed = cell
+        tuned = finetune.at(rate, regularizer, strength)
+
+        def loss(log_budget: Array) -> Array:
+            time = pretrain.learning_rate * jnp.exp(log_budget)
+            checkpoint = _train(modes.start[seed.astype(int)], modes.pretrain, pretrain, time)
+            end = _train(checkpoint, modes.finetune, tuned, rate * modes.finetune_steps)
+            return jnp.sum(modes.pretrain[1] * (end - modes.pretrain[0]) ** 2)
+
+        slope = jax.grad(loss)
+        best = jnp.argmin(jax.vmap(loss)(grid))
+        low, high = grid[jnp.maximum(best - 1, 0)], grid[jnp.minimum(best + 1, _GRID - 1)]
+
+        def halve(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+            middle = 0.5 * (bracket[0] + bracket[1])
+            rising = slope(middle) > 0
+            return jnp.where(rising, bracket[0], middle), jnp.where(rising, middle, bracket[1])
+
+        low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (low, high))
+        turn = jnp.where(best == 0, first, 0.5 * (low + high))
+        harm = jnp.maximum(loss(last) / loss(turn) - 1, 0.0)
+        steps = jnp.where(harm > resolution, jnp.exp(turn), jnp.nan)
+        return jax.vmap(loss)(jnp.log(budgets)), steps, harm
+
+    return jax.lax.map(predict_cell, cells, batch_size=256)
+
+
+def _refine(budgets: np.ndarray, curve: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Vertex of the parabola through the smallest value and its neighbours; the grid point itself at an end."""
+    log = np.log(budgets.astype(np.float64))
+    middle = np.clip(best, 1, max(len(budgets) - 2, 1))
+    inside = (best == middle) & (len(budgets) > 2)
+    points = [np.minimum(middle + offset, len(budgets) - 1) for offset in (-1, 0, 1)]
+    x0, x1, x2 = (log[point] for point in points)
+    y0, y1, y2 = (np.take_along_axis(curve, point[None], axis=0)[0] for point in points)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
+        vertex = 0.5 * (x0 + x1) - left * (x2 - x0) / (2 * (right - left))
+    usable = inside & np.isfinite(vertex) & (right > left)
+    return np.where(usable, np.exp(np.clip(np.where(usable, vertex, x1), x0, x2)), budgets[best])

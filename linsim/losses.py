@@ -1,0 +1,92 @@
+"""Losses and regularisers, each formula once. Losses carry no 1/2; regularisers on weights do, as is usual.
+
+The gradient of the population loss with respect to P is therefore 2 (P - A) S, and learning rate x steps is flow time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.lax import Precision
+from jaxtyping import Array, Float, PRNGKeyArray
+
+Weights = tuple[Float[Array, "rows columns"], ...]
+"""(W_1, ..., W_L), W_1 the input layer."""
+
+Scalar = Float[Array, ""]
+
+LOSS_CONVENTION = (
+    "L(P) = ||(P - A) S^(1/2)||_F^2 with P = W_L ... W_1, no factor 1/2, without the label noise constant; "
+    "W_1 is the input layer"
+)
+
+
+def matmul(left: Float[Array, "rows inner"], right: Float[Array, "inner columns"]) -> Float[Array, "rows columns"]:
+    """A matrix product in full precision: some accelerators otherwise round float32 factors to 10 bits."""
+    return jnp.matmul(left, right, precision=Precision.HIGHEST)
+
+
+def end_to_end(weights: Weights) -> Float[Array, "d_out d_in"]:
+    """P = W_L ... W_1."""
+    product = weights[0]
+    for weight in weights[1:]:
+        product = matmul(weight, product)
+    return product
+
+
+def quadratic(residual: Float[Array, "..."], weighted: Float[Array, "..."]) -> Scalar:
+    """<R, R S>, the squared error of a residual R given R S; in any coordinates."""
+    return jnp.sum(residual * weighted)
+
+
+def population_loss(
+    weights: Weights, target: Float[Array, "d_out d_in"], covariance: Float[Array, "d_in d_in"] | None = None
+) -> Scalar:
+    """L = tr((P - A) S (P - A)^T), above the label noise floor; covariance None means S = I."""
+    residual = end_to_end(weights) - target
+    return quadratic(residual, residual if covariance is None else matmul(residual, covariance))
+
+
+def sampled_loss(weights: Weights, inputs: Float[Array, "batch d_in"], outputs: Float[Array, "batch d_out"]) -> Scalar:
+    """L = (1/n) sum_k ||W_L ... W_1 x_k - y_k||^2, label noise included."""
+    predictions = inputs
+    for weight in weights:
+        predictions = matmul(predictions, weight.T)
+    return jnp.sum((predictions - outputs) ** 2) / inputs.shape[0]
+
+
+def draw_batch(
+    key: PRNGKeyArray,
+    target: Float[Array, "d_out d_in"],
+    root: Float[Array, "d_in d_in"] | None,
+    label_noise: Scalar,
+    batch_size: int,
+) -> tuple[Float[Array, "batch d_in"], Float[Array, "batch d_out"]]:
+    """Gaussian samples x = S^(1/2) z and y = A x + label_noise * e; root None means S = I."""
+    for_inputs, for_noise = jax.random.split(key)
+    inputs = jax.random.normal(for_inputs, (batch_size, target.shape[1]), target.dtype)
+    if root is not None:
+        inputs = matmul(inputs, root)
+    noise = jax.random.normal(for_noise, (batch_size, target.shape[0]), target.dtype)
+    return inputs, matmul(inputs, target.T) + label_noise * noise
+
+
+def weight_decay(weights: Any, strength: Scalar) -> Scalar:
+    """(strength / 2) sum_l ||W_l||_F^2 over a tree of weights."""
+    return 0.5 * strength * _sum_of_squares(weights)
+
+
+def weight_penalty(weights: Any, anchor: Any, strength: Scalar) -> Scalar:
+    """(strength / 2) sum_l ||W_l - W_l^0||_F^2, the pull of the weights towards the checkpoint's."""
+    return 0.5 * strength * _sum_of_squares(jax.tree.map(jnp.subtract, weights, anchor))
+
+
+def product_penalty(product: Float[Array, "..."], anchor: Float[Array, "..."], strength: Scalar) -> Scalar:
+    """strength * ||P - P_0||_F^2, the pull of the end-to-end map towards the checkpoint's. [Feng et al. 2026, C.12]"""
+    return strength * jnp.sum((product - anchor) ** 2)
+
+
+def _sum_of_squares(tree: Any) -> Scalar:
+    return sum((jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree)), start=jnp.zeros(()))

@@ -1,0 +1,68 @@
+"""A transfer problem in full: tasks, initial weights for every seed, both phases and the budgets between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from linsim.errors import require, require_integer
+from linsim.phase import Phase
+from linsim.tasks import Transfer
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Pre-train once to the largest budget, fine-tune from the checkpoint at every budget."""
+
+    transfer: Transfer
+    initial: tuple[Float[np.ndarray, "seeds rows columns"], ...]
+    """Initial (W_1, ..., W_L), each with a leading seed axis."""
+    pretrain: Phase
+    finetune: Phase
+    budgets: Int[np.ndarray, " budgets"]
+    """Pre-training steps at which to fine-tune, strictly increasing, from 1."""
+    finetune_steps: int
+    """K, the same for every lane."""
+    idealised: bool = False
+    """Fine-tune from the idealised rank-n checkpoints instead of the real ones: n modes at their target, the rest 0."""
+    seed: int = 0
+    """Seed of the minibatches, where there are any."""
+
+    def __post_init__(self) -> None:
+        inputs, outputs = self.transfer.pretrain.inputs, self.transfer.pretrain.outputs
+        ends = (self.initial[0].shape[-1], self.initial[-1].shape[-2])
+        require(ends == (inputs, outputs), "initial", f"weights from {ends[0]} to {ends[1]}", f"{inputs} to {outputs}")
+        chained = all(a.shape[-2] == b.shape[-1] for a, b in zip(self.initial[:-1], self.initial[1:], strict=True))
+        shapes = [weight.shape for weight in self.initial]
+        require(chained, "initial", shapes, "shapes that chain")
+        same = len({weight.shape[0] for weight in self.initial}) == 1 and self.initial[0].shape[0] > 0
+        require(same, "initial", shapes, "one leading seed axis of the same length")
+        finite = all(bool(np.isfinite(weight).all()) for weight in self.initial)
+        require(finite, "initial", "NaN or infinite weights", "finite numbers")
+        steps = self.budgets
+        increasing = steps.size > 0 and steps[0] >= 1 and bool(np.all(np.diff(steps) > 0))
+        require(increasing, "budgets", steps, "strictly increasing integers >= 1")
+        require_integer("finetune_steps", self.finetune_steps, at_least=1)
+
+    @property
+    def depth(self) -> int:
+        """L."""
+        return len(self.initial)
+
+    @property
+    def seeds(self) -> int:
+        """Number of initial weights."""
+        return int(self.initial[0].shape[0])
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """(d_in, h_1, ..., d_out)."""
+        return (self.initial[0].shape[-1], *(weight.shape[-2] for weight in self.initial))
+
+
+def stack_seeds(weights: Sequence[Sequence[object]]) -> tuple[Float[np.ndarray, "seeds rows columns"], ...]:
+    """Stack the weights of several networks along a leading seed axis, in float64."""
+    return tuple(np.stack([np.asarray(layer, np.float64) for layer in layers]) for layers in zip(*weights, strict=True))

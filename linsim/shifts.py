@@ -1,0 +1,131 @@
+"""Shifts: how a fine-tuning task differs from the pre-training task. Modes are counted from 1, as sigma_1 is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from linsim.errors import require, require_number
+from linsim.tasks import LinearTask, Transfer
+
+
+class Shift(Protocol):
+    """Anything that turns one task into another of the same shape."""
+
+    def __call__(self, task: LinearTask, /) -> LinearTask: ...
+
+
+def shifted(task: LinearTask, *shifts: Shift) -> Transfer:
+    """The transfer from a task to itself after the given shifts, applied in order: any mixture of them."""
+    result = task
+    for shift in shifts:
+        result = shift(result)
+    return Transfer(task, result)
+
+
+@dataclass(frozen=True)
+class Rescale:
+    """sigma_i <- factor * sigma_i on the chosen modes."""
+
+    modes: Sequence[int]
+    factor: float
+
+    def __call__(self, task: LinearTask) -> LinearTask:
+        require_number("factor", self.factor)
+        strengths = task.strengths.copy()
+        strengths[_indices("modes", self.modes, len(strengths))] *= self.factor
+        return replace(task, strengths=strengths)
+
+
+@dataclass(frozen=True)
+class Permute:
+    """Mode i takes the strength of mode order[i]; the singular vectors stay."""
+
+    order: Sequence[int]
+
+    def __call__(self, task: LinearTask) -> LinearTask:
+        modes = len(task.strengths)
+        indices = _indices("order", self.order, modes)
+        require(len(indices) == modes, "order", tuple(self.order), f"a permutation of 1..{modes}")
+        return replace(task, strengths=task.strengths[indices])
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """Turn singular vectors by an angle within the planes of modes (1, 2), (3, 4), ...; strengths stay.
+
+    side says which vectors turn: "right" the inputs' (V), "left" the outputs' (U), "both" the two by the same angle.
+    """
+
+    degrees: float
+    side: Literal["left", "right", "both"] = "right"
+
+    def __call__(self, task: LinearTask) -> LinearTask:
+        require_number("degrees", self.degrees)
+        left = _turned(task.left, self.degrees) if self.side in ("left", "both") else task.left
+        right = _turned(task.right, self.degrees) if self.side in ("right", "both") else task.right
+        return replace(task, left=left, right=right)
+
+
+@dataclass(frozen=True)
+class NewModes:
+    """Give the first modes whose strength is zero the given strengths: features absent from pre-training."""
+
+    strengths: Sequence[float]
+
+    def __call__(self, task: LinearTask) -> LinearTask:
+        free = np.flatnonzero(task.strengths == 0)
+        allowed = f"at most {len(free)} values, the number of zero modes"
+        require(len(self.strengths) <= len(free), "strengths", tuple(self.strengths), allowed)
+        strengths = task.strengths.copy()
+        strengths[free[: len(self.strengths)]] = self.strengths
+        return replace(task, strengths=strengths)
+
+
+@dataclass(frozen=True)
+class ZeroModes:
+    """sigma_i <- 0 on the chosen modes: features the fine-tuning task wants gone."""
+
+    modes: Sequence[int]
+
+    def __call__(self, task: LinearTask) -> LinearTask:
+        return Rescale(self.modes, 0.0)(task)
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Go only a fraction of the way of another shift: A <- (1 - fraction) A + fraction * shift(A)."""
+
+    shift: Shift
+    fraction: float
+
+    def __call__(self, task: LinearTask) -> LinearTask:
+        require_number("fraction", self.fraction)
+        other = self.shift(task)
+        keep, take = 1 - self.fraction, self.fraction
+        if np.array_equal(task.left, other.left) and np.array_equal(task.right, other.right):
+            return replace(other, strengths=keep * task.strengths + take * other.strengths)
+        return LinearTask.from_target(
+            keep * task.target + take * other.target, other.input_covariance, other.label_noise
+        )
+
+
+def _indices(field: str, modes: Sequence[int], available: int) -> np.ndarray:
+    indices = np.asarray(modes, dtype=np.int64) - 1
+    valid = len(set(modes)) == len(modes) and bool(np.all((indices >= 0) & (indices < available)))
+    require(valid, field, tuple(modes), f"distinct modes within 1..{available}")
+    return indices
+
+
+def _turned(basis: Float[np.ndarray, "d d"], degrees: float) -> Float[np.ndarray, "d d"]:
+    turned = basis.copy()
+    paired = len(basis) // 2 * 2
+    first, second = basis[:, 0:paired:2], basis[:, 1:paired:2]
+    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    turned[:, 0:paired:2] = cosine * first + sine * second
+    turned[:, 1:paired:2] = cosine * second - sine * first
+    return turned

@@ -1,0 +1,46 @@
+"""Spectra: the singular values sigma_1 >= sigma_2 >= ... of a task, largest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from linsim.errors import require, require_integer, require_number
+
+Spectrum = Float[np.ndarray, " modes"]
+
+
+def power_law(modes: int, scale: float = 2.0, exponent: float = 1.0) -> Spectrum:
+    """sigma_i = scale * i^(-exponent) for i = 1..modes."""
+    _check(modes, scale, "exponent", exponent)
+    return scale * np.arange(1, modes + 1, dtype=np.float64) ** -exponent
+
+
+def exponential(modes: int, scale: float = 2.0, rate: float = 0.5) -> Spectrum:
+    """sigma_i = scale * exp(-rate (i - 1)) for i = 1..modes."""
+    _check(modes, scale, "rate", rate)
+    return scale * np.exp(-rate * np.arange(modes, dtype=np.float64))
+
+
+def flat_blocks(sizes: Sequence[int], levels: Sequence[float]) -> Spectrum:
+    """sizes[0] modes of strength levels[0], then sizes[1] of levels[1], and so on."""
+    require(len(sizes) == len(levels) > 0, "sizes", tuple(sizes), f"one size for each of the {len(levels)} levels")
+    for size in sizes:
+        require_integer("sizes", size, at_least=1)
+    return np.repeat(explicit(levels), sizes)
+
+
+def explicit(values: Sequence[float]) -> Spectrum:
+    """The given strengths. A negative one is a mode whose singular vectors point opposite ways."""
+    require(len(values) > 0, "values", tuple(values), "at least one value")
+    for value in values:
+        require_number("values", value)
+    return np.asarray(values, dtype=np.float64)
+
+
+def _check(modes: int, scale: float, name: str, value: float) -> None:
+    require_integer("modes", modes, at_least=1)
+    require_number("scale", scale, above=0)
+    require_number(name, value, at_least=0)

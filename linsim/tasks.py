@@ -1,0 +1,179 @@
+"""Linear regression tasks, and the pair of them that a transfer is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from linsim.errors import InvalidInput, require, require_number
+
+Matrix = Float[np.ndarray, "rows columns"]
+
+_ORTHONORMAL = 1e-10  # a d x d float64 QR is orthonormal to about d * 2e-16; d up to 1e4 passes
+
+
+@dataclass(frozen=True, eq=False)
+class LinearTask:
+    """A task y = A x + noise with inputs x ~ (0, S).
+
+    A = sum_i sigma_i u_i v_i^T. A mode (feature) i is the triple (u_i, sigma_i, v_i). The full orthonormal
+    bases are kept beside the strengths, so modes stay identifiable when strengths repeat or vanish.
+    """
+
+    left: Float[np.ndarray, "d_out d_out"]
+    """Output basis U; its first columns are the modes' u_i."""
+    strengths: Float[np.ndarray, " modes"]
+    """sigma_i for i = 1..min(d_out, d_in); zero for absent modes, negative allowed."""
+    right: Float[np.ndarray, "d_in d_in"]
+    """Input basis V; its first columns are the modes' v_i."""
+    input_covariance: Float[np.ndarray, "d_in d_in"]
+    """Second moment S = E[x x^T] of the inputs."""
+    label_noise: float = 0.0
+    """Standard deviation of the noise on each output. Its constant d_out * label_noise^2 is not part of any loss."""
+
+    def __post_init__(self) -> None:
+        _require_basis("left", self.left)
+        _require_basis("right", self.right)
+        modes = min(self.outputs, self.inputs)
+        require(self.strengths.shape == (modes,), "strengths", self.strengths.shape, f"shape ({modes},)")
+        require(bool(np.isfinite(self.strengths).all()), "strengths", self.strengths, "finite numbers")
+        _require_covariance("input_covariance", self.input_covariance, self.inputs)
+        require_number("label_noise", self.label_noise, at_least=0)
+
+    @classmethod
+    def create(
+        cls,
+        strengths: Float[np.ndarray, " given"],
+        *,
+        outputs: int | None = None,
+        inputs: int | None = None,
+        left: Matrix | None = None,
+        right: Matrix | None = None,
+        input_covariance: Matrix | None = None,
+        label_noise: float = 0.0,
+    ) -> LinearTask:
+        """A task from its strengths; missing ones are zero, bases and covariance default to the identity.
+
+        Raises:
+          InvalidInput: more strengths than min(outputs, inputs), or bases that are not orthonormal.
+        """
+        outputs = len(strengths) if outputs is None else outputs
+        inputs = len(strengths) if inputs is None else inputs
+        modes = min(outputs, inputs)
+        allowed = f"at most min(outputs, inputs) = {modes} values"
+        require(len(strengths) <= modes, "strengths", f"{len(strengths)} values", allowed)
+        return cls(
+            left=np.eye(outputs) if left is None else left,
+            strengths=np.concatenate([strengths, np.zeros(modes - len(strengths))]),
+            right=np.eye(inputs) if right is None else right,
+            input_covariance=np.eye(inputs) if input_covariance is None else input_covariance,
+            label_noise=label_noise,
+        )
+
+    @classmethod
+    def from_target(
+        cls,
+        target: Float[np.ndarray, "d_out d_in"],
+        input_covariance: Matrix | None = None,
+        label_noise: float = 0.0,
+    ) -> LinearTask:
+        """A task from its matrix A of shape (d_out, d_in); the modes are those of its singular value decomposition."""
+        require(target.size > 0 and bool(np.isfinite(target).all()), "target", target, "a matrix of finite numbers")
+        left, strengths, right = np.linalg.svd(target.astype(np.float64))
+        covariance = np.eye(target.shape[1]) if input_covariance is None else input_covariance
+        return cls(left, strengths, right.T, covariance, label_noise)
+
+    @classmethod
+    def from_data(cls, X: Num[np.ndarray, "..."], Y: Num[np.ndarray, "..."]) -> LinearTask:
+        """The task that data pose to a linear network without biases.
+
+        S = X^T X / n, A = the least-squares map of smallest norm, label noise = root mean square residual per
+        output. With these, L(P) = (1/n) sum ||P x - y||^2 up to the noise constant, exactly. Centre the columns
+        first where an intercept is wanted.
+
+        Args:
+          X: inputs of shape (n, d_in).
+          Y: outputs of shape (n, d_out).
+        """
+        X, Y = _require_samples("X", X), _require_samples("Y", Y)
+        require(len(X) == len(Y), "Y", f"{len(Y)} rows", f"as many rows as X, {len(X)}")
+        solution, *_ = np.linalg.lstsq(X, Y, rcond=None)
+        residual = Y - X @ solution
+        return cls.from_target(solution.T, _symmetric(X.T @ X / len(X)), float(np.sqrt(np.mean(residual**2))))
+
+    @property
+    def outputs(self) -> int:
+        """d_out."""
+        return self.left.shape[0]
+
+    @property
+    def inputs(self) -> int:
+        """d_in."""
+        return self.right.shape[0]
+
+    @property
+    def target(self) -> Float[np.ndarray, "d_out d_in"]:
+        """A, of shape (d_out, d_in)."""
+        modes = len(self.strengths)
+        return (self.left[:, :modes] * self.strengths) @ self.right[:, :modes].T
+
+    @property
+    def zero_loss(self) -> float:
+        """Loss of the zero map, tr(A S A^T): the scale on which losses of this task are large or small."""
+        target = self.target
+        return float(np.sum((target @ self.input_covariance) * target))
+
+
+@dataclass(frozen=True, eq=False)
+class Transfer:
+    """A pre-training task and the fine-tuning task that follows it, of the same shape."""
+
+    pretrain: LinearTask
+    finetune: LinearTask
+
+    def __post_init__(self) -> None:
+        shape, second = self.pretrain.target.shape, self.finetune.target.shape
+        require(shape == second, "finetune", f"a {second} target", f"the shape {shape} of the pre-training target")
+
+
+def power_covariance(basis: Float[np.ndarray, "d_in d_in"], exponent: float) -> Float[np.ndarray, "d_in d_in"]:
+    """S = sum_i i^(-exponent) b_i b_i^T over the columns b_i of a basis; with a task's `right`, S commutes with it."""
+    require_number("exponent", exponent, at_least=0)
+    variances = np.arange(1, len(basis) + 1, dtype=np.float64) ** -exponent
+    return _symmetric((basis * variances) @ basis.T)
+
+
+def random_basis(size: int, rng: np.random.Generator) -> Float[np.ndarray, "size size"]:
+    """An orthonormal basis drawn from the Haar measure."""
+    q, r = np.linalg.qr(rng.standard_normal((size, size)))
+    return q * np.where(np.diag(r) < 0, -1.0, 1.0)
+
+
+def _symmetric(matrix: Matrix) -> Matrix:
+    return 0.5 * (matrix + matrix.T)
+
+
+def _require_basis(field: str, basis: Matrix) -> None:
+    square = basis.ndim == 2 and basis.shape[0] == basis.shape[1] > 0
+    require(square, field, f"shape {basis.shape}", "a square matrix")
+    error = float(np.max(np.abs(basis.T @ basis - np.eye(len(basis))))) if np.isfinite(basis).all() else np.inf
+    require(error <= _ORTHONORMAL, field, f"columns off orthonormal by {error:.1e}", f"at most {_ORTHONORMAL:.0e}")
+
+
+def _require_covariance(field: str, covariance: Matrix, inputs: int) -> None:
+    require(covariance.shape == (inputs, inputs), field, f"shape {covariance.shape}", f"shape ({inputs}, {inputs})")
+    require(bool(np.isfinite(covariance).all()), field, covariance, "finite numbers")
+    require(bool(np.array_equal(covariance, covariance.T)), field, "an asymmetric matrix", "a symmetric matrix")
+    lowest, highest = np.linalg.eigvalsh(covariance)[[0, -1]]
+    semidefinite = lowest >= -1e-12 * max(float(highest), 0.0)  # rounding of an eigenvalue that is exactly zero
+    require(bool(semidefinite), field, f"eigenvalue {lowest:.3g}", "positive semidefinite")
+
+
+def _require_samples(field: str, samples: np.ndarray) -> Matrix:
+    require(samples.ndim == 2 and samples.size > 0, field, f"shape {samples.shape}", "a non-empty (n, d) array")
+    if samples.dtype.kind not in "fiu":
+        raise InvalidInput(field, f"dtype {samples.dtype}", "real numbers")
+    require(bool(np.isfinite(samples).all()), field, "NaN or infinite entries", "finite numbers")
+    return samples.astype(np.float64)
