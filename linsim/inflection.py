@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from scipy.interpolate import CubicSpline
+
 from linsim.dynamics.flow import mode_flow
 from linsim.dynamics.frame import Frame, Misaligned, find_frame
 from linsim.errors import require
@@ -55,7 +57,7 @@ def locate(
 ) -> Inflection:
     """Find the inflection point of every curve of losses over budgets.
 
-    The smallest loss is refined by the parabola through it and its two neighbours in (log budget, loss).
+    The smallest loss is refined between budgets by a cubic spline over log budget.
 
     Args:
       budgets: pre-training steps, increasing.
@@ -195,15 +197,29 @@ def _predict_cells(modes: _Modes, cells: Array, budgets: Array, regularizer: Reg
 
 
 def _refine(budgets: np.ndarray, curve: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Vertex of the parabola through the smallest value and its neighbours; the grid point itself at an end."""
+    """Lowest stationary point, next to the smallest value, of the cubic spline through a curve over log budget.
+
+    Curves fall and rise exponentially fast, at different rates: a parabola through three points misses their minimum
+    by more than the grid point itself does. At an end of the budgets, or on a curve with diverged lanes, the grid point
+    stays.
+    """
+    flat, nearest = curve.reshape(len(curve), -1), best.ravel()
+    refined = budgets[nearest].astype(np.float64)
+    usable = np.isfinite(flat).all(axis=0) & (nearest > 0) & (nearest < len(budgets) - 1)
+    if not usable.any():
+        return refined.reshape(best.shape)
     log = np.log(budgets.astype(np.float64))
-    middle = np.clip(best, 1, max(len(budgets) - 2, 1))
-    inside = (best == middle) & (len(budgets) > 2)
-    points = [np.minimum(middle + offset, len(budgets) - 1) for offset in (-1, 0, 1)]
-    x0, x1, x2 = (log[point] for point in points)
-    y0, y1, y2 = (np.take_along_axis(curve, point[None], axis=0)[0] for point in points)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        left, right = (y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)
-        vertex = 0.5 * (x0 + x1) - left * (x2 - x0) / (2 * (right - left))
-    usable = inside & np.isfinite(vertex) & (right > left)
-    return np.where(usable, np.exp(np.clip(np.where(usable, vertex, x1), x0, x2)), budgets[best])
+    spline = CubicSpline(log, flat[:, usable])
+    columns, middle = np.arange(np.count_nonzero(usable)), nearest[usable]
+    lowest, place = flat[middle, np.flatnonzero(usable)], log[middle]
+    for interval in (middle - 1, middle):
+        cubic, square, slope, value = spline.c[:, interval, columns]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            # The root of 3 cubic x^2 + 2 square x + slope where the curvature is positive, free of cancellation.
+            offset = -slope / (square + np.sqrt(square**2 - 3 * cubic * slope))
+            depth = value + offset * (slope + offset * (square + offset * cubic))
+            better = (offset >= 0) & (offset <= log[interval + 1] - log[interval]) & (depth <= lowest)
+        lowest = np.where(better, depth, lowest)
+        place = np.where(better, log[interval] + offset, place)
+    refined[usable] = np.exp(place)
+    return refined.reshape(best.shape)

@@ -51,7 +51,7 @@ def chart(
       solver: see `linsim.dynamics.choosing`.
       precision: float32 halves the memory; a sample of its lanes is then computed again in float64, and the largest
         deviation stored as the attribute `float64_max_deviation`.
-      report: called with (parts done, parts in all) as the computation goes on.
+      report: called with (training steps done, training steps in all) as the computation goes on.
 
     Returns:
       A Dataset over (pretrain_steps, learning_rate, regularization, seed); see the README for its variables.
@@ -70,18 +70,18 @@ def chart(
         axes = (len(problem.budgets), len(learning_rates), len(strengths), problem.seeds)
         indices = np.stack(np.unravel_index(np.arange(np.prod(axes)), axes))
         chunk = _chunk_size(session)
-        parts = len(problem.budgets) + -(-indices.shape[1] // chunk)
-        checkpoints = session.pretrain(None if report is None else lambda done, _: report(done, parts))
+        before = int(problem.budgets[-1]) * problem.seeds
+        total = before + indices.shape[1] * problem.finetune_steps
+        checkpoints = session.pretrain(None if report is None else lambda done, _: report(done, total))
 
         def run(lanes: np.ndarray, session: Session, checkpoints: Checkpoints, watched: bool = False) -> Finetuned:
             starts = range(0, lanes.shape[1], chunk)
             pieces = []
-            for done, first in enumerate(starts, start=1):
-                pieces.append(
-                    _run_chunk(session, checkpoints, lanes[:, first : first + chunk], chunk, learning_rates, strengths, regularizer)
-                )
+            for first in starts:
+                part = lanes[:, first : first + chunk]
+                pieces.append(_run_chunk(session, checkpoints, part, chunk, learning_rates, strengths, regularizer))
                 if watched and report is not None:
-                    report(len(problem.budgets) + done, parts)
+                    report(before + (first + part.shape[1]) * problem.finetune_steps, total)
             return Finetuned(*(np.concatenate(part) for part in zip(*pieces, strict=True)))
 
         finetuned = run(indices, session, checkpoints, watched=True)

@@ -18,7 +18,7 @@ from linsim.phase import Phase, Regularizer
 from linsim.problem import Problem
 
 Progress = Callable[[int, int], None]
-"""Called with (parts done, parts in all) as a computation goes on."""
+"""Called with (training steps done, training steps in all), summed over lanes, as a computation goes on."""
 
 DIVERGED = 1e6
 """A lane whose final loss is not finite, or above this multiple of the loss of the zero network, has diverged."""
@@ -70,12 +70,12 @@ class Session:
         carry = _begin(self.solver, self.encoded.initial, phase)
         records = []
         budgets = self.problem.budgets
-        for done, steps in enumerate(np.diff(budgets, prepend=0), start=1):
+        for budget, steps in zip(budgets, np.diff(budgets, prepend=0), strict=True):
             carry = _advance(self.solver, carry, target, phase, np.int32(steps), keys)
             records.append(_record(self.solver, carry, target, self.problem.idealised))
             if report is not None:
                 jax.block_until_ready(records[-1])
-                report(done, len(budgets))
+                report(int(budget) * self.problem.seeds, int(budgets[-1]) * self.problem.seeds)
         states, losses = jax.tree.map(lambda *leaves: jnp.stack(leaves), *records)
         return Checkpoints(states, losses)
 
@@ -132,6 +132,6 @@ def _finetune(
         state = solver.state(solver.advance(carry, finetune_task, here, steps, keys[lane.seed]))
         on_pretrain, on_finetune = solver.loss(state, pretrain_task), solver.loss(state, finetune_task)
         worst = jnp.maximum(on_pretrain, on_finetune)
-        return Finetuned(on_pretrain, on_finetune, ~(worst <= ceiling))
+        return Finetuned(on_pretrain, on_finetune, ~(jnp.isfinite(worst) & (worst <= ceiling)))
 
     return jax.vmap(lane)(lanes)

@@ -1,0 +1,1 @@
+"""One module a question: a frozen configuration, run(config) -> Dataset, and a command line."""

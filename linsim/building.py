@@ -1,0 +1,284 @@
+"""From a configuration to a problem, with every field checked on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import Float, Int
+
+from linsim import network, shifts, spectra
+from linsim.config import (
+    ChartConfig,
+    FinetuneConfig,
+    OptimizerName,
+    PhaseConfig,
+    PretrainConfig,
+    ScheduleName,
+    ShiftConfig,
+    TaskConfig,
+)
+from linsim.errors import InvalidInput, require, require_axis, require_integer, require_number
+from linsim.losses import Weights
+from linsim.phase import OptimizerFactory, Phase, Regularizer
+from linsim.problem import Problem, stack_seeds
+from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
+
+LARGEST_DIM = 4096
+LARGEST_STEPS = 10**9
+LARGEST_CHART = 10**8
+"""Lanes of one chart: its variables must fit into memory."""
+
+_OPTIMIZERS: dict[str, OptimizerFactory | None] = {
+    "sgd": None,
+    **{name: getattr(optax, name) for name in get_args(OptimizerName) if name != "sgd"},
+}
+
+
+def build_problem(config: ChartConfig) -> Problem:
+    """Tasks, initial weights of every seed, phases and budgets.
+
+    Raises:
+      InvalidInput: any field outside its domain; names the field, the value and what is allowed.
+    """
+    require_choices(config)
+    require_integer("depth", config.depth, at_least=1, at_most=64)
+    require_integer("seeds", config.seeds, at_least=1, at_most=10**6)
+    require_integer("seed", config.seed, at_least=0, at_most=2**32 - 1)
+    steps, rates, swept = budgets(config.pretrain), learning_rates(config.finetune), strengths(config.finetune)
+    lanes = len(steps) * len(rates) * len(swept) * config.seeds
+    require(lanes <= LARGEST_CHART, "chart", f"{lanes} lanes", f"at most {LARGEST_CHART}")
+    pretrain = build_phase("pretrain", config.pretrain, config.pretrain.learning_rate, config.pretrain.steps)
+    finetune = build_phase(
+        "finetune", config.finetune, float(rates[0]), config.finetune.steps, config.finetune.regularizer
+    )
+    transfer = build_transfer(config)
+    return Problem(
+        transfer,
+        stack_seeds(_initial_weights(config, transfer.pretrain)),
+        pretrain,
+        finetune,
+        steps,
+        config.finetune.steps,
+        config.checkpoints == "idealised",
+        config.seed,
+    )
+
+
+def learning_rates(config: FinetuneConfig) -> Float[np.ndarray, " rates"]:
+    """The axis of fine-tuning rates."""
+    given = config.learning_rates
+    if not given:
+        given = _spaced("finetune.rates", config.rates, "rate", config.lowest_rate, config.highest_rate)
+    require_axis("finetune.learning_rates", given, above=0)
+    require_number("finetune.learning_rates", given[-1], at_most=1e6)
+    return np.asarray(given, np.float64)
+
+
+def strengths(config: FinetuneConfig) -> Float[np.ndarray, " strengths"]:
+    """The axis of regularisation strengths."""
+    given = config.regularizations
+    if not given:
+        require_integer("finetune.strengths", config.strengths, at_least=1, at_most=LARGEST_CHART)
+        rest = config.strengths - 1
+        lowest, highest = config.lowest_strength, config.highest_strength
+        given = (0.0, *(_spaced("finetune.strengths", rest, "strength", lowest, highest) if rest else ()))
+    require_axis("finetune.regularizations", given, at_least=0)
+    require_number("finetune.regularizations", given[-1], at_most=1e12)
+    return np.asarray(given, np.float64)
+
+
+def budgets(config: PretrainConfig) -> Int[np.ndarray, " budgets"]:
+    """The axis of pre-training budgets."""
+    require_integer("pretrain.steps", config.steps, at_least=1, at_most=LARGEST_STEPS)
+    require_integer("pretrain.first", config.first, at_least=1, at_most=config.steps)
+    require_integer("pretrain.budgets", config.budgets, at_least=1, at_most=10**6)
+    if config.budgets == 1:
+        return np.asarray([config.steps])
+    return np.unique(np.round(np.geomspace(config.first, config.steps, config.budgets)).astype(np.int64))
+
+
+def build_transfer(config: ChartConfig) -> Transfer:
+    """Both tasks, synthetic or from data."""
+    if config.task.data is not None:
+        require(config.dim is None, "dim", config.dim, "nothing beside --task.data, which has its own dimensions")
+        return load_transfer(config.task.data)
+    task = _build_task(config.task, 16 if config.dim is None else config.dim, config.seed)
+    modes, shift = len(task.strengths), config.shift
+    first = modes // 4 + 1 if shift.rescale_from is None else shift.rescale_from
+    require_integer("shift.rescale_from", first, at_least=1, at_most=modes)
+    require_number("shift.rescale_factor", shift.rescale_factor, at_least=-1e6, at_most=1e6)
+    for value in shift.new:
+        require_number("shift.new", value, at_least=-1e6, at_most=1e6)
+    chosen: list[shifts.Shift] = [shifts.Rescale(range(first, modes + 1), shift.rescale_factor)]
+    if shift.permute:
+        chosen.append(shifts.Permute(shift.permute))
+    chosen.append(shifts.ZeroModes(shift.zero))
+    chosen.append(shifts.NewModes(shift.new))
+    if shift.rotate_degrees != 0:
+        chosen.append(shifts.Rotate(shift.rotate_degrees, shift.rotate_side))
+    with fields_of("shift", {"order": "permute", "modes": "zero", "strengths": "new", "degrees": "rotate_degrees"}):
+        return shifts.shifted(task, *chosen)
+
+
+def load_transfer(path: Path) -> Transfer:
+    """Both tasks from a .npz file with arrays X, Y (pre-training) and X_ft, Y_ft (fine-tuning), samples along rows."""
+    names = ("X", "Y", "X_ft", "Y_ft")
+    allowed = f"a .npz file with the arrays {', '.join(names)}"
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [name for name in names if name not in getattr(archive, "files", ())]
+            require(not missing, "task.data", f"{path} without {', '.join(missing)}", allowed)
+            arrays = {name: archive[name] for name in names}
+    except InvalidInput:
+        raise
+    except Exception as error:  # a damaged zip raises anything from BadZipFile to zlib.error
+        raise InvalidInput("task.data", str(path), f"{allowed}, numbers only ({error})") from error
+    with fields_of("task.data", {name: name for name in names}):
+        first = LinearTask.from_data(arrays["X"], arrays["Y"])
+    with fields_of("task.data", {"X": "X_ft", "Y": "Y_ft"}):
+        second = LinearTask.from_data(arrays["X_ft"], arrays["Y_ft"])
+    same = first.target.shape == second.target.shape
+    require(same, "task.data", f"{path} with a {second.target.shape} second task", f"{first.target.shape}, as the first")
+    return Transfer(first, second)
+
+
+def _build_task(config: TaskConfig, dim: int, seed: int) -> LinearTask:
+    require_integer("dim", dim, at_least=1, at_most=LARGEST_DIM)
+    outputs = dim if config.outputs is None else config.outputs
+    inputs = dim if config.inputs is None else config.inputs
+    require_integer("task.outputs", outputs, at_least=1, at_most=LARGEST_DIM)
+    require_integer("task.inputs", inputs, at_least=1, at_most=LARGEST_DIM)
+    require_number("task.scale", config.scale, above=0, at_most=1e6)
+    require_number("task.decay", config.decay, at_least=0, at_most=1e3)
+    for value in config.values:
+        require_number("task.values", value, at_least=-1e6, at_most=1e6)
+    modes = min(outputs, inputs)
+    with fields_of("task", {}):
+        match config.spectrum:
+            case "power":
+                values = spectra.power_law(modes, config.scale, config.decay)
+            case "exponential":
+                values = spectra.exponential(modes, config.scale, config.decay)
+            case "blocks":
+                values = spectra.flat_blocks(config.sizes, config.values)
+            case "explicit":
+                values = spectra.explicit(config.values)
+    require(len(values) <= modes, "task.values", f"{len(values)} singular values", f"at most {modes}")
+    rank = len(values) if config.rank is None else config.rank
+    require_integer("task.rank", rank, at_least=0, at_most=len(values))
+    require_number("task.covariance_decay", config.covariance_decay, at_least=0, at_most=1e2)
+    require_number("task.label_noise", config.label_noise, at_least=0, at_most=1e6)
+    rng = np.random.default_rng([seed, 0])
+    left, right, directions = (random_basis(size, rng) for size in (outputs, inputs, inputs))
+    if config.bases == "identity":
+        left, right = np.eye(outputs), np.eye(inputs)
+    axes = {"identity": None, "aligned": right, "random": directions}[config.covariance]
+    covariance = None if axes is None else power_covariance(axes, config.covariance_decay)
+    return LinearTask.create(
+        values[:rank],
+        outputs=outputs,
+        inputs=inputs,
+        left=left,
+        right=right,
+        input_covariance=covariance,
+        label_noise=config.label_noise,
+    )
+
+
+def build_phase(
+    name: str, config: PhaseConfig, learning_rate: float, steps: int, swept: Regularizer | None = None
+) -> Phase:
+    """A phase of training; the strength of the swept regulariser is left to the sweep."""
+    require_integer(f"{name}.steps", steps, at_least=1, at_most=LARGEST_STEPS)
+    require_number(f"{name}.learning_rate", learning_rate, above=0, at_most=1e6)
+    decay = config.weight_decay
+    require(swept != "weight_decay" or decay == 0, f"{name}.weight_decay", decay, "0 where it is what is swept")
+    phase = Phase(
+        learning_rate=learning_rate,
+        weight_decay=None if decay == 0 else decay,
+        momentum=None if config.momentum == 0 else config.momentum,
+        optimizer=_OPTIMIZERS[config.optimizer],
+        schedule=_schedule(config.schedule, steps),
+        batch_size=config.batch_size,
+    )
+    phase.validate(name)
+    return phase
+
+
+def _initial_weights(config: ChartConfig, task: LinearTask) -> list[Weights]:
+    settings = config.network
+    hidden = min(task.inputs, task.outputs) if settings.hidden is None else settings.hidden
+    require_integer("network.hidden", hidden, at_least=1, at_most=LARGEST_DIM)
+    require_number("network.tau", settings.tau, at_least=-5, at_most=300)
+    require_number("network.balance", settings.balance, at_least=-1e6, at_most=1e6)
+    widths = (task.inputs, *([hidden] * (config.depth - 1)), task.outputs)
+    scale = float(np.exp(-settings.tau))
+    drawn = []
+    with jax.enable_x64(True), fields_of("network", {"widths": "hidden"}):
+        for key in jax.random.split(jax.random.key(config.seed), config.seeds):
+            match settings.init:
+                case "identity":
+                    weights = network.identity(widths, settings.tau)
+                case "aligned":
+                    modes = np.arange(len(task.strengths)) < min(widths)
+                    weights = network.aligned(widths, task, scale**config.depth * modes)
+                case "balanced":
+                    weights = network.balanced(widths, scale, key)
+                case "lambda_balanced":
+                    weights = network.lambda_balanced(widths, scale, settings.balance, key)
+                case "gaussian":
+                    weights = network.gaussian(widths, scale, key)
+            drawn.append(weights)
+    return drawn
+
+
+@cache
+def _schedule(name: ScheduleName, steps: int) -> optax.Schedule | None:
+    """One function object per schedule, so that equal schedules compile once."""
+    match name:
+        case "constant":
+            return None
+        case "linear":
+            return optax.linear_schedule(1.0, 0.0, steps)
+        case "cosine":
+            return optax.cosine_decay_schedule(1.0, steps)
+        case "stable_decay":
+            stable = steps - steps // 5
+            return optax.linear_schedule(1.0, 0.0, max(steps - stable, 1), transition_begin=stable)
+
+
+def _spaced(field_name: str, count: Any, what: str, lowest: Any, highest: Any) -> tuple[float, ...]:
+    require_integer(field_name, count, at_least=1, at_most=LARGEST_CHART)
+    require_number(f"finetune.lowest_{what}", lowest, above=0)
+    require_number(f"finetune.highest_{what}", highest, above=0)
+    if count == 1:
+        return (float(highest),)
+    require(lowest < highest, f"finetune.highest_{what}", highest, f"> finetune.lowest_{what} = {lowest:g}")
+    return tuple(np.geomspace(lowest, highest, count).tolist())
+
+def require_choices(config: Any, prefix: str = "") -> None:
+    """Check every field that offers named choices, in a configuration and those inside it."""
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if dataclasses.is_dataclass(value):
+            require_choices(value, f"{prefix}{name}.")
+        elif get_origin(hint) is Literal:
+            allowed = get_args(hint)
+            require(isinstance(value, str) and value in allowed, prefix + name, value, f"one of {', '.join(allowed)}")
+
+
+@contextmanager
+def fields_of(prefix: str, names: Mapping[str, str]) -> Iterator[None]:
+    """Name the field of the configuration in an error that names an argument further down."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(f"{prefix}.{names.get(error.field, error.field)}", error.value, error.allowed) from None

@@ -1,0 +1,151 @@
+"""The command line of an experiment: parse, prepare, run, save, draw, tell. Exit status 0, 2 or 3 (see `execute`)."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+import xarray as xr
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from linsim import store
+from linsim.errors import InvalidInput, RunFailed
+from linsim.training import Progress as Report
+
+C = TypeVar("C")
+
+_PATIENCE = 2.0  # seconds of work before a progress bar appears
+_BOX = "╭╮╰╯│─"
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where the result goes."""
+
+    out: Path
+    """Folder for data.zarr and the picture."""
+    overwrite: bool = False
+    """Replace a result that is already there."""
+    figure: bool = True
+    """Draw the picture."""
+
+
+def execute(
+    config_type: type[C],
+    run: Callable[[C, Report | None], xr.Dataset],
+    *,
+    out: Path,
+    draw: Callable[[xr.Dataset, Path], Sequence[Path]],
+    summarise: Callable[[xr.Dataset], str],
+    arguments: Sequence[str] | None = None,
+    description: str = "",
+    prog: str | None = None,
+) -> int:
+    """Do the main job of an experiment module.
+
+    Args:
+      config_type: frozen dataclass of the experiment; every field becomes a flag.
+      run: configuration, progress report -> result.
+      out: default folder.
+      draw: result, folder -> pictures written.
+      summarise: result -> the message in a few lines of text.
+      arguments: command line without the program's name; default sys.argv.
+      description: shown by --help.
+      prog: how the user calls the experiment, shown by --help.
+
+    Returns:
+      0 on success; 2 for a bad argument, told in one line; 3 when the run could not be completed, and then nothing
+      half-written is left behind.
+    """
+    try:
+        config, output = parse(config_type, out, arguments, description, prog)
+        store.prepare(output.out, output.overwrite)
+        started = time.perf_counter()
+        with progress_bar() as report:
+            dataset = run(config, report)
+        computed = time.perf_counter()
+        path = store.save(dataset, output.out)
+        written = [path, *(draw(dataset, output.out) if output.figure else ())]
+        finished = time.perf_counter()
+        print(summarise(dataset))
+        print(f"\n{dataset.attrs['solver_reason']}")
+        print(f"computed in {computed - started:.1f} s, saved and drawn in {finished - computed:.1f} s:")
+        for file in written:
+            print(f"  {file}")
+    except InvalidInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (RunFailed, OSError, MemoryError) as error:
+        print(f"run not completed: {error or type(error).__name__}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        print("run not completed: interrupted, nothing was kept", file=sys.stderr)
+        return 3
+    return 0
+
+
+def parse(config_type: type[C], out: Path, arguments: Sequence[str] | None, description: str, prog: str | None) -> tuple[C, Output]:
+    """Read flags into a configuration and an `Output`; a bad one is `InvalidInput` with the whole story in one line."""
+
+    flat = tyro.conf.arg(name="")
+    command = dataclasses.make_dataclass(
+        "Command",
+        [
+            ("config", Annotated[config_type, flat], field(default_factory=config_type)),
+            ("output", Annotated[Output, flat], field(default_factory=lambda: Output(out))),
+        ],
+    )
+    captured = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(captured):
+            parsed: Any = tyro.cli(command, args=arguments, description=description, prog=prog)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise BadArgument(_one_line(captured.getvalue())) from None
+    return parsed.config, parsed.output
+
+
+class BadArgument(InvalidInput):
+    """A command line that could not be read into a configuration."""
+
+    def __init__(self, message: str) -> None:
+        ValueError.__init__(self, message)
+
+
+def _one_line(message: str) -> str:
+    """The text of a boxed message: what is wrong, and the help of the argument it names."""
+    lines = [line.strip(_BOX + " ") for line in message.splitlines()]
+    return " ".join(line for line in lines[1:] if line) or "command line could not be read; see --help"
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Report | None]:
+    """A bar with the time left on standard error, once work has gone on for two seconds; none if not a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("training"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"))
+    bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
+    task = bar.add_task("training", total=None)
+    started = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        if time.monotonic() - started > _PATIENCE and not bar.live.is_started:
+            bar.start()
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield report
+    finally:
+        bar.stop()

@@ -1,0 +1,73 @@
+"""Results on disk: DIR/data.zarr, whole or not there at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import xarray as xr
+
+from linsim.errors import InvalidInput, RunFailed, require
+
+DATA = "data.zarr"
+_PARTIAL, _REPLACED = ".data.zarr.partial", ".data.zarr.replaced"
+
+
+def prepare(folder: Path, overwrite: bool) -> None:
+    """Make sure, before any work is done, that a result can be written to a folder.
+
+    Raises:
+      InvalidInput: the folder holds something and `overwrite` is off, or nothing can be written there.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput("out", str(folder), "a folder, and this is a file")
+    if folder.is_dir() and not overwrite:
+        inside = {entry.name for entry in folder.iterdir()} - {_PARTIAL, _REPLACED}
+        require(not inside, "out", str(folder), "a folder that is new or empty, or --overwrite")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / _PARTIAL
+        shutil.rmtree(probe, ignore_errors=True)
+        probe.mkdir()
+        probe.rmdir()
+    except OSError as error:
+        raise InvalidInput("out", str(folder), f"a folder that can be written ({error.strerror})") from error
+
+
+def save(dataset: xr.Dataset, folder: Path) -> Path:
+    """Write DIR/data.zarr beside its final name and move it there in one step; an older one is replaced.
+
+    Raises:
+      RunFailed: the disk is full or fails; then nothing is left behind, and an older result stays as it was.
+    """
+    partial, final, replaced = folder / _PARTIAL, folder / DATA, folder / _REPLACED
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        dataset.to_zarr(partial, mode="w-", zarr_format=3, consolidated=False)
+        shutil.rmtree(replaced, ignore_errors=True)
+        if final.exists():
+            os.replace(final, replaced)
+        os.replace(partial, final)
+        shutil.rmtree(replaced, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if replaced.exists() and not final.exists():
+            os.replace(replaced, final)
+        raise RunFailed(f"out: {final} could not be written ({error.strerror or error}); nothing was kept") from error
+    return final
+
+
+def load(folder: Path | str) -> xr.Dataset:
+    """Read the result in a folder into memory.
+
+    Raises:
+      InvalidInput: there is no readable result.
+    """
+    path = Path(folder) / DATA
+    require(path.is_dir(), "folder", str(folder), f"a folder with a {DATA} inside")
+    try:
+        with xr.open_zarr(path, consolidated=False) as dataset:
+            return dataset.load()
+    except (OSError, ValueError, KeyError) as error:
+        raise InvalidInput("folder", str(folder), f"a complete {DATA} ({error})") from error
