@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import jax
 import numpy as np
 import optax
+import xarray as xr
 from jaxtyping import Float, Int
 
 from linsim import network, shifts, spectra
@@ -22,17 +23,20 @@ from linsim.config import (
     PhaseConfig,
     PretrainConfig,
     ScheduleName,
-    ShiftConfig,
     TaskConfig,
+    TrainingConfig,
 )
 from linsim.errors import InvalidInput, require, require_axis, require_integer, require_number
 from linsim.losses import Weights
 from linsim.phase import OptimizerFactory, Phase, Regularizer
 from linsim.problem import Problem, stack_seeds
+from linsim.sweep import chart
 from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
+from linsim.training import Progress
 
 LARGEST_DIM = 4096
 LARGEST_STEPS = 10**9
+LONGEST_AXIS = 10**4
 LARGEST_CHART = 10**8
 """Lanes of one chart: its variables must fit into memory."""
 
@@ -42,34 +46,41 @@ _OPTIMIZERS: dict[str, OptimizerFactory | None] = {
 }
 
 
-def build_problem(config: ChartConfig) -> Problem:
-    """Tasks, initial weights of every seed, phases and budgets.
+def build_chart(config: TrainingConfig, transfer: Transfer, report: Progress | None = None) -> xr.Dataset:
+    """The chart of a configuration on a pair of tasks, with the configuration in its attributes.
 
     Raises:
       InvalidInput: any field outside its domain; names the field, the value and what is allowed.
     """
+    with jax.enable_x64(True):
+        dataset = chart(
+            build_problem(config, transfer),
+            learning_rates(config.finetune),
+            strengths(config.finetune),
+            config.finetune.regularizer,
+            solver=config.solver,
+            precision=config.precision,
+            report=report,
+        )
+    dataset.attrs["config"] = config.to_json()
+    return dataset
+
+
+def build_problem(config: TrainingConfig, transfer: Transfer) -> Problem:
+    """Tasks, initial weights of every seed, phases and budgets; `InvalidInput` for a field outside its domain."""
     require_choices(config)
     require_integer("depth", config.depth, at_least=1, at_most=64)
-    require_integer("seeds", config.seeds, at_least=1, at_most=10**6)
+    require_integer("seeds", config.seeds, at_least=1, at_most=LONGEST_AXIS)
     require_integer("seed", config.seed, at_least=0, at_most=2**32 - 1)
     steps, rates, swept = budgets(config.pretrain), learning_rates(config.finetune), strengths(config.finetune)
     lanes = len(steps) * len(rates) * len(swept) * config.seeds
     require(lanes <= LARGEST_CHART, "chart", f"{lanes} lanes", f"at most {LARGEST_CHART}")
     pretrain = build_phase("pretrain", config.pretrain, config.pretrain.learning_rate, config.pretrain.steps)
-    finetune = build_phase(
-        "finetune", config.finetune, float(rates[0]), config.finetune.steps, config.finetune.regularizer
-    )
-    transfer = build_transfer(config)
-    return Problem(
-        transfer,
-        stack_seeds(_initial_weights(config, transfer.pretrain)),
-        pretrain,
-        finetune,
-        steps,
-        config.finetune.steps,
-        config.checkpoints == "idealised",
-        config.seed,
-    )
+    regularizer = config.finetune.regularizer
+    finetune = build_phase("finetune", config.finetune, float(rates[0]), config.finetune.steps, regularizer)
+    initial = stack_seeds(_initial_weights(config, transfer.pretrain))
+    idealised = config.checkpoints == "idealised"
+    return Problem(transfer, initial, pretrain, finetune, steps, config.finetune.steps, idealised, config.seed)
 
 
 def learning_rates(config: FinetuneConfig) -> Float[np.ndarray, " rates"]:
@@ -86,7 +97,7 @@ def strengths(config: FinetuneConfig) -> Float[np.ndarray, " strengths"]:
     """The axis of regularisation strengths."""
     given = config.regularizations
     if not given:
-        require_integer("finetune.strengths", config.strengths, at_least=1, at_most=LARGEST_CHART)
+        require_integer("finetune.strengths", config.strengths, at_least=1, at_most=LONGEST_AXIS)
         rest = config.strengths - 1
         lowest, highest = config.lowest_strength, config.highest_strength
         given = (0.0, *(_spaced("finetune.strengths", rest, "strength", lowest, highest) if rest else ()))
@@ -99,14 +110,16 @@ def budgets(config: PretrainConfig) -> Int[np.ndarray, " budgets"]:
     """The axis of pre-training budgets."""
     require_integer("pretrain.steps", config.steps, at_least=1, at_most=LARGEST_STEPS)
     require_integer("pretrain.first", config.first, at_least=1, at_most=config.steps)
-    require_integer("pretrain.budgets", config.budgets, at_least=1, at_most=10**6)
+    require_integer("pretrain.budgets", config.budgets, at_least=1, at_most=LONGEST_AXIS)
     if config.budgets == 1:
         return np.asarray([config.steps])
     return np.unique(np.round(np.geomspace(config.first, config.steps, config.budgets)).astype(np.int64))
 
 
 def build_transfer(config: ChartConfig) -> Transfer:
-    """Both tasks, synthetic or from data."""
+    """Both tasks, synthetic or from data; `InvalidInput` for a field outside its domain."""
+    require_choices(config)
+    require_integer("seed", config.seed, at_least=0, at_most=2**32 - 1)
     if config.task.data is not None:
         require(config.dim is None, "dim", config.dim, "nothing beside --task.data, which has its own dimensions")
         return load_transfer(config.task.data)
@@ -213,7 +226,7 @@ def build_phase(
     return phase
 
 
-def _initial_weights(config: ChartConfig, task: LinearTask) -> list[Weights]:
+def _initial_weights(config: TrainingConfig, task: LinearTask) -> list[Weights]:
     settings = config.network
     hidden = min(task.inputs, task.outputs) if settings.hidden is None else settings.hidden
     require_integer("network.hidden", hidden, at_least=1, at_most=LARGEST_DIM)
@@ -256,7 +269,7 @@ def _schedule(name: ScheduleName, steps: int) -> optax.Schedule | None:
 
 
 def _spaced(field_name: str, count: Any, what: str, lowest: Any, highest: Any) -> tuple[float, ...]:
-    require_integer(field_name, count, at_least=1, at_most=LARGEST_CHART)
+    require_integer(field_name, count, at_least=1, at_most=LONGEST_AXIS)
     require_number(f"finetune.lowest_{what}", lowest, above=0)
     require_number(f"finetune.highest_{what}", highest, above=0)
     if count == 1:

@@ -143,11 +143,9 @@ class FinetuneConfig(PhaseConfig):
 
 
 @dataclass(frozen=True)
-class ChartConfig:
-    """A chart over pre-training budget, fine-tuning rate and regularisation strength."""
+class TrainingConfig:
+    """Everything about a chart but its tasks."""
 
-    dim: int | None = None
-    """Inputs and outputs of the synthetic tasks; default 16."""
     depth: int = 2
     """Number of layers L."""
     seeds: int = 1
@@ -160,8 +158,6 @@ class ChartConfig:
     """Number format of the training; with float32 a sample is computed again in float64."""
     checkpoints: Literal["real", "idealised"] = "real"
     """Fine-tune from the trained weights, or from the rank-n truncation nearest to them."""
-    task: TaskConfig = field(default_factory=TaskConfig)
-    shift: ShiftConfig = field(default_factory=ShiftConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
@@ -169,3 +165,13 @@ class ChartConfig:
     def to_json(self) -> str:
         """All fields, for the attributes of a result."""
         return json.dumps(dataclasses.asdict(self), default=str)
+
+
+@dataclass(frozen=True)
+class ChartConfig(TrainingConfig):
+    """A chart over pre-training budget, fine-tuning rate and regularisation strength."""
+
+    dim: int | None = None
+    """Inputs and outputs of the synthetic tasks; default 16."""
+    task: TaskConfig = field(default_factory=TaskConfig)
+    shift: ShiftConfig = field(default_factory=ShiftConfig)

@@ -47,9 +47,9 @@ def require_number(
         for sign, bound in ((">", above), (">=", at_least), ("<", below), ("<=", at_most))
         if math.isfinite(bound)
     ]
-    allowed = " and ".join(["a finite number", *bounds[:1]] + bounds[1:]) if bounds else "a finite number"
+    allowed = f"a finite number {' and '.join(bounds)}".rstrip()
     ok = isinstance(value, Real) and not isinstance(value, bool) and _is_finite(value)
-    require(ok and above < value and at_least <= value < below and value <= at_most, field, value, allowed)
+    require(ok and bool(above < value < below and at_least <= value <= at_most), field, value, allowed)
 
 
 def require_integer(field: str, value: Any, *, at_least: int, at_most: int | None = None) -> None:

@@ -36,11 +36,14 @@ class Inflection(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """The same from the closed form, with the curves: axes (budget, rate, strength, seed) and without the first."""
+    """The same from the closed form, with its curves."""
 
     loss: Float[np.ndarray, "budgets rates strengths seeds"]
+    """Pre-training loss after fine-tuning."""
     steps: Float[np.ndarray, "rates strengths seeds"]
+    """Budget of the smallest loss, budgets being continuous; NaN where the curve never turns."""
     harm: Float[np.ndarray, "rates strengths seeds"]
+    """Over the same budgets as in the simulation."""
 
 
 class Unpredictable(NamedTuple):
@@ -50,7 +53,7 @@ class Unpredictable(NamedTuple):
 
 
 def locate(
-    budgets: Int[np.ndarray, " budgets"],
+    budgets: Int[np.ndarray, " steps"],
     loss: Float[np.ndarray, "budgets ..."],
     diverged: Bool[np.ndarray, "budgets ..."] | None = None,
     resolution: float | None = None,
@@ -71,7 +74,7 @@ def locate(
     curve = np.where(np.isfinite(loss), loss, np.inf).astype(np.float64)
     if diverged is not None:
         curve = np.where(diverged, np.inf, curve)
-    best = np.argmin(curve, axis=0)
+    best = np.asarray(np.argmin(curve, axis=0))
     smallest, last = np.take_along_axis(curve, best[None], axis=0)[0], curve[-1]
     with np.errstate(divide="ignore", invalid="ignore"):
         harm = np.where(last == smallest, 0.0, last / smallest - 1)
@@ -189,9 +192,9 @@ def _predict_cells(modes: _Modes, cells: Array, budgets: Array, regularizer: Reg
 
         low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (low, high))
         turn = jnp.where(best == 0, first, 0.5 * (low + high))
-        harm = jnp.maximum(loss(last) / loss(turn) - 1, 0.0)
-        steps = jnp.where(harm > resolution, jnp.exp(turn), jnp.nan)
-        return jax.vmap(loss)(jnp.log(budgets)), steps, harm
+        steps = jnp.where(loss(last) / loss(turn) - 1 > resolution, jnp.exp(turn), jnp.nan)
+        curve = jax.vmap(loss)(jnp.log(budgets))
+        return curve, steps, curve[-1] / jnp.min(curve) - 1
 
     return jax.lax.map(predict_cell, cells, batch_size=256)
 

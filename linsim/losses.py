@@ -12,8 +12,11 @@ import jax.numpy as jnp
 from jax.lax import Precision
 from jaxtyping import Array, Float, PRNGKeyArray
 
-Weights = tuple[Float[Array, "rows columns"], ...]
+Weights = tuple[Float[Array, "_ _"], ...]
 """(W_1, ..., W_L), W_1 the input layer."""
+
+SeedWeights = tuple[Float[Array, "seeds _ _"], ...]
+"""The same for several seeds, along a leading axis."""
 
 Scalar = Float[Array, ""]
 

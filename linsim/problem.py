@@ -18,7 +18,7 @@ class Problem:
     """Pre-train once to the largest budget, fine-tune from the checkpoint at every budget."""
 
     transfer: Transfer
-    initial: tuple[Float[np.ndarray, "seeds rows columns"], ...]
+    initial: tuple[Float[np.ndarray, "seeds _ _"], ...]
     """Initial (W_1, ..., W_L), each with a leading seed axis."""
     pretrain: Phase
     finetune: Phase
@@ -63,6 +63,6 @@ class Problem:
         return (self.initial[0].shape[-1], *(weight.shape[-2] for weight in self.initial))
 
 
-def stack_seeds(weights: Sequence[Sequence[object]]) -> tuple[Float[np.ndarray, "seeds rows columns"], ...]:
+def stack_seeds(weights: Sequence[Sequence[object]]) -> tuple[Float[np.ndarray, "seeds _ _"], ...]:
     """Stack the weights of several networks along a leading seed axis, in float64."""
     return tuple(np.stack([np.asarray(layer, np.float64) for layer in layers]) for layers in zip(*weights, strict=True))

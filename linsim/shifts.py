@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from linsim.errors import require, require_number
 from linsim.tasks import LinearTask, Transfer
 
 
+@runtime_checkable
 class Shift(Protocol):
     """Anything that turns one task into another of the same shape."""
 

@@ -69,7 +69,7 @@ def chart(
         session = Session.open(problem, choice.solver, np.dtype(precision).type)
         axes = (len(problem.budgets), len(learning_rates), len(strengths), problem.seeds)
         indices = np.stack(np.unravel_index(np.arange(np.prod(axes)), axes))
-        chunk = _chunk_size(session)
+        chunk = _chunk_size(session, indices.shape[1])
         before = int(problem.budgets[-1]) * problem.seeds
         total = before + indices.shape[1] * problem.finetune_steps
         checkpoints = session.pretrain(None if report is None else lambda done, _: report(done, total))
@@ -107,12 +107,13 @@ def chart(
     return dataset
 
 
-def _chunk_size(session: Session) -> int:
-    """Lanes that step together; a multiple of the device count."""
+def _chunk_size(session: Session, lanes: int) -> int:
+    """Lanes that step together: a multiple of the device count, and of equal size so that padding wastes little."""
     leaves = jax.tree.leaves(session.encoded.initial)
     lane_bytes = sum(leaf.nbytes for leaf in leaves) // session.problem.seeds
+    chunks = -(-lanes * lane_bytes // _CHUNK_BYTES)
     devices = len(jax.devices())
-    return max(1, _CHUNK_BYTES // lane_bytes // devices) * devices
+    return -(-lanes // (chunks * devices)) * devices
 
 
 def _run_chunk(

@@ -9,7 +9,7 @@ from jaxtyping import Float, Num
 
 from linsim.errors import InvalidInput, require, require_number
 
-Matrix = Float[np.ndarray, "rows columns"]
+Matrix = Float[np.ndarray, "_ _"]
 
 _ORTHONORMAL = 1e-10  # a d x d float64 QR is orthonormal to about d * 2e-16; d up to 1e4 passes
 
@@ -28,7 +28,7 @@ class LinearTask:
     """sigma_i for i = 1..min(d_out, d_in); zero for absent modes, negative allowed."""
     right: Float[np.ndarray, "d_in d_in"]
     """Input basis V; its first columns are the modes' v_i."""
-    input_covariance: Float[np.ndarray, "d_in d_in"]
+    input_covariance: Float[np.ndarray, "inputs inputs"]
     """Second moment S = E[x x^T] of the inputs."""
     label_noise: float = 0.0
     """Standard deviation of the noise on each output. Its constant d_out * label_noise^2 is not part of any loss."""

@@ -12,12 +12,12 @@ from jaxtyping import Array, Float
 from linsim import losses
 from linsim.dynamics import descent
 from linsim.dynamics.solver import Encoded
-from linsim.losses import Scalar, Weights
+from linsim.losses import Scalar, SeedWeights, Weights
 from linsim.phase import Phase
 from linsim.problem import Problem
 from linsim.tasks import LinearTask
 
-Basis = Float[Array, "rows modes"]
+Basis = Float[Array, "_ modes"]
 
 
 class Target(NamedTuple):
@@ -95,7 +95,7 @@ class Dense:
         pairs = zip(bases[:-1], bases[1:], strict=True)
         return tuple(losses.matmul(outer * share[None, :], inner.T) for inner, outer in pairs)
 
-    def weights(self, problem: Problem, states: Weights) -> Weights:
+    def weights(self, problem: Problem, states: SeedWeights) -> SeedWeights:
         """The states are the weights."""
         return states
 

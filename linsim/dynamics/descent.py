@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import optax
@@ -26,6 +26,7 @@ class Carry(NamedTuple):
     """The state at the beginning, to which penalties pull."""
 
 
+@runtime_checkable
 class Coordinates(Protocol):
     """What descent needs to know of a parametrisation."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-Values = Float[Array, "..."]
+Values = Float[ArrayLike, "..."]
 
 
-def mode_flow(start: Values, drive: Values, stiffness: Values, time: Values) -> Values:
+def mode_flow(start: Values, drive: Values, stiffness: Values, time: Values) -> Float[Array, "..."]:
     """s(t) of one mode of two balanced layers, ds/dt = 4 |s| (a - b s), at flow times t = learning rate * steps.
 
     With x = 4 |a| t and s(0) = s0 of the sign of a,  s(t) = s0 / (e^(-x) + |b s0 / a| (1 - e^(-x))). Pre-training on
@@ -31,10 +32,10 @@ def mode_flow(start: Values, drive: Values, stiffness: Values, time: Values) -> 
     # Dividing numerator and denominator by e^x keeps every exponential bounded for a > 0; for a < 0 the
     # denominator may overflow to infinity, which is the right limit: the mode decays to 0.
     saturation = stiffness * size * 4 * time * _expm1_ratio(-x)
-    return sign * size / (jnp.exp(-x) + saturation)
+    return jnp.where(size == 0, 0.0, sign * size / jnp.where(size == 0, 1.0, jnp.exp(-x) + saturation))
 
 
-def _expm1_ratio(x: Values) -> Values:
+def _expm1_ratio(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """(e^x - 1) / x, which is 1 at x = 0, with a finite derivative there."""
     small = jnp.abs(x) < 1e-5
     safe = jnp.where(small, 1.0, x)

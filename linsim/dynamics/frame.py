@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from linsim.losses import Weights
+from linsim.losses import SeedWeights
 from linsim.problem import Problem
 from linsim.tasks import LinearTask
 
-Basis = Float[np.ndarray, "width modes"]
+Basis = Float[np.ndarray, "_ modes"]
 Values = Float[np.ndarray, " modes"]
 
 ALIGNED = 1e-12
@@ -35,7 +35,7 @@ class SeedFrame:
     bases: tuple[Basis, ...]
     """B_0 = V, hidden bases, B_L = U; a hidden column is 0 where no weight touches the mode."""
     chain: Float[np.ndarray, "layers modes"]
-    remainders: tuple[Float[np.ndarray, "rows columns"], ...]
+    remainders: tuple[Float[np.ndarray, "_ _"], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class Frame:
         layers = chains.shape[1]
         return np.concatenate([chains, np.broadcast_to(np.eye(layers), (len(chains), layers, layers))], axis=-1)
 
-    def assemble(self, chains: Float[np.ndarray, "seeds layers columns"]) -> Weights:
+    def assemble(self, chains: Float[np.ndarray, "seeds layers columns"]) -> SeedWeights:
         """The weights of chains of this frame, each W_l of shape (seed, rows, columns)."""
         modes = len(self.pretrain_strengths)
         layers = chains.shape[1]
@@ -138,7 +138,8 @@ def _align_weights(weights: list[np.ndarray], left: Basis, right: Basis) -> Seed
         gram = basis.T @ basis
         off = float(np.max(np.abs(gram - np.diag(np.diag(gram)))))
         if off > ALIGNED:
-            return Misaligned(f"the initial W_{layer} sends two modes to overlapping directions (cosine {off:.1e})")
+            where = f"hidden layer {layer} (cosine {off:.1e})"
+            return Misaligned(f"the initial weights send two modes to overlapping directions of {where}")
     chain, remainders = [], []
     for layer, weight in enumerate(weights, start=1):
         inner, outer = bases[layer - 1], bases[layer]
@@ -153,7 +154,7 @@ def _align_weights(weights: list[np.ndarray], left: Basis, right: Basis) -> Seed
 
 
 def _hidden_bases(weights: list[np.ndarray], left: Basis, right: Basis) -> list[Basis]:
-    """Follow each mode through the layers from the input and from the output; keep the direction better resolved."""
+    """Follow each mode through the layers from the input; from the output where that resolves it far better."""
     backward = [left]
     backward_share = [np.ones(left.shape[1])]
     for weight in weights[:0:-1]:
@@ -163,7 +164,7 @@ def _hidden_bases(weights: list[np.ndarray], left: Basis, right: Basis) -> list[
     hidden, current = [], right
     for weight, from_output, output_share in zip(weights[:-1], backward[:0:-1], backward_share[:0:-1], strict=True):
         image, share = _normalised(weight, current)
-        current = np.where(share >= output_share, image, from_output)
+        current = np.where(share >= 1e-3 * output_share, image, from_output)
         hidden.append(current)
     return hidden
 

@@ -19,7 +19,7 @@ from linsim.dynamics import descent
 from linsim.dynamics.frame import Frame, Misaligned, find_frame
 from linsim.dynamics.solver import Encoded
 from linsim.errors import require
-from linsim.losses import Scalar, Weights
+from linsim.losses import Scalar, SeedWeights
 from linsim.phase import Phase
 from linsim.problem import Problem
 
@@ -110,7 +110,7 @@ class Modes:
         chain = jnp.broadcast_to(share, state.shape)
         return chain.at[-1].multiply(jnp.where(kept < 0, -1, 1))
 
-    def weights(self, problem: Problem, states: Chain) -> Weights:
+    def weights(self, problem: Problem, states: Float[Array, "seeds layers modes"]) -> SeedWeights:
         """W_l = sum_i w_{l,i} u_{l,i} u_{l-1,i}^T, plus what lies outside the modes, for states with a seed axis."""
         return _frame(problem).assemble(np.asarray(states))
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
-from linsim.losses import Scalar, Weights
+from linsim.losses import Scalar, SeedWeights
 from linsim.phase import Phase
 from linsim.problem import Problem
 
@@ -29,6 +29,7 @@ class Encoded(NamedTuple):
     finetune: Target
 
 
+@runtime_checkable
 class Solver(Protocol):
     """One signature for all solvers; every method but the first two is pure JAX for one lane, and may be vmapped."""
 
@@ -68,6 +69,6 @@ class Solver(Protocol):
         """The rank-n checkpoint next to a state: modes at least half learned at their target, the others 0."""
         ...
 
-    def weights(self, problem: Problem, states: State) -> Weights:
+    def weights(self, problem: Problem, states: State) -> SeedWeights:
         """Weights (W_1, ..., W_L) of states with a leading seed axis, each W_l of shape (seed, rows, columns)."""
         ...

@@ -1,0 +1,58 @@
+# Each target sets up what it needs in .venv, once; needs Python 3.11 or later and nothing else.
+PYTHON ?= python3
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+CHART := results/overtraining_chart/data.zarr
+
+.PHONY: help run test figures lint clean
+.NOTPARALLEL:
+
+help:
+	@echo "make run      compute and draw the overtraining chart, into results/overtraining_chart"
+	@echo "make test     run the tests"
+	@echo "make figures  draw the figures again, from the results"
+	@echo "make lint     check style and types"
+	@echo "make clean    remove .venv, caches and results"
+	@echo "With another Python: make run PYTHON=python3.12"
+
+run: $(VENV)/base
+	$(RUN) -m experiments.overtraining_chart --overwrite
+
+test: $(VENV)/test
+	$(RUN) -m pytest
+
+figures: $(CHART)
+	$(RUN) -m figures.overtraining_chart
+
+$(CHART): | $(VENV)/base
+	$(RUN) -m experiments.overtraining_chart --overwrite
+
+lint: $(VENV)/dev
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m mypy
+
+clean:
+	rm -rf $(VENV) results .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: base is what linsim needs to run, test adds what its tests need, dev adds the linters. The larger holds the smaller.
+$(VENV)/base: EXTRAS :=
+$(VENV)/base: STAMPS := base
+$(VENV)/test: EXTRAS := [test]
+$(VENV)/test: STAMPS := base test
+$(VENV)/dev: EXTRAS := [dev]
+$(VENV)/dev: STAMPS := base test dev
+
+$(VENV)/base $(VENV)/test $(VENV)/dev: $(VENV)/created pyproject.toml constraints.txt
+	@echo "setting up linsim$(EXTRAS) in $(VENV); the first time this takes about a minute"
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.$(EXTRAS)'
+	@cd $(VENV) && touch $(STAMPS)
+
+$(VENV)/created:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found; name a Python 3.11 or later: make run PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11; name a later one: make run PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@

@@ -1,0 +1,1 @@
+"""One module a figure: a stored dataset becomes a picture, without JAX."""

@@ -1,0 +1,107 @@
+"""Beyond which pre-training budget more pre-training makes the fine-tuned model worse, over rates and strengths.
+
+Usage: python -m figures.overtraining_chart [--data results/overtraining_chart] [--out figures/gallery]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+
+from figures import drawing
+from figures.cell_map import SMALL_GRID, draw_map
+from figures.cells import Cells, cells_of, chosen_cells, levels_of
+from figures.loss_curves import draw_curves
+from linsim.errors import require
+
+_NEEDED = {
+    *("pretrain_steps", "learning_rate", "regularization", "seed", "pretrain_loss_before", "pretrain_loss_after"),
+    *("diverged", "inflection_steps", "harm"),
+}
+
+
+def save(dataset: xr.Dataset, folder: Path) -> list[Path]:
+    """Draw the chart and write FOLDER/overtraining_chart.png and .svg; returns both paths."""
+    with drawing.style():
+        return drawing.write(_draw(dataset), folder, "overtraining_chart")
+
+
+def draw(dataset: xr.Dataset) -> Figure:
+    """The map of inflection budgets and harm, and the loss curves of a few of its cells.
+
+    Args:
+      dataset: an overtraining chart, as `experiments.overtraining_chart` returns it.
+
+    Raises:
+      InvalidInput: it is none.
+    """
+    with drawing.style():
+        return _draw(dataset)
+
+
+def _draw(dataset: xr.Dataset) -> Figure:
+    missing = sorted(_NEEDED - set(dataset.variables))
+    require(not missing, "dataset", f"no {', '.join(missing)}", "an overtraining chart")
+    cells = cells_of(dataset)
+    chosen = chosen_cells(cells)
+    figure = drawing.new_figure(9.6, 5.4)
+    figure.suptitle(_message(cells), x=0.012, ha="left")
+    left, right = figure.subplots(1, 2, width_ratios=(1.12, 1))
+    for side, title, explained in (
+        ("left", _key(cells), draw_map(left, dataset, cells, chosen)),
+        ("right", _caveat(dataset), draw_curves(right, dataset, cells, chosen)),
+    ):
+        look: dict[str, Any] = {"loc": f"outside lower {side}", "title": title, "alignment": "left"}
+        figure.legend(handles=explained, ncols=3 if len(explained) > 5 else 2, **look)
+    return figure
+
+
+def _key(cells: Cells) -> str | None:
+    """How theory and simulation are told apart in the map, where it shows both."""
+    compared = cells.predicted is not None and levels_of(cells) and max(cells.harm.shape) > SMALL_GRID
+    return "Harm: lines closed form, markers simulation" if compared else None
+
+
+def _caveat(dataset: xr.Dataset) -> str | None:
+    """Why there is no closed form, or nothing."""
+    if "predicted_harm" in dataset:
+        return None
+    reason = dataset.attrs.get("prediction", "").removeprefix("none: ") or "it does not apply"
+    return textwrap.fill(f"Simulation only: {reason}.", 62)
+
+
+def _message(cells: Cells) -> str:
+    """The finding, in one line."""
+    harm = cells.harm[~np.isnan(cells.harm)]
+    if len(harm) == 0:
+        return "Every fine-tuning run diverged"
+    if cells.never_turns.sum() == len(harm):
+        return "No inflection point: more pre-training never hurts within these budgets"
+    if harm.max() < 0.1:
+        return "More pre-training hardly hurts after fine-tuning: harm stays below 10 %"
+    if (few := int((harm >= 0.1).sum())) < 0.05 * len(harm):
+        return f"More pre-training hurts by 10 % or more in {few} of {len(harm)} cells only"
+    return "Beyond the inflection budget, more pre-training makes the fine-tuned model worse"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m figures.overtraining_chart", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("--data", type=Path, default=Path("results/overtraining_chart"), help="folder of the result")
+    parser.add_argument("--out", type=Path, default=Path("figures/gallery"), help="folder for the picture")
+    options = parser.parse_args(arguments)
+    return drawing.redraw(save, options.data, options.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

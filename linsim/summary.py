@@ -1,0 +1,55 @@
+"""The message of a chart in a dozen lines of plain text."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+
+def summarise(dataset: xr.Dataset) -> str:
+    """The message in a dozen lines: inflection budget and harm at a few rates and strengths, median over seeds."""
+    rates = _spread(dataset.sizes["learning_rate"], 7)
+    columns = _spread(dataset.sizes["regularization"], 5)
+    steps, harm = dataset["inflection_steps"], dataset["harm"]
+    lines = [
+        "Pre-training steps after which more pre-training does harm, and the harm done by the largest budget",
+        f"(pre-training loss after fine-tuning, at {int(dataset['pretrain_steps'][-1])} steps / at best - 1)",
+        "",
+        f"{'fine-tuning rate':>16} | {dataset.attrs['regularizer'].replace('_', ' ')} strength",
+        " " * 17 + "|" + "".join(f"{value:>18.3g}" for value in dataset["regularization"].values[columns]),
+    ]
+    for rate in rates:
+        cells = [_cell(steps.values[rate, column], harm.values[rate, column]) for column in columns]
+        lines.append(f"{dataset['learning_rate'].values[rate]:>16.2g} |" + "".join(f"{cell:>18}" for cell in cells))
+    return "\n".join([*lines, "", _verdict(dataset)])
+
+
+def _cell(steps: np.ndarray, harm: np.ndarray) -> str:
+    if np.isnan(harm).all():
+        return "diverged"
+    turned = ~np.isnan(steps)
+    if not turned.any():
+        return "no turn"
+    few = f" ({turned.sum()}/{len(steps)})" if not turned.all() else ""
+    middle = float(np.median(harm[turned]))
+    cost = "diverges" if np.isinf(middle) else f"{middle:+.1%}" if middle < 10 else f"x{1 + middle:.3g}"
+    return f"{np.median(steps[turned]):.0f}{few}, {cost}"
+
+
+def _verdict(dataset: xr.Dataset) -> str:
+    """One sentence on the whole chart, one on the closed form."""
+    harm, steps = dataset["harm"].values, dataset["inflection_steps"].values
+    turned = ~np.isnan(steps)
+    share = f"{turned.mean():.0%} of the cells turn"
+    worst = f"; harm is above 10 % on {np.mean(np.nan_to_num(harm, nan=0.0) > 0.1):.0%} of them all" if turned.any() else ""
+    diverged = int(dataset["diverged"].sum())
+    flagged = f"; {diverged} of {dataset['diverged'].size} fine-tuning runs diverged" if diverged else ""
+    if "predicted_harm" not in dataset:
+        return f"{share}{worst}{flagged}. Closed form: {dataset.attrs['prediction']}."
+    after, closed = dataset["pretrain_loss_after"].values, dataset["predicted_pretrain_loss_after"].values
+    same = np.mean(np.argmin(np.where(dataset["diverged"], np.inf, after), 0) == np.argmin(closed, 0))
+    return f"{share}{worst}{flagged}. Closed form and simulation have the same best budget on {same:.1%} of the cells."
+
+
+def _spread(size: int, most: int) -> np.ndarray:
+    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int))

@@ -1,0 +1,190 @@
+"""Every solver over a battery of problems: the same numbers, or a refusal that names the assumption."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from linsim import network
+from linsim.dynamics.choosing import SOLVERS, choose
+from linsim.errors import InvalidInput
+from linsim.phase import REGULARIZERS, Phase
+from linsim.problem import stack_seeds
+from linsim.shifts import Rotate
+from linsim.tasks import LinearTask, Transfer, random_basis
+from linsim.training import Lanes, Session
+from tests.problems import aligned_problem, gaussian_problem
+
+# Rounding of one step is 1e-16 relative and the dynamics are stable, so errors add up along the 2,300 steps at most
+# linearly, to 2e-13; escape from the small initial scale, a growth by 1e2, may multiply that. 1e-10 is what we promise.
+AGREEMENT = 1e-10
+
+
+def outcomes(problem, name, regularizer):
+    """Losses and weights over a whole pre-training and fine-tuning, by one solver."""
+    solver = choose(problem, name).solver
+    session = Session.open(problem, solver, np.float64)
+    checkpoints = session.pretrain()
+    budget, rate = (values.ravel() for values in np.meshgrid(np.arange(3), np.asarray([0.002, 0.008])))
+    lanes = Lanes(budget.astype(np.int32), budget.astype(np.int32) % problem.seeds, rate, np.full(6, 0.5))
+    finetuned = session.finetune(checkpoints, regularizer, lanes)
+    assert not np.any(finetuned.diverged)
+    last = jax.tree.map(lambda leaf: leaf[-1], checkpoints.states)
+    return [np.asarray(checkpoints.losses), *map(np.asarray, finetuned[:2]), *solver.weights(problem, last)]
+
+
+def largest_deviation(problem, regularizer="product_penalty"):
+    pairs = zip(outcomes(problem, "modes", regularizer), outcomes(problem, "dense", regularizer), strict=True)
+    return max(float(np.max(np.abs(ours - theirs)) / np.max(np.abs(theirs))) for ours, theirs in pairs)
+
+
+@pytest.mark.parametrize("regularizer", REGULARIZERS)
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_modes_equals_dense_with_each_regularizer(depth, regularizer):
+    assert largest_deviation(aligned_problem(depth, coloured=True), regularizer) < AGREEMENT
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_modes_equals_dense_with_momentum(depth, nesterov):
+    phase = Phase(0.002, momentum=0.8, nesterov=nesterov)
+    assert largest_deviation(aligned_problem(depth, pretrain=phase, finetune=phase)) < AGREEMENT
+
+
+def test_modes_equals_dense_with_a_schedule():
+    phase = Phase(0.01, schedule=optax.cosine_decay_schedule(1.0, 2000))
+    assert largest_deviation(aligned_problem(2, pretrain=phase, finetune=phase)) < AGREEMENT
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_modes_equals_dense_from_idealised_checkpoints(depth):
+    # In bases that float64 represents exactly, an unlearned mode is exactly 0 in both.
+    assert largest_deviation(aligned_problem(depth, random_bases=False, idealised=True)) < AGREEMENT
+
+
+@pytest.mark.parametrize(("inputs", "hidden", "outputs"), [(4, 3, 5), (5, 8, 3), (3, 8, 5), (3, 1, 3)])
+def test_modes_equals_dense_for_any_widths(inputs, hidden, outputs):
+    problem = aligned_problem(3, inputs=inputs, hidden=hidden, outputs=outputs)
+    assert largest_deviation(problem) < AGREEMENT
+
+
+@pytest.mark.parametrize("regularizer", REGULARIZERS)
+def test_weights_outside_the_modes_follow_decay_and_penalties(regularizer):
+    problem = aligned_problem(2, inputs=6, hidden=8, outputs=3, random_bases=False)
+    first, second = problem.initial
+    first[:, 5, 5] = 0.7  # an input direction that no output sees
+    assert largest_deviation(problem, regularizer) < AGREEMENT
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_training_in_two_pieces_is_training_in_one(solver):
+    problem = aligned_problem(3, budgets=(70, 200))
+    once = aligned_problem(3, budgets=(200,))
+    in_two, in_one = (Session.open(p, SOLVERS[solver], np.float64).pretrain() for p in (problem, once))
+    for two, one in zip(jax.tree.leaves(in_two.states), jax.tree.leaves(in_one.states), strict=True):
+        np.testing.assert_array_equal(two[-1], one[-1])
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_learned_share_of_the_modes_is_the_same_in_any_coordinates(solver):
+    problem = aligned_problem(2)
+    session = Session.open(problem, SOLVERS[solver], np.float64)
+    state = jax.tree.map(lambda leaf: leaf[-1, 0], session.pretrain().states)
+    learned = SOLVERS[solver].learned(state, session.encoded.pretrain)
+    task = problem.transfer.pretrain
+    first, second = (weight[0] for weight in SOLVERS["dense"].weights(problem, _dense_states(problem)))
+    expected = np.diag(task.left.T @ np.asarray(second @ first) @ task.right[:, :5]) / task.strengths
+    np.testing.assert_allclose(learned[:5], expected, rtol=0, atol=1e-12)
+
+
+def _dense_states(problem):
+    return jax.tree.map(lambda leaf: leaf[-1], Session.open(problem, SOLVERS["dense"], np.float64).pretrain().states)
+
+
+def test_auto_takes_modes_on_an_aligned_problem_and_says_why():
+    choice = choose(aligned_problem(3, coloured=True))
+    assert choice.solver.name == "modes"
+    assert "diagonal in one set of bases" in choice.reason
+
+
+def test_auto_takes_dense_otherwise_and_says_which_assumption_fails():
+    choice = choose(gaussian_problem())
+    assert choice.solver.name == "dense"
+    assert "not modes: the pre-training input covariance couples the modes" in choice.reason
+
+
+def _rotated_target(problem):
+    first = problem.transfer.pretrain
+    return replace(problem, transfer=Transfer(first, Rotate(10.0)(first)))
+
+
+REFUSED = {
+    "minibatches in pre-training": lambda: aligned_problem(pretrain=Phase(0.01, batch_size=4)),
+    "the optimizer of fine-tuning": lambda: aligned_problem(finetune=Phase(0.01, optimizer=optax.adam)),
+    "the fine-tuning target is not diagonal": lambda: _rotated_target(aligned_problem()),
+    "input covariance couples the modes": lambda: gaussian_problem(),
+    "the initial weights send two modes to overlapping directions of hidden layer 1": lambda: replace(
+        aligned_problem(inputs=6, outputs=6, hidden=6),
+        initial=gaussian_problem().initial,
+    ),
+    "the initial W_2 is not diagonal": lambda: replace(
+        aligned_problem(inputs=6, outputs=6, hidden=6),
+        initial=(np.eye(6)[None], random_basis(6, np.random.default_rng(0))[None]),
+    ),
+}
+
+
+@pytest.mark.parametrize("assumption", REFUSED)
+def test_modes_outside_its_domain_is_an_error_that_names_the_assumption(assumption):
+    with pytest.raises(InvalidInput, match=f"solver: got modes.*{assumption}"):
+        choose(REFUSED[assumption](), "modes")
+
+
+def test_repeated_strengths_do_not_hide_a_common_frame():
+    # The SVD of a flat target may return any bases; only together with the second task are they determined.
+    rng = np.random.default_rng(3)
+    left, right = random_basis(4, rng), random_basis(4, rng)
+    first, second = ((left * strengths) @ right.T for strengths in (np.full(4, 1.5), np.asarray([3.0, 2.0, 1.0, 0.5])))
+    transfer = Transfer(LinearTask.from_target(first), LinearTask.from_target(second))
+    aligned = LinearTask.create(np.ones(4), left=left, right=right)
+    problem = replace(
+        aligned_problem(inputs=4, outputs=4, hidden=4),
+        transfer=transfer,
+        initial=stack_seeds([network.aligned((4, 4, 4), aligned, np.full(4, 1e-2))]),
+    )
+    assert choose(problem).solver.name == "modes"
+    assert largest_deviation(problem) < AGREEMENT
+
+
+def test_dense_follows_the_textbook_gradient_of_every_optax_optimizer():
+    # Adam by its published update rule, in NumPy.
+    rate, steps = 0.01, 30
+    problem = gaussian_problem(pretrain=Phase(rate, optimizer=optax.adam), budgets=np.asarray([steps]), seeds=1)
+    states = Session.open(problem, SOLVERS["dense"], np.float64).pretrain().states
+    task, weights = problem.transfer.pretrain, [weight[0] for weight in problem.initial]
+    first, second = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
+    for step in range(1, steps + 1):
+        error = 2 * (weights[1] @ weights[0] - task.target) @ task.input_covariance
+        gradient = [weights[1].T @ error, error @ weights[0].T]
+        first = [0.9 * m + 0.1 * g for m, g in zip(first, gradient, strict=True)]
+        second = [0.999 * v + 0.001 * g**2 for v, g in zip(second, gradient, strict=True)]
+        scaled = [m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8) for m, v in zip(first, second, strict=True)]
+        weights = [w - rate * s for w, s in zip(weights, scaled, strict=True)]
+    for ours, theirs in zip(states, weights, strict=True):
+        np.testing.assert_allclose(ours[0, 0], theirs, rtol=1e-10)
+
+
+def test_minibatch_gradients_average_to_the_population_gradient():
+    problem = gaussian_problem(pretrain=Phase(0.01, batch_size=16), seeds=1)
+    dense, target = SOLVERS["dense"], Session.open(problem, SOLVERS["dense"], np.float64).encoded.pretrain
+    state = tuple(jnp.asarray(weight[0]) for weight in problem.initial)
+    keys = jax.random.split(jax.random.key(0), 4000)
+    sampled = jax.vmap(lambda key: jax.grad(dense.training_loss)(state, target, problem.pretrain, key))(keys)
+    exact = jax.grad(dense.loss)(state, target)
+    for draws, mean in zip(sampled, exact, strict=True):
+        error = np.std(draws, axis=0) / np.sqrt(len(keys))
+        # 72 entries, each a mean of 4,000 draws: 5 standard errors are exceeded by chance once in 2e4 runs.
+        assert np.all(np.abs(np.mean(draws, axis=0) - mean) < 5 * error)

@@ -1,0 +1,100 @@
+"""Results on disk are whole or not there."""
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from linsim import store
+from linsim.errors import InvalidInput, RunFailed
+
+DATA = xr.Dataset({"loss": (("step",), np.arange(5.0))}, attrs={"config": "{}"})
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    store.save(DATA, tmp_path)
+    xr.testing.assert_identical(store.load(tmp_path), DATA)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data.zarr"]
+
+
+def test_a_new_result_replaces_an_old_one(tmp_path):
+    store.save(DATA, tmp_path)
+    store.save(DATA + 1, tmp_path)
+    np.testing.assert_array_equal(store.load(tmp_path)["loss"], DATA["loss"] + 1)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data.zarr"]
+
+
+def test_a_folder_with_something_in_it_needs_overwrite(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InvalidInput, match="out: got .*new or empty, or --overwrite"):
+        store.prepare(tmp_path, overwrite=False)
+    store.prepare(tmp_path, overwrite=True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_what_a_killed_run_left_behind_is_in_nobodys_way(tmp_path):
+    (tmp_path / ".data.zarr.partial").mkdir()
+    store.prepare(tmp_path, overwrite=False)
+    store.save(DATA, tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data.zarr"]
+
+
+def test_a_file_or_a_folder_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InvalidInput, match="out: got"):
+            store.prepare(path, overwrite=False)
+
+
+def test_a_folder_that_cannot_be_written_is_refused():
+    with pytest.raises(InvalidInput, match="out: got .*a folder that can be written"):
+        store.prepare("/proc/linsim" and __import__("pathlib").Path("/proc/linsim"), overwrite=False)
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_full_disk_leaves_no_half_result_and_keeps_the_old_one(tmp_path, monkeypatch, existing):
+    if existing:
+        store.save(DATA, tmp_path)
+
+    def full(self, path, **_):
+        path.mkdir()
+        (path / "zarr.json").write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(xr.Dataset, "to_zarr", full)
+    with pytest.raises(RunFailed, match="No space left on device"):
+        store.save(DATA + 1, tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == (["data.zarr"] if existing else [])
+    if existing:
+        xr.testing.assert_identical(store.load(tmp_path), DATA)
+
+
+def test_a_write_that_really_fails_is_reported(tmp_path):
+    # A limit on file sizes makes the operating system refuse the write of real chunks, as a full disk does.
+    script = (
+        "import sys, resource, signal, pathlib, numpy as np, xarray as xr\n"
+        "from linsim import store\n"
+        "from linsim.errors import RunFailed\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "data = xr.Dataset({'loss': ('step', np.random.default_rng(0).standard_normal(100_000))})\n"
+        "try:\n    store.save(data, pathlib.Path(sys.argv[1]))\n"
+        "except RunFailed as error:\n    print(error)\n"
+    )
+    assert hasattr(resource, "RLIMIT_FSIZE")
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert "could not be written (File too large)" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_loading_what_is_not_a_result_is_one_line(tmp_path):
+    with pytest.raises(InvalidInput, match=r"folder: got .*a folder with a data.zarr inside"):
+        store.load(tmp_path)
+    (tmp_path / "data.zarr").mkdir()
+    with pytest.raises(InvalidInput, match="a complete data.zarr"):
+        store.load(tmp_path)

@@ -1,0 +1,129 @@
+"""Charts: the contract, chunks, devices, precision, divergence, compilation."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+
+import linsim.sweep
+from linsim.errors import InvalidInput
+from linsim.phase import Phase
+from linsim.sweep import chart
+from tests.problems import aligned_problem, gaussian_problem
+
+RATES, STRENGTHS = np.asarray([1e-3, 4e-3, 1e-2]), np.asarray([0.0, 0.5])
+
+
+def test_a_chart_has_the_axes_and_variables_of_the_contract():
+    result = chart(gaussian_problem(3), RATES, STRENGTHS)
+    axes = ("pretrain_steps", "learning_rate", "regularization", "seed")
+    expected = {
+        "pretrain_loss_before": ("pretrain_steps", "seed"),
+        **dict.fromkeys(("pretrain_loss_after", "finetune_loss_after", "forgetting", "diverged"), axes),
+        **dict.fromkeys(("inflection_steps", "harm", "predicted_inflection_steps"), axes[1:]),
+        "pretrain_target": ("output", "input"),
+        "finetune_target": ("output", "input"),
+        "input_covariance": ("input", "input_"),
+    }
+    for name, dims in expected.items():
+        assert result[name].dims == dims
+    for layer in (1, 2, 3):
+        assert result[f"initial_weights_{layer}"].dims[0] == "seed"
+    assert tuple(result["pretrain_loss_after"].shape) == (3, 3, 2, 2)
+    assert all(axis in result.coords for axis in axes)
+    for name in ("versions", "device", "precision", "solver", "solver_reason", "git_revision", "loss_convention"):
+        assert isinstance(result.attrs[name], str)
+    assert {"jax", "linsim", "python"} <= set(json.loads(result.attrs["versions"]))
+    xr.testing.assert_allclose(result["forgetting"], result["pretrain_loss_after"] - result["pretrain_loss_before"])
+    assert all("long_name" in variable.attrs for variable in result.variables.values())
+
+
+def test_chunks_do_not_change_the_numbers(monkeypatch):
+    problem = gaussian_problem()
+    whole = chart(problem, RATES, STRENGTHS)
+    monkeypatch.setattr(linsim.sweep, "_CHUNK_BYTES", 5 * 2 * 36 * 8)  # five lanes
+    pieces = chart(problem, RATES, STRENGTHS)
+    for name in ("pretrain_loss_after", "finetune_loss_after"):
+        # Batched products may be summed in another order: a few roundings over 300 stable steps.
+        np.testing.assert_allclose(pieces[name], whole[name], rtol=1e-11)
+
+
+def test_one_device_and_two_give_the_same_numbers(monkeypatch):
+    assert len(jax.devices()) == 2
+    problem = aligned_problem()
+    two = chart(problem, RATES, STRENGTHS)
+    first = jax.devices()[:1]
+    monkeypatch.setattr(linsim.sweep.jax, "devices", lambda: first)
+    one = chart(problem, RATES, STRENGTHS)
+    np.testing.assert_allclose(one["pretrain_loss_after"], two["pretrain_loss_after"], rtol=1e-13)
+
+
+def test_progress_is_reported_up_to_the_total():
+    seen = []
+    chart(aligned_problem(), RATES, STRENGTHS, report=lambda done, total: seen.append((done, total)))
+    done = [steps for steps, _ in seen]
+    assert done == sorted(done)
+    assert seen[-1] == (2 * 2000 + 36 * 300, 2 * 2000 + 36 * 300)
+
+
+def test_float32_is_checked_in_float64():
+    result = chart(aligned_problem(), RATES, STRENGTHS, precision="float32")
+    # 2,300 stable steps of rounding at 6e-8, relative to the loss of the zero network: at most 1.4e-4, usually far less.
+    assert 0 < result.attrs["float64_max_deviation"] < 1e-4
+    assert result["pretrain_loss_after"].dtype == np.float32
+    assert "float64_max_deviation" not in chart(aligned_problem(), RATES, STRENGTHS).attrs
+
+
+def test_diverged_lanes_are_flagged_and_leave_the_others_alone():
+    problem = gaussian_problem()
+    calm, wild = np.asarray([1e-3]), np.asarray([1e-3, 5.0])
+    both, alone = chart(problem, wild, STRENGTHS), chart(problem, calm, STRENGTHS)
+    assert both["diverged"].values[:, 1].all()
+    assert not both["diverged"].values[:, 0].any()
+    assert np.isnan(both["inflection_steps"].values[1]).all()
+    assert np.isnan(both["harm"].values[1]).all()
+    np.testing.assert_allclose(both["pretrain_loss_after"].values[:, 0], alone["pretrain_loss_after"].values[:, 0], rtol=1e-12)
+
+
+def test_changing_swept_values_compiles_nothing_new():
+    jax.clear_caches()
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, *_, **__: compiled.append(event) if event.endswith("backend_compile_duration") else None
+    )
+    chart(aligned_problem(), RATES, STRENGTHS)
+    before = len(compiled)
+    assert before > 0  # the listener does count
+    other = aligned_problem(
+        pretrain=Phase(0.007, weight_decay=0.02), finetune=Phase(0.02), budgets=(30, 500, 1500), finetune_steps=200
+    )
+    chart(other, RATES * 1.3, STRENGTHS + 0.1)
+    assert len(compiled) == before
+    chart(aligned_problem(3), RATES, STRENGTHS)
+    assert len(compiled) > before
+
+
+@pytest.mark.parametrize(
+    ("rates", "strengths", "message"),
+    [
+        ([], [0.0], "learning_rates: got .*at least one"),
+        ([-1e-3], [0.0], "learning_rates: got -0.001; allowed: a finite number > 0"),
+        ([np.nan], [0.0], "learning_rates: got nan"),
+        ([2e-3, 1e-3], [0.0], "learning_rates: got .*strictly increasing"),
+        ([1e-3], [-1.0], "strengths: got -1.0"),
+    ],
+)
+def test_bad_axes_are_refused(rates, strengths, message):
+    with pytest.raises(InvalidInput, match=message):
+        chart(aligned_problem(), np.asarray(rates, float), np.asarray(strengths, float))
+
+
+def test_an_idealised_chart_starts_from_low_rank_checkpoints():
+    problem = aligned_problem(idealised=True, random_bases=False)
+    before = chart(problem, RATES, STRENGTHS)["pretrain_loss_before"].values[:, 0]
+    tails = np.cumsum((problem.transfer.pretrain.strengths**2)[::-1])[::-1]
+    possible = np.concatenate([tails, [0.0]])  # the losses of the rank-n truncations
+    assert np.min(np.abs(before[:, None] - possible), axis=1).max() < 1e-12
+    assert before[0] > before[-1]
