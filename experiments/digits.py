@@ -4,7 +4,7 @@
 
 A linear network learns to name digits from their pixels, then is fine-tuned on a shifted task. The data are the 1,797
 images of 8 x 8 pixels that scikit-learn ships (extra `data`); inputs and one-hot outputs are centred, since the network
-has no biases. The default shift is the usual split of continual learning: pre-train on the digits 0-4, fine-tune on 5-9.
+has no biases. The default shift is the usual split of continual learning: pre-train on 0-4, fine-tune on 5-9.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from jaxtyping import Float
 
 from experiments.overtraining_chart import draw
 from linsim import cli
-from linsim.building import build_chart, require_choices
-from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, TrainingConfig
+from linsim.building import build_chart
+from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, TrainingConfig, require_choices
 from linsim.errors import InvalidInput, require_integer
 from linsim.summary import summarise as summarise_chart
 from linsim.tasks import LinearTask, Transfer
@@ -49,7 +49,13 @@ class Config(TrainingConfig):
     )
     finetune: FinetuneConfig = field(
         default_factory=lambda: FinetuneConfig(
-            steps=500, rates=10, lowest_rate=1e-4, highest_rate=0.1, strengths=5, lowest_strength=0.1, highest_strength=10.0
+            steps=500,
+            rates=10,
+            lowest_rate=1e-4,
+            highest_rate=0.1,
+            strengths=5,
+            lowest_strength=0.1,
+            highest_strength=10.0,
         )
     )
 
@@ -100,7 +106,7 @@ def summarise(dataset: xr.Dataset) -> str:
 
 
 def _verdict(dataset: xr.Dataset) -> str:
-    turned = dataset["inflection_steps"].notnull().all("seed") & np.isfinite(dataset["harm"]).all("seed")
+    turned = (dataset["inflection_steps"].notnull() & (dataset["harm"] < np.inf)).all("seed")
     harm = dataset["harm"].median("seed").where(turned)
     if not turned.any():
         return "Extra pre-training was nowhere harmful for all seeds: within the budgets no curve turns."
@@ -118,8 +124,8 @@ def _verdict(dataset: xr.Dataset) -> str:
         f"Why: between the two the pre-training loss before fine-tuning changed by {before:+.4f} and forgetting by "
         f"{forgetting:+.4f}; the fine-tuning loss changed by {tuned:+.4f}. The second target has an overlap of "
         f"{_overlap(dataset):+.2f} with the first (1: the same map, 0: unrelated, -1: its opposite), so fine-tuning "
-        f"{'undoes' if _overlap(dataset) < -0.05 else 'overwrites'} what was learned, and the more was learned the more there "
-        "is to lose."
+        f"{'undoes' if _overlap(dataset) < -0.05 else 'overwrites'} what was learned: the more was learned, the more "
+        "there is to lose."
     )
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import xarray as xr
 
 from linsim import cli
-from linsim.building import build_chart, build_transfer
+from linsim.building import build_chart
 from linsim.config import ChartConfig as Config
 from linsim.summary import summarise
 from linsim.training import Progress
+from linsim.transfers import build_transfer
 
 
 def run(config: Config, report: Progress | None = None) -> xr.Dataset:

@@ -1,13 +1,9 @@
-"""From a configuration to a problem, with every field checked on the way."""
+"""From a configuration to a chart, with every field checked on the way."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_args
 
 import jax
 import numpy as np
@@ -15,26 +11,25 @@ import optax
 import xarray as xr
 from jaxtyping import Float, Int
 
-from linsim import network, shifts, spectra
+from linsim import network
 from linsim.config import (
-    ChartConfig,
+    LARGEST_DIM,
     FinetuneConfig,
     OptimizerName,
     PhaseConfig,
     PretrainConfig,
     ScheduleName,
-    TaskConfig,
     TrainingConfig,
+    require_choices,
 )
-from linsim.errors import InvalidInput, require, require_axis, require_integer, require_number
+from linsim.errors import fields_of, require, require_axis, require_integer, require_number
 from linsim.losses import Weights
 from linsim.phase import OptimizerFactory, Phase, Regularizer
 from linsim.problem import Problem, stack_seeds
 from linsim.sweep import chart
-from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
+from linsim.tasks import LinearTask, Transfer
 from linsim.training import Progress
 
-LARGEST_DIM = 4096
 LARGEST_STEPS = 10**9
 LONGEST_AXIS = 10**4
 LARGEST_CHART = 10**8
@@ -116,96 +111,6 @@ def budgets(config: PretrainConfig) -> Int[np.ndarray, " budgets"]:
     return np.unique(np.round(np.geomspace(config.first, config.steps, config.budgets)).astype(np.int64))
 
 
-def build_transfer(config: ChartConfig) -> Transfer:
-    """Both tasks, synthetic or from data; `InvalidInput` for a field outside its domain."""
-    require_choices(config)
-    require_integer("seed", config.seed, at_least=0, at_most=2**32 - 1)
-    if config.task.data is not None:
-        require(config.dim is None, "dim", config.dim, "nothing beside --task.data, which has its own dimensions")
-        return load_transfer(config.task.data)
-    task = _build_task(config.task, 16 if config.dim is None else config.dim, config.seed)
-    modes, shift = len(task.strengths), config.shift
-    first = modes // 4 + 1 if shift.rescale_from is None else shift.rescale_from
-    require_integer("shift.rescale_from", first, at_least=1, at_most=modes)
-    require_number("shift.rescale_factor", shift.rescale_factor, at_least=-1e6, at_most=1e6)
-    for value in shift.new:
-        require_number("shift.new", value, at_least=-1e6, at_most=1e6)
-    chosen: list[shifts.Shift] = [shifts.Rescale(range(first, modes + 1), shift.rescale_factor)]
-    if shift.permute:
-        chosen.append(shifts.Permute(shift.permute))
-    chosen.append(shifts.ZeroModes(shift.zero))
-    chosen.append(shifts.NewModes(shift.new))
-    if shift.rotate_degrees != 0:
-        chosen.append(shifts.Rotate(shift.rotate_degrees, shift.rotate_side))
-    with fields_of("shift", {"order": "permute", "modes": "zero", "strengths": "new", "degrees": "rotate_degrees"}):
-        return shifts.shifted(task, *chosen)
-
-
-def load_transfer(path: Path) -> Transfer:
-    """Both tasks from a .npz file with arrays X, Y (pre-training) and X_ft, Y_ft (fine-tuning), samples along rows."""
-    names = ("X", "Y", "X_ft", "Y_ft")
-    allowed = f"a .npz file with the arrays {', '.join(names)}"
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [name for name in names if name not in getattr(archive, "files", ())]
-            require(not missing, "task.data", f"{path} without {', '.join(missing)}", allowed)
-            arrays = {name: archive[name] for name in names}
-    except InvalidInput:
-        raise
-    except Exception as error:  # a damaged zip raises anything from BadZipFile to zlib.error
-        raise InvalidInput("task.data", str(path), f"{allowed}, numbers only ({error})") from error
-    with fields_of("task.data", {name: name for name in names}):
-        first = LinearTask.from_data(arrays["X"], arrays["Y"])
-    with fields_of("task.data", {"X": "X_ft", "Y": "Y_ft"}):
-        second = LinearTask.from_data(arrays["X_ft"], arrays["Y_ft"])
-    same = first.target.shape == second.target.shape
-    require(same, "task.data", f"{path} with a {second.target.shape} second task", f"{first.target.shape}, as the first")
-    return Transfer(first, second)
-
-
-def _build_task(config: TaskConfig, dim: int, seed: int) -> LinearTask:
-    require_integer("dim", dim, at_least=1, at_most=LARGEST_DIM)
-    outputs = dim if config.outputs is None else config.outputs
-    inputs = dim if config.inputs is None else config.inputs
-    require_integer("task.outputs", outputs, at_least=1, at_most=LARGEST_DIM)
-    require_integer("task.inputs", inputs, at_least=1, at_most=LARGEST_DIM)
-    require_number("task.scale", config.scale, above=0, at_most=1e6)
-    require_number("task.decay", config.decay, at_least=0, at_most=1e3)
-    for value in config.values:
-        require_number("task.values", value, at_least=-1e6, at_most=1e6)
-    modes = min(outputs, inputs)
-    with fields_of("task", {}):
-        match config.spectrum:
-            case "power":
-                values = spectra.power_law(modes, config.scale, config.decay)
-            case "exponential":
-                values = spectra.exponential(modes, config.scale, config.decay)
-            case "blocks":
-                values = spectra.flat_blocks(config.sizes, config.values)
-            case "explicit":
-                values = spectra.explicit(config.values)
-    require(len(values) <= modes, "task.values", f"{len(values)} singular values", f"at most {modes}")
-    rank = len(values) if config.rank is None else config.rank
-    require_integer("task.rank", rank, at_least=0, at_most=len(values))
-    require_number("task.covariance_decay", config.covariance_decay, at_least=0, at_most=1e2)
-    require_number("task.label_noise", config.label_noise, at_least=0, at_most=1e6)
-    rng = np.random.default_rng([seed, 0])
-    left, right, directions = (random_basis(size, rng) for size in (outputs, inputs, inputs))
-    if config.bases == "identity":
-        left, right = np.eye(outputs), np.eye(inputs)
-    axes = {"identity": None, "aligned": right, "random": directions}[config.covariance]
-    covariance = None if axes is None else power_covariance(axes, config.covariance_decay)
-    return LinearTask.create(
-        values[:rank],
-        outputs=outputs,
-        inputs=inputs,
-        left=left,
-        right=right,
-        input_covariance=covariance,
-        label_noise=config.label_noise,
-    )
-
-
 def build_phase(
     name: str, config: PhaseConfig, learning_rate: float, steps: int, swept: Regularizer | None = None
 ) -> Phase:
@@ -232,6 +137,8 @@ def _initial_weights(config: TrainingConfig, task: LinearTask) -> list[Weights]:
     require_integer("network.hidden", hidden, at_least=1, at_most=LARGEST_DIM)
     require_number("network.tau", settings.tau, at_least=-5, at_most=300)
     require_number("network.balance", settings.balance, at_least=-1e6, at_most=1e6)
+    balanceable = settings.init == "lambda_balanced" or settings.balance == 0
+    require(balanceable, "network.balance", settings.balance, "0 with any --network.init but lambda_balanced")
     widths = (task.inputs, *([hidden] * (config.depth - 1)), task.outputs)
     scale = float(np.exp(-settings.tau))
     drawn = []
@@ -276,22 +183,3 @@ def _spaced(field_name: str, count: Any, what: str, lowest: Any, highest: Any) -
         return (float(highest),)
     require(lowest < highest, f"finetune.highest_{what}", highest, f"> finetune.lowest_{what} = {lowest:g}")
     return tuple(np.geomspace(lowest, highest, count).tolist())
-
-def require_choices(config: Any, prefix: str = "") -> None:
-    """Check every field that offers named choices, in a configuration and those inside it."""
-    for name, hint in get_type_hints(type(config)).items():
-        value = getattr(config, name)
-        if dataclasses.is_dataclass(value):
-            require_choices(value, f"{prefix}{name}.")
-        elif get_origin(hint) is Literal:
-            allowed = get_args(hint)
-            require(isinstance(value, str) and value in allowed, prefix + name, value, f"one of {', '.join(allowed)}")
-
-
-@contextmanager
-def fields_of(prefix: str, names: Mapping[str, str]) -> Iterator[None]:
-    """Name the field of the configuration in an error that names an argument further down."""
-    try:
-        yield
-    except InvalidInput as error:
-        raise InvalidInput(f"{prefix}.{names.get(error.field, error.field)}", error.value, error.allowed) from None

@@ -93,9 +93,10 @@ def execute(
     return 0
 
 
-def parse(config_type: type[C], out: Path, arguments: Sequence[str] | None, description: str, prog: str | None) -> tuple[C, Output]:
+def parse(
+    config_type: type[C], out: Path, arguments: Sequence[str] | None, description: str, prog: str | None
+) -> tuple[C, Output]:
     """Read flags into a configuration and an `Output`; a bad one is `InvalidInput` with the whole story in one line."""
-
     flat = tyro.conf.arg(name="")
     command = dataclasses.make_dataclass(
         "Command",

@@ -6,14 +6,18 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from linsim.dynamics.choosing import SolverName
+from linsim.errors import require
 from linsim.phase import Regularizer
 from linsim.sweep import Precision
 
+LARGEST_DIM = 4096
+
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "lion", "sign_sgd"]
 ScheduleName = Literal["constant", "linear", "cosine", "stable_decay"]
+
 
 @dataclass(frozen=True)
 class TaskConfig:
@@ -175,3 +179,14 @@ class ChartConfig(TrainingConfig):
     """Inputs and outputs of the synthetic tasks; default 16."""
     task: TaskConfig = field(default_factory=TaskConfig)
     shift: ShiftConfig = field(default_factory=ShiftConfig)
+
+
+def require_choices(config: Any, prefix: str = "") -> None:
+    """Check every field that offers named choices, in a configuration and those inside it."""
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if dataclasses.is_dataclass(value):
+            require_choices(value, f"{prefix}{name}.")
+        elif get_origin(hint) is Literal:
+            allowed = get_args(hint)
+            require(isinstance(value, str) and value in allowed, prefix + name, value, f"one of {', '.join(allowed)}")

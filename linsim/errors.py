@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from numbers import Real
 from typing import Any
 
@@ -69,8 +71,17 @@ def require_axis(field: str, values: Sequence[float], *, above: float = -math.in
     require(increasing, field, tuple(values), "strictly increasing values")
 
 
+@contextmanager
+def fields_of(prefix: str, names: Mapping[str, str]) -> Iterator[None]:
+    """Name the field of the configuration in an error that names an argument further down."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise InvalidInput(f"{prefix}.{names.get(error.field, error.field)}", error.value, error.allowed) from None
+
+
 def _pairs(values: Sequence[float]) -> Iterable[tuple[float, float]]:
-    return zip(values[:-1], values[1:], strict=True)
+    return itertools.pairwise(values)
 
 
 def _is_finite(value: Real) -> bool:

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
-
 from scipy.interpolate import CubicSpline
 
 from linsim.dynamics.flow import mode_flow
@@ -32,7 +31,7 @@ class Inflection(NamedTuple):
     steps: Float[np.ndarray, "..."]
     """Budget of the smallest loss, refined between budgets; NaN where the curve never turns."""
     harm: Float[np.ndarray, "..."]
-    """Loss at the largest budget / smallest loss - 1; infinite where only the largest budget diverges; NaN if all do."""
+    """Loss at the largest budget / smallest loss - 1; infinite where the largest budget diverged, NaN if all did."""
 
 
 class Prediction(NamedTuple):
@@ -57,6 +56,7 @@ def locate(
     loss: Float[np.ndarray, "budgets ..."],
     diverged: Bool[np.ndarray, "budgets ..."] | None = None,
     resolution: float | None = None,
+    floor: float = 0.0,
 ) -> Inflection:
     """Find the inflection point of every curve of losses over budgets.
 
@@ -68,12 +68,14 @@ def locate(
       diverged: lanes to keep out of the minima; they count as infinitely bad.
       resolution: harm below this is rounding, not a turn; default the square root of the dtype's epsilon, which the
         accumulated rounding of any sensible number of steps stays under.
+      floor: losses below this are rounding too and count as equal; see `rounding_floor`.
     """
     require(len(budgets) == len(loss), "budgets", f"{len(budgets)} values", f"one for each of the {len(loss)} losses")
     resolution = float(np.sqrt(np.finfo(loss.dtype).eps)) if resolution is None else resolution
     curve = np.where(np.isfinite(loss), loss, np.inf).astype(np.float64)
     if diverged is not None:
         curve = np.where(diverged, np.inf, curve)
+    curve = np.maximum(curve, floor)
     best = np.asarray(np.argmin(curve, axis=0))
     smallest, last = np.take_along_axis(curve, best[None], axis=0)[0], curve[-1]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -81,6 +83,15 @@ def locate(
     harm = np.where(np.isinf(smallest), np.nan, harm)
     turns = harm > resolution
     return Inflection(np.where(turns, _refine(budgets, curve, best), np.nan), harm)
+
+
+def rounding_floor(problem: Problem, dtype: np.dtype[Any]) -> float:
+    """Loss below which a curve shows rounding: eps^(3/2) x the loss of the zero network.
+
+    Descent at rate eta stops moving when its step is lost in the weights, at a relative residual of about eps / (4 eta
+    s); the loss is its square, below eps^(3/2) for every eta s above eps^(1/4) / 4, which is 3e-5 in float64.
+    """
+    return float(np.finfo(dtype).eps ** 1.5) * problem.transfer.pretrain.zero_loss
 
 
 def predict(
@@ -119,6 +130,7 @@ class _Modes(NamedTuple):
     finetune: tuple[Any, Any]
     phases: tuple[Phase, Phase]
     finetune_steps: Any
+    floor: Any
 
 
 def _modes_of(problem: Problem, frame: Frame) -> _Modes:
@@ -129,6 +141,7 @@ def _modes_of(problem: Problem, frame: Frame) -> _Modes:
         (frame.finetune_strengths, frame.finetune_variances),
         (problem.pretrain.as_dtype(np.float64), problem.finetune.as_dtype(np.float64)),
         np.float64(problem.finetune_steps),
+        np.float64(rounding_floor(problem, np.dtype(np.float64))),
     )
 
 
@@ -179,7 +192,7 @@ def _predict_cells(modes: _Modes, cells: Array, budgets: Array, regularizer: Reg
             time = pretrain.learning_rate * jnp.exp(log_budget)
             checkpoint = _train(modes.start[seed.astype(int)], modes.pretrain, pretrain, time)
             end = _train(checkpoint, modes.finetune, tuned, rate * modes.finetune_steps)
-            return jnp.sum(modes.pretrain[1] * (end - modes.pretrain[0]) ** 2)
+            return jnp.maximum(jnp.sum(modes.pretrain[1] * (end - modes.pretrain[0]) ** 2), modes.floor)
 
         slope = jax.grad(loss)
         best = jnp.argmin(jax.vmap(loss)(grid))

@@ -6,6 +6,7 @@ has shape (widths[l], widths[l-1]).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import jax
@@ -31,7 +32,7 @@ class LinearNetwork(nnx.Module):
     def __init__(self, weights: Weights) -> None:
         """Wrap weights; `InvalidInput` where consecutive shapes do not chain."""
         require(len(weights) > 0, "weights", weights, "at least one layer")
-        for layer, (inner, outer) in enumerate(zip(weights[:-1], weights[1:], strict=True), start=1):
+        for layer, (inner, outer) in enumerate(itertools.pairwise(weights), start=1):
             shapes = f"W_{layer} {inner.shape} then W_{layer + 1} {outer.shape}"
             require(outer.shape[1] == inner.shape[0], "weights", shapes, "shapes that chain")
         self.layers = nnx.List([nnx.Param(jnp.asarray(weight)) for weight in weights])
@@ -147,7 +148,7 @@ def _chained(bases: Sequence[np.ndarray], values: Sequence[np.ndarray]) -> Weigh
 
 
 def _shapes(widths: Sequence[int]) -> list[tuple[int, int]]:
-    return list(zip(widths[:-1], widths[1:], strict=True))
+    return list(itertools.pairwise(widths))
 
 
 def _require_widths(widths: Sequence[int]) -> None:

@@ -59,7 +59,9 @@ class Phase:
         if self.momentum is not None:
             require_number(f"{name}.momentum", self.momentum, at_least=0, below=1)
         plain = self.optimizer is None
-        require(plain or self.momentum is None, f"{name}.momentum", self.momentum, "None beside an optimizer of its own")
+        require(
+            plain or self.momentum is None, f"{name}.momentum", self.momentum, "None beside an optimizer of its own"
+        )
         if self.batch_size is not None:
             require_integer(f"{name}.batch_size", self.batch_size, at_least=1)
 

@@ -40,15 +40,26 @@ def _verdict(dataset: xr.Dataset) -> str:
     """One sentence on the whole chart, one on the closed form."""
     harm, steps = dataset["harm"].values, dataset["inflection_steps"].values
     turned = ~np.isnan(steps)
-    share = f"{turned.mean():.0%} of the cells turn"
-    worst = f"; harm is above 10 % on {np.mean(np.nan_to_num(harm, nan=0.0) > 0.1):.0%} of them all" if turned.any() else ""
+    share = f"{turned.sum()} of {turned.size} cells turn"
+    worst = (
+        f"; harm is above 10 % on {np.mean(np.nan_to_num(harm, nan=0.0) > 0.1):.0%} of them all" if turned.any() else ""
+    )
     diverged = int(dataset["diverged"].sum())
     flagged = f"; {diverged} of {dataset['diverged'].size} fine-tuning runs diverged" if diverged else ""
     if "predicted_harm" not in dataset:
         return f"{share}{worst}{flagged}. Closed form: {dataset.attrs['prediction']}."
-    after, closed = dataset["pretrain_loss_after"].values, dataset["predicted_pretrain_loss_after"].values
-    same = np.mean(np.argmin(np.where(dataset["diverged"], np.inf, after), 0) == np.argmin(closed, 0))
-    return f"{share}{worst}{flagged}. Closed form and simulation have the same best budget on {same:.1%} of the cells."
+    curves = (
+        dataset["pretrain_loss_after"].where(~dataset["diverged"], np.inf),
+        dataset["predicted_pretrain_loss_after"],
+    )
+    simulated, closed = (
+        np.argmin(np.maximum(curve.values, dataset.attrs["rounding_floor"]), axis=0) for curve in curves
+    )
+    watched = turned | dataset["predicted_inflection_steps"].notnull().values
+    if not watched.any():
+        return f"{share}{flagged}, in simulation and in closed form."
+    same = f"the same best budget on {np.mean((simulated == closed)[watched]):.1%} of the cells that turn"
+    return f"{share}{worst}{flagged}. Closed form and simulation have {same}."
 
 
 def _spread(size: int, most: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float
 
 from linsim.errors import InvalidInput, require, require_number
 
@@ -86,7 +86,7 @@ class LinearTask:
         return cls(left, strengths, right.T, covariance, label_noise)
 
     @classmethod
-    def from_data(cls, X: Num[np.ndarray, "..."], Y: Num[np.ndarray, "..."]) -> LinearTask:
+    def from_data(cls, X: np.ndarray, Y: np.ndarray) -> LinearTask:
         """The task that data pose to a linear network without biases.
 
         S = X^T X / n, A = the least-squares map of smallest norm, label noise = root mean square residual per

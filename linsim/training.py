@@ -84,7 +84,9 @@ class Session:
         phase = self.problem.finetune.as_dtype(self.dtype)
         tasks = self.encoded.pretrain, self.encoded.finetune
         steps, keys = np.int32(self.problem.finetune_steps), self._keys(1)
-        ceiling = self.dtype(DIVERGED * max(self.problem.transfer.pretrain.zero_loss, self.problem.transfer.finetune.zero_loss))
+        ceiling = self.dtype(
+            DIVERGED * max(self.problem.transfer.pretrain.zero_loss, self.problem.transfer.finetune.zero_loss)
+        )
         return _finetune(self.solver, regularizer, checkpoints.states, tasks, phase, lanes, steps, keys, ceiling)
 
     def _keys(self, phase: int) -> Array:

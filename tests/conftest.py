@@ -1,4 +1,4 @@
-"""Every test runs in float64, on two CPU devices, with array shapes checked at run time and silent broadcasts refused."""
+"""Every test runs in float64, on two CPU devices, with shapes checked at run time and silent broadcasts refused."""
 
 import os
 

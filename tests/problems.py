@@ -34,8 +34,12 @@ def aligned_problem(
     left, right = basis(outputs), basis(inputs)
     covariance = power_covariance(right, 0.5) if coloured else None
     modes = min(inputs, outputs)
-    task = LinearTask.create(STRENGTHS[:modes], outputs=outputs, inputs=inputs, left=left, right=right, input_covariance=covariance)
-    transfer = shifts.shifted(task, shifts.Rescale(range(3, modes + 1), 4.0), shifts.Permute((2, 1, *range(3, modes + 1))))
+    task = LinearTask.create(
+        STRENGTHS[:modes], outputs=outputs, inputs=inputs, left=left, right=right, input_covariance=covariance
+    )
+    transfer = shifts.shifted(
+        task, shifts.Rescale(range(3, modes + 1), 4.0), shifts.Permute((2, 1, *range(3, modes + 1)))
+    )
     widths = (inputs, *([hidden] * (depth - 1)), outputs)
     small = np.linspace(0.1, 0.02, modes) ** (depth / 2) * (np.arange(modes) < min(widths))
     turns = [np.eye(inputs), *(basis(hidden) for _ in range(depth - 1)), np.eye(outputs)]

@@ -101,7 +101,11 @@ def test_prediction_is_the_limit_of_small_rates(regularizer, changes):
 
 def test_prediction_with_an_input_spectrum_and_random_bases():
     problem = aligned_problem(
-        coloured=True, pretrain=Phase(5e-4), finetune=Phase(1e-4), budgets=(1000, 4000, 20_000, 60_000), finetune_steps=2000
+        coloured=True,
+        pretrain=Phase(5e-4),
+        finetune=Phase(1e-4),
+        budgets=(1000, 4000, 20_000, 60_000),
+        finetune_steps=2000,
     )
     rates, strengths = np.asarray([5e-5, 2e-4]), np.asarray([0.0, 1.0])
     prediction = predict(problem, rates, strengths, "product_penalty")

@@ -1,5 +1,7 @@
 """The Flax module and what each initialisation promises."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +25,7 @@ ROUNDING = 1e-14  # a few products of orthonormal matrices of size up to 8
 
 def balance(weights):
     """Largest entry of W_{l+1}^T W_{l+1} - W_l W_l^T over the layers."""
-    pairs = zip(weights[:-1], weights[1:], strict=True)
+    pairs = itertools.pairwise(weights)
     return max(float(jnp.max(jnp.abs(outer.T @ outer - inner @ inner.T))) for inner, outer in pairs)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import linsim.sweep
+import linsim.lanes
 from linsim.errors import InvalidInput
 from linsim.phase import Phase
 from linsim.sweep import chart
@@ -43,7 +43,7 @@ def test_a_chart_has_the_axes_and_variables_of_the_contract():
 def test_chunks_do_not_change_the_numbers(monkeypatch):
     problem = gaussian_problem()
     whole = chart(problem, RATES, STRENGTHS)
-    monkeypatch.setattr(linsim.sweep, "_CHUNK_BYTES", 5 * 2 * 36 * 8)  # five lanes
+    monkeypatch.setattr(linsim.lanes, "_CHUNK_BYTES", 5 * 2 * 36 * 8)  # five lanes
     pieces = chart(problem, RATES, STRENGTHS)
     for name in ("pretrain_loss_after", "finetune_loss_after"):
         # Batched products may be summed in another order: a few roundings over 300 stable steps.
@@ -55,7 +55,7 @@ def test_one_device_and_two_give_the_same_numbers(monkeypatch):
     problem = aligned_problem()
     two = chart(problem, RATES, STRENGTHS)
     first = jax.devices()[:1]
-    monkeypatch.setattr(linsim.sweep.jax, "devices", lambda: first)
+    monkeypatch.setattr(linsim.lanes.jax, "devices", lambda: first)
     one = chart(problem, RATES, STRENGTHS)
     np.testing.assert_allclose(one["pretrain_loss_after"], two["pretrain_loss_after"], rtol=1e-13)
 
@@ -70,7 +70,7 @@ def test_progress_is_reported_up_to_the_total():
 
 def test_float32_is_checked_in_float64():
     result = chart(aligned_problem(), RATES, STRENGTHS, precision="float32")
-    # 2,300 stable steps of rounding at 6e-8, relative to the loss of the zero network: at most 1.4e-4, usually far less.
+    # 2,300 stable steps of rounding at 6e-8, relative to the loss of the zero network: at most 1.4e-4.
     assert 0 < result.attrs["float64_max_deviation"] < 1e-4
     assert result["pretrain_loss_after"].dtype == np.float32
     assert "float64_max_deviation" not in chart(aligned_problem(), RATES, STRENGTHS).attrs
@@ -84,7 +84,9 @@ def test_diverged_lanes_are_flagged_and_leave_the_others_alone():
     assert not both["diverged"].values[:, 0].any()
     assert np.isnan(both["inflection_steps"].values[1]).all()
     assert np.isnan(both["harm"].values[1]).all()
-    np.testing.assert_allclose(both["pretrain_loss_after"].values[:, 0], alone["pretrain_loss_after"].values[:, 0], rtol=1e-12)
+    np.testing.assert_allclose(
+        both["pretrain_loss_after"].values[:, 0], alone["pretrain_loss_after"].values[:, 0], rtol=1e-12
+    )
 
 
 def test_changing_swept_values_compiles_nothing_new():

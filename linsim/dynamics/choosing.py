@@ -30,7 +30,7 @@ def choose(problem: Problem, name: SolverName = "auto") -> Choice:
       InvalidInput: an unknown name, or a solver whose assumptions the problem breaks; says which assumption.
     """
     if name == "auto":
-        refusals = []
+        refusals: list[str] = []
         for solver in SOLVERS.values():
             refusal = solver.refusal(problem)
             if refusal is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -92,7 +93,7 @@ class Dense:
         hidden = [jnp.eye(weight.shape[0], len(kept), dtype=kept.dtype) for weight in state[:-1]]
         signed = target.left[:, order] * jnp.where(kept < 0, -1, 1)[None, :]
         bases = [target.right[:, order], *hidden, signed]
-        pairs = zip(bases[:-1], bases[1:], strict=True)
+        pairs = itertools.pairwise(bases)
         return tuple(losses.matmul(outer * share[None, :], inner.T) for inner, outer in pairs)
 
     def weights(self, problem: Problem, states: SeedWeights) -> SeedWeights:
@@ -103,9 +104,15 @@ class Dense:
 def _encode(task: LinearTask, dtype: Any) -> Target:
     modes = len(task.strengths)
     whitened = np.array_equal(task.input_covariance, np.eye(task.inputs))
-    arrays = (task.target, None, None) if whitened else (task.target, task.input_covariance, _root(task))
-    rest = (task.label_noise, task.left[:, :modes], task.strengths, task.right[:, :modes])
-    return Target(*(None if array is None else jnp.asarray(array, dtype) for array in (*arrays, *rest)))
+    return Target(
+        matrix=jnp.asarray(task.target, dtype),
+        covariance=None if whitened else jnp.asarray(task.input_covariance, dtype),
+        root=None if whitened else jnp.asarray(_root(task), dtype),
+        label_noise=jnp.asarray(task.label_noise, dtype),
+        left=jnp.asarray(task.left[:, :modes], dtype),
+        strengths=jnp.asarray(task.strengths, dtype),
+        right=jnp.asarray(task.right[:, :modes], dtype),
+    )
 
 
 def _root(task: LinearTask) -> np.ndarray:

@@ -48,7 +48,7 @@ def advance(coordinates: Coordinates, carry: Carry, target: Target, phase: Phase
     """`steps` updates W <- W - optimiser(gradient of loss + penalties). The key is folded with the step's number."""
     optimizer = phase.build_optimizer()
     anchor = carry.anchor
-    anchor_product = None if phase.product_penalty is None else coordinates.product(anchor)
+    anchor_product: Any = None if phase.product_penalty is None else coordinates.product(anchor)
 
     def objective(state: State, step_key: Any) -> Scalar:
         value = coordinates.training_loss(state, target, phase, step_key)

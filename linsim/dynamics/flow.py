@@ -26,6 +26,7 @@ def mode_flow(start: Values, drive: Values, stiffness: Values, time: Values) -> 
     Returns:
       s(t), without overflow for any t; cost independent of t.
     """
+    start, drive, stiffness, time = (jnp.asarray(value) for value in (start, drive, stiffness, time))
     sign = jnp.where(start < 0, -1.0, 1.0)
     size, a = jnp.abs(start), sign * drive
     x = 4 * a * time

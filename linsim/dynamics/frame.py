@@ -18,7 +18,7 @@ Basis = Float[np.ndarray, "_ modes"]
 Values = Float[np.ndarray, " modes"]
 
 ALIGNED = 1e-12
-"""Relative size of what may lie off the diagonals: the rounding of products of orthonormal float64 matrices, no more."""
+"""Relative size of what may lie off the diagonals: the rounding of products of orthonormal float64 matrices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,9 @@ def _candidates(problem: Problem) -> Iterator[tuple[Basis, Basis]]:
     start = np.linalg.multi_dot([w[0] for w in problem.initial[::-1]]) if problem.depth > 1 else problem.initial[0][0]
     weighted = pretrain.target @ pretrain.input_covariance
     parts = (pretrain.target, finetune.target, start, weighted)
-    generic = sum(c * part / (np.linalg.norm(part) or 1) for c, part in zip((1, 0.7548, 0.5698, 0.4302), parts, strict=True))
+    generic = sum(
+        c * part / (np.linalg.norm(part) or 1) for c, part in zip((1, 0.7548, 0.5698, 0.4302), parts, strict=True)
+    )
     left, _, right = np.linalg.svd(generic, full_matrices=False)
     yield left, right.T
 
@@ -118,8 +120,10 @@ def _try_bases(problem: Problem, left: Basis, right: Basis) -> Frame | Misaligne
 def _diagonal_target(name: str, task: LinearTask, left: Basis, right: Basis) -> Values | Misaligned:
     diagonal = np.sum(left * (task.target @ right), axis=0)
     off = _relative(task.target - (left * diagonal) @ right.T, task.target)
-    return diagonal if off <= ALIGNED else Misaligned(
-        f"the {name} target is not diagonal in the common bases (off by {off:.1e} of its norm)"
+    return (
+        diagonal
+        if off <= ALIGNED
+        else Misaligned(f"the {name} target is not diagonal in the common bases (off by {off:.1e} of its norm)")
     )
 
 
@@ -127,8 +131,10 @@ def _diagonal_covariance(name: str, task: LinearTask, right: Basis) -> Values | 
     image = task.input_covariance @ right
     variances = np.sum(right * image, axis=0)
     off = _relative(image - right * variances, task.input_covariance)
-    return variances if off <= ALIGNED else Misaligned(
-        f"the {name} input covariance couples the modes (by {off:.1e} of its norm)"
+    return (
+        variances
+        if off <= ALIGNED
+        else Misaligned(f"the {name} input covariance couples the modes (by {off:.1e} of its norm)")
     )
 
 
@@ -147,7 +153,9 @@ def _align_weights(weights: list[np.ndarray], left: Basis, right: Basis) -> Seed
         remainder = weight - (outer * values) @ inner.T
         off = max(_relative(remainder @ inner, weight), _relative(remainder.T @ outer, weight))
         if off > ALIGNED:
-            return Misaligned(f"the initial W_{layer} is not diagonal in the common bases (off by {off:.1e} of its norm)")
+            return Misaligned(
+                f"the initial W_{layer} is not diagonal in the common bases (off by {off:.1e} of its norm)"
+            )
         chain.append(values)
         remainders.append(remainder if _relative(remainder, weight) > ALIGNED else np.zeros_like(remainder))
     return SeedFrame(tuple(bases), np.stack(chain), tuple(remainders))

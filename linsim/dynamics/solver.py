@@ -31,11 +31,17 @@ class Encoded(NamedTuple):
 
 @runtime_checkable
 class Solver(Protocol):
-    """One signature for all solvers; every method but the first two is pure JAX for one lane, and may be vmapped."""
+    """One signature for all solvers; from `begin` to `idealise` all is pure JAX for one lane, and may be vmapped."""
 
-    name: str
-    summary: str
-    """In words: on what it is exact, and at what cost."""
+    @property
+    def name(self) -> str:
+        """What a user calls it."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """In words: why it is exact."""
+        ...
 
     def refusal(self, problem: Problem) -> str | None:
         """The assumption of this solver that the problem breaks, with its size; None where it is exact."""

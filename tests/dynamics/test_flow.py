@@ -18,7 +18,12 @@ def test_flow_solves_its_differential_equation(start, drive, stiffness, time, si
     # Growth is at most e^(4 * 4 * t); times are cut where an unbounded mode (stiffness 0) would leave float64's ease.
     time = min(time, 3.0 / (1 + abs(drive)))
     solution = solve_ivp(
-        lambda _, s: 4 * np.abs(s) * (sign * drive - stiffness * s), (0, time), [sign * start], "DOP853", rtol=1e-12, atol=1e-25
+        lambda _, s: 4 * np.abs(s) * (sign * drive - stiffness * s),
+        (0, time),
+        [sign * start],
+        "DOP853",
+        rtol=1e-12,
+        atol=1e-25,
     )
     found = float(mode_flow(sign * start, sign * drive, stiffness, time))
     # The equation grows perturbations no faster than the solution itself, so the integrator's relative error is about

@@ -74,7 +74,7 @@ def test_modes_equals_dense_for_any_widths(inputs, hidden, outputs):
 @pytest.mark.parametrize("regularizer", REGULARIZERS)
 def test_weights_outside_the_modes_follow_decay_and_penalties(regularizer):
     problem = aligned_problem(2, inputs=6, hidden=8, outputs=3, random_bases=False)
-    first, second = problem.initial
+    first, _second = problem.initial
     first[:, 5, 5] = 0.7  # an input direction that no output sees
     assert largest_deviation(problem, regularizer) < AGREEMENT
 
@@ -171,7 +171,9 @@ def test_dense_follows_the_textbook_gradient_of_every_optax_optimizer():
         gradient = [weights[1].T @ error, error @ weights[0].T]
         first = [0.9 * m + 0.1 * g for m, g in zip(first, gradient, strict=True)]
         second = [0.999 * v + 0.001 * g**2 for v, g in zip(second, gradient, strict=True)]
-        scaled = [m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8) for m, v in zip(first, second, strict=True)]
+        scaled = [
+            m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8) for m, v in zip(first, second, strict=True)
+        ]
         weights = [w - rate * s for w, s in zip(weights, scaled, strict=True)]
     for ours, theirs in zip(states, weights, strict=True):
         np.testing.assert_allclose(ours[0, 0], theirs, rtol=1e-10)

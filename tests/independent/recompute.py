@@ -27,7 +27,7 @@ def gradients(weights, anchor, target, covariance, phase):
     """Of tr((P-A) S (P-A)') + lambda |P-P0|^2 + (mu/2) sum |W-W0|^2 + (beta/2) sum |W|^2, by the chain rule."""
     P, penalty = product(weights), phase["product_penalty"] or 0.0
     M = 2 * (P - target) @ covariance + 2 * penalty * (P - product(anchor))
-    for layer, (weight, start) in enumerate(zip(weights, anchor)):
+    for layer, (weight, start) in enumerate(zip(weights, anchor, strict=False)):
         above = reduce(lambda inner, outer: outer @ inner, weights[layer + 1 :], np.eye(weight.shape[0]))
         below = reduce(lambda inner, outer: outer @ inner, weights[:layer], np.eye(weights[0].shape[1]))
         pull = (phase["weight_penalty"] or 0.0) * (weight - start) + (phase["weight_decay"] or 0.0) * weight
@@ -35,13 +35,15 @@ def gradients(weights, anchor, target, covariance, phase):
 
 
 def descend(weights, target, covariance, phase, steps):
-    assert phase["optimizer"] is None and phase["schedule"] is None and phase["batch_size"] is None, "plain descent only"
+    assert phase["optimizer"] is None and phase["schedule"] is None and phase["batch_size"] is None, (
+        "plain descent only"
+    )
     anchor, velocity, keep = weights, [np.zeros_like(weight) for weight in weights], phase["momentum"] or 0.0
     for _ in range(steps):
         slope = list(gradients(weights, anchor, target, covariance, phase))
-        velocity = [keep * v + g for v, g in zip(velocity, slope)]
-        move = [g + keep * v for v, g in zip(velocity, slope)] if phase["nesterov"] else velocity
-        weights = [weight - phase["learning_rate"] * m for weight, m in zip(weights, move)]
+        velocity = [keep * v + g for v, g in zip(velocity, slope, strict=False)]
+        move = [g + keep * v for v, g in zip(velocity, slope, strict=False)] if phase["nesterov"] else velocity
+        weights = [weight - phase["learning_rate"] * m for weight, m in zip(weights, move, strict=False)]
     return weights
 
 
@@ -65,7 +67,9 @@ def deviation(folder, lanes=4, seed=0):
         for name, stored in (("pretrain_loss_after", 0), ("finetune_loss_after", 1)):
             error = abs(loss(tuned, *tasks[stored]) - data[name].values[budget, rate, strength, start])
             worst = max(worst, error / scales[stored])
-        worst = max(worst, abs(loss(weights, *tasks[0]) - data["pretrain_loss_before"].values[budget, start]) / scales[0])
+        worst = max(
+            worst, abs(loss(weights, *tasks[0]) - data["pretrain_loss_before"].values[budget, start]) / scales[0]
+        )
     return worst
 
 

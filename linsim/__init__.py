@@ -1,0 +1,74 @@
+"""A laboratory for catastrophic overtraining in linear networks: the public names.
+
+Names are imported when they are first used, so that reading a stored result needs no JAX.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from linsim.dynamics.choosing import choose as choose
+    from linsim.dynamics.flow import mode_flow as mode_flow
+    from linsim.errors import InvalidInput as InvalidInput
+    from linsim.errors import RunFailed as RunFailed
+    from linsim.inflection import locate as locate
+    from linsim.inflection import predict as predict
+    from linsim.losses import population_loss as population_loss
+    from linsim.network import LinearNetwork as LinearNetwork
+    from linsim.network import aligned as aligned
+    from linsim.network import balanced as balanced
+    from linsim.network import gaussian as gaussian
+    from linsim.network import identity as identity
+    from linsim.network import lambda_balanced as lambda_balanced
+    from linsim.network import rank_checkpoint as rank_checkpoint
+    from linsim.phase import Phase as Phase
+    from linsim.problem import Problem as Problem
+    from linsim.problem import stack_seeds as stack_seeds
+    from linsim.shifts import Blend as Blend
+    from linsim.shifts import NewModes as NewModes
+    from linsim.shifts import Permute as Permute
+    from linsim.shifts import Rescale as Rescale
+    from linsim.shifts import Rotate as Rotate
+    from linsim.shifts import ZeroModes as ZeroModes
+    from linsim.shifts import shifted as shifted
+    from linsim.spectra import explicit as explicit
+    from linsim.spectra import exponential as exponential
+    from linsim.spectra import flat_blocks as flat_blocks
+    from linsim.spectra import power_law as power_law
+    from linsim.store import load as load
+    from linsim.sweep import chart as chart
+    from linsim.tasks import LinearTask as LinearTask
+    from linsim.tasks import Transfer as Transfer
+    from linsim.tasks import power_covariance as power_covariance
+    from linsim.tasks import random_basis as random_basis
+    from linsim.training import Session as Session
+
+_ROOMS = {
+    "dynamics.choosing": ("choose",),
+    "dynamics.flow": ("mode_flow",),
+    "errors": ("InvalidInput", "RunFailed"),
+    "inflection": ("locate", "predict"),
+    "losses": ("population_loss",),
+    "network": ("LinearNetwork", "aligned", "balanced", "gaussian", "identity", "lambda_balanced", "rank_checkpoint"),
+    "phase": ("Phase",),
+    "problem": ("Problem", "stack_seeds"),
+    "shifts": ("Blend", "NewModes", "Permute", "Rescale", "Rotate", "ZeroModes", "shifted"),
+    "spectra": ("explicit", "exponential", "flat_blocks", "power_law"),
+    "store": ("load",),
+    "sweep": ("chart",),
+    "tasks": ("LinearTask", "Transfer", "power_covariance", "random_basis"),
+    "training": ("Session",),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'linsim' has no attribute {name!r}")
+    return getattr(import_module(f"linsim.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

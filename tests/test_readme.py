@@ -1,0 +1,73 @@
+"""Every command and code block of the README is run, in order, as a reader would."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """A folder in which the reader works: the checkout, without results."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name in ("linsim", "experiments", "figures"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "figures").unlink()
+    (folder / "figures").mkdir()
+    for file in (ROOT / "figures").iterdir():
+        if file.name != "gallery":
+            (folder / "figures" / file.name).symlink_to(file)
+    return folder
+
+
+def run(folder, arguments):
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_block_runs(reader):
+    ran = 0
+    for language, text in BLOCKS:
+        if language == "python":
+            run(reader, ["-c", text])
+            ran += 1
+            continue
+        for line in filter(None, (line.split("#")[0].strip() for line in text.splitlines())):
+            program, *arguments = shlex.split(line)
+            if program == "make":
+                continue  # make test is what runs this; the recipe of make run is compared below
+            assert program == "python"
+            output = run(reader, arguments)
+            ran += 1
+            if arguments[-1] == "experiments.digits":
+                assert "Extra pre-training was harmful" in output
+    assert ran >= 9
+    assert (reader / "results/overtraining_chart/data.zarr").is_dir()
+    assert (reader / "results/overtraining_chart/overtraining_chart.png").is_file()
+    assert (reader / "figures/gallery/overtraining_chart.svg").is_file()
+
+
+def test_make_run_is_the_documented_command():
+    recipe = re.search(r"^run:.*\n\t\$\(RUN\) (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert f"python {recipe.group(1)}\n" in README
+
+
+def test_every_name_of_the_package_can_be_imported():
+    import linsim
+
+    assert all(getattr(linsim, name) is not None for name in linsim._HOME)
+    with pytest.raises(AttributeError, match="no attribute 'absent'"):
+        _ = linsim.absent
+
+
+def test_files_the_readme_links_to_exist():
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
