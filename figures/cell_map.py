@@ -97,8 +97,9 @@ def _add_colour_bar(axes: Axes, mesh: Any, first_budget: float) -> None:
     labels = [drawing.grouped(tick) for tick in ticks]
     if low <= first_budget:
         # Such curves rise from the first budget on: their smallest loss may lie before it.
-        ticks = [first_budget, *(tick for tick in ticks if tick > 1.3 * first_budget)]
-        labels = ["≤ " + drawing.grouped(first_budget), *labels[-len(ticks) + 1 :]]
+        ticks = [tick for tick in ticks if tick > 1.3 * first_budget]
+        labels = ["≤ " + drawing.grouped(first_budget), *(drawing.grouped(tick) for tick in ticks)]
+        ticks = [first_budget, *ticks]
     bar.set_ticks(ticks, labels=labels)
     bar.ax.minorticks_off()
 

@@ -13,7 +13,6 @@ from figures.drawing import Floats, Scale
 
 LEVELS = (0.1, 1.0, 10.0)
 _MORE_LEVELS = (1e-2, 1e-3, 1e-4)
-_ROUNDING = 1e-24  # of the initial loss: squares of float64 rounding errors, and a margin
 _NO_HARM = 1e-6  # stands for 0 where a logarithm is taken
 
 
@@ -48,12 +47,8 @@ def cells_of(dataset: xr.Dataset) -> Cells:
     all_diverged = np.asarray(lost.all(axis=-1))
     predicted = None
     if "predicted_harm" in dataset:
-        # Where the whole loss is rounding its relative rise means nothing.
-        floor = _ROUNDING * dataset["pretrain_loss_before"].values[0]
-        rounding = dataset["predicted_pretrain_loss_after"].values[-1] < floor
-        predicted = median(np.where(rounding, 0.0, dataset["predicted_harm"].values))
         # The flow of the closed form knows no divergence: nothing can be compared there.
-        predicted = np.where(all_diverged, np.nan, predicted)
+        predicted = np.where(all_diverged, np.nan, median(dataset["predicted_harm"].values))
     steps = median(turn)
     return Cells(
         np.where(np.isfinite(steps), steps, np.nan),

@@ -19,7 +19,7 @@ from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 from linsim import store
-from linsim.errors import InvalidInput
+from linsim.errors import InvalidInput, RunFailed
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ def write(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write FOLDER/NAME.png and .svg, the same bytes every time; returns both paths.
 
     Raises:
-      InvalidInput: nothing can be written there.
+      RunFailed: the folder cannot be written, or the disk is full; then no picture is left half-written.
     """
     paths = [folder / f"{name}.{kind}" for kind in _UNDATED]
     try:
@@ -55,17 +55,19 @@ def write(figure: Figure, folder: Path, name: str) -> list[Path]:
         for path, metadata in zip(paths, _UNDATED.values(), strict=True):
             figure.savefig(path, metadata=metadata)
     except OSError as error:
-        raise InvalidInput("out", str(folder), f"a folder that can be written ({error.strerror})") from error
+        for path in filter(Path.is_file, paths):
+            path.unlink()
+        raise RunFailed(f"out: {folder}/{name} could not be drawn ({error.strerror or error})") from error
     return paths
 
 
 def redraw(save: Callable[[xr.Dataset, Path], list[Path]], data: Path, out: Path) -> int:
-    """Draw a stored result again; exit status 0, or 2 with one line on stderr."""
+    """Draw a stored result again; exit status 0, or 2 (no result) or 3 (not written) with one line on stderr."""
     try:
         paths = save(store.load(data), out)
-    except InvalidInput as error:
+    except (InvalidInput, RunFailed) as error:
         print(error, file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, InvalidInput) else 3
     for path in paths:
         print(path)
     return 0

@@ -1,0 +1,93 @@
+"""The figures that the default chart must show, and the same chart without alignment."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from experiments.overtraining_chart import Config, run
+from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
+from linsim.summary import summarise
+
+
+@pytest.fixture(scope="module")
+def default():
+    return run(Config())
+
+
+def test_the_default_chart_is_the_confirmed_problem(default):
+    assert dict(default.sizes)["pretrain_steps"] == 60
+    assert default["pretrain_loss_after"].shape == (60, 30, 20, 1)
+    assert default.attrs["solver"] == "modes"
+    assert not default["diverged"].any()
+
+
+def test_closed_form_and_simulation_agree_on_the_smallest_loss_at_small_rates(default):
+    small = default.sel(learning_rate=slice(None, 3e-4))
+    simulated, closed = (
+        small[name].min("pretrain_steps") for name in ("pretrain_loss_after", "predicted_pretrain_loss_after")
+    )
+    assert float(np.abs(simulated / closed - 1).max()) < 2e-3
+
+
+def test_along_the_whole_curve_they_differ_by_the_lag_of_gradient_descent(default):
+    # A finding: 0.2 % holds at the minimum, not on the rise of the first mode, where a step of eta sigma = 0.01 delays
+    # descent by 1 % of the time, and the loss falls by a factor e^(-8 sigma t) meanwhile.
+    small = default.sel(learning_rate=slice(None, 3e-4))
+    error = np.abs(small["pretrain_loss_after"] / small["predicted_pretrain_loss_after"] - 1)
+    assert 0.01 < float(error.max()) < 0.04
+    assert float(error.median()) < 1e-3
+
+
+def test_the_best_budget_is_the_same_on_99_percent_of_the_cells(default):
+    best = [default[name].argmin("pretrain_steps") for name in ("pretrain_loss_after", "predicted_pretrain_loss_after")]
+    assert float((best[0] == best[1]).mean()) >= 0.99
+
+
+def test_refined_inflection_points_are_as_predicted(default):
+    ratio = (default["inflection_steps"] / default["predicted_inflection_steps"]).values
+    # One cell is beyond the stability of gradient descent (rate x curvature > 2), where no flow describes it.
+    assert np.nanquantile(np.abs(ratio - 1), 0.99) < 0.02
+    np.testing.assert_array_equal(
+        np.isnan(default["inflection_steps"]), np.isnan(default["predicted_inflection_steps"])
+    )
+
+
+def test_harm_spans_two_orders_of_magnitude(default):
+    harm = default["harm"].where(default["inflection_steps"].notnull())
+    assert float(harm.quantile(0.02)) < 0.015
+    assert 10 < float(harm.max()) < 20
+
+
+def test_gaussian_start_in_random_bases_runs_dense_with_a_spread_over_seeds():
+    config = Config(
+        dim=8,
+        seeds=3,
+        task=TaskConfig(bases="random"),
+        network=NetworkConfig(init="gaussian"),
+        pretrain=PretrainConfig(steps=8000, budgets=12),
+        finetune=FinetuneConfig(steps=100, rates=4, strengths=2),
+    )
+    result = run(config)
+    assert result.attrs["solver"] == "dense"
+    assert "not modes" in result.attrs["solver_reason"]
+    assert float(result["pretrain_loss_after"].std("seed").max()) > 0
+    assert result["predicted_inflection_steps"].isnull().all()
+    assert "overlapping" in result.attrs["prediction"]
+    more = run(dataclasses.replace(config, seeds=4))
+    np.testing.assert_allclose(more["harm"].isel(seed=slice(3)), result["harm"], rtol=1e-9)
+
+
+def test_run_is_pure_and_repeatable():
+    config = Config(dim=4, pretrain=PretrainConfig(steps=500, budgets=5), finetune=FinetuneConfig(rates=2, strengths=2))
+    first, second = run(config), run(config)
+    assert first.identical(second)
+    assert json.loads(first.attrs["config"])["dim"] == 4
+
+
+def test_the_table_is_a_dozen_lines(default):
+    lines = summarise(default).splitlines()
+    assert 10 <= len(lines) <= 16
+    assert max(map(len, lines)) <= 160
+    assert "Closed form and simulation have the same best budget on 99" in lines[-1]
