@@ -1,6 +1,6 @@
 """Beyond which pre-training budget more pre-training makes the fine-tuned model worse, over rates and strengths.
 
-Usage: python -m figures.overtraining_chart [--data results/overtraining_chart] [--out figures/gallery]
+Usage: python -m figures.overtraining_chart [--data results/overtraining_chart] [--out figures/gallery] [--name NAME]
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import sys
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,10 @@ _NEEDED = {
 }
 
 
-def save(dataset: xr.Dataset, folder: Path) -> list[Path]:
-    """Draw the chart and write FOLDER/overtraining_chart.png and .svg; returns both paths."""
+def save(dataset: xr.Dataset, folder: Path, name: str = "overtraining_chart") -> list[Path]:
+    """Draw the chart and write FOLDER/NAME.png and .svg; returns both paths."""
     with drawing.style():
-        return drawing.write(_draw(dataset), folder, "overtraining_chart")
+        return drawing.write(_draw(dataset), folder, name)
 
 
 def draw(dataset: xr.Dataset) -> Figure:
@@ -99,8 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--data", type=Path, default=Path("results/overtraining_chart"), help="folder of the result")
     parser.add_argument("--out", type=Path, default=Path("figures/gallery"), help="folder for the picture")
+    parser.add_argument("--name", default="overtraining_chart", help="name of the files, without ending")
     options = parser.parse_args(arguments)
-    return drawing.redraw(save, options.data, options.out)
+    return drawing.redraw(partial(save, name=options.name), options.data, options.out)
 
 
 if __name__ == "__main__":

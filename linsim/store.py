@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import xarray as xr
@@ -51,11 +52,22 @@ def save(dataset: xr.Dataset, folder: Path) -> Path:
         os.replace(partial, final)
         shutil.rmtree(replaced, ignore_errors=True)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
+        _discard(partial)
         if replaced.exists() and not final.exists():
             os.replace(replaced, final)
         raise RunFailed(f"out: {final} could not be written ({error.strerror or error}); nothing was kept") from error
     return final
+
+
+def _discard(folder: Path) -> None:
+    """Remove a folder to which zarr's other writers, that outlive the error of the first, may still be adding."""
+    absent = 0
+    for _ in range(100):
+        shutil.rmtree(folder, ignore_errors=True)
+        absent = 0 if folder.exists() else absent + 1
+        if absent == 3:
+            return
+        time.sleep(0.05)
 
 
 def load(folder: Path | str) -> xr.Dataset:

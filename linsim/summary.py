@@ -32,7 +32,7 @@ def _cell(steps: np.ndarray, harm: np.ndarray) -> str:
         return "no turn"
     few = f" ({turned.sum()}/{len(steps)})" if not turned.all() else ""
     middle = float(np.median(harm[turned]))
-    cost = "diverges" if np.isinf(middle) else f"{middle:+.1%}" if middle < 10 else f"x{1 + middle:.3g}"
+    cost = "diverges" if np.isinf(middle) else f"{100 * middle:+.{0 if middle >= 1 else 1}f}%"
     return f"{np.median(steps[turned]):.0f}{few}, {cost}"
 
 
