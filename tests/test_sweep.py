@@ -43,7 +43,7 @@ def test_a_chart_has_the_axes_and_variables_of_the_contract():
 def test_chunks_do_not_change_the_numbers(monkeypatch):
     problem = gaussian_problem()
     whole = chart(problem, RATES, STRENGTHS)
-    monkeypatch.setattr(linsim.lanes, "_CHUNK_BYTES", 5 * 2 * 36 * 8)  # five lanes
+    monkeypatch.setattr(linsim.lanes, "_CHUNK_BYTES", 10 * 2 * 36 * 8)  # ten lanes: the last chunk is padded
     pieces = chart(problem, RATES, STRENGTHS)
     for name in ("pretrain_loss_after", "finetune_loss_after"):
         # Batched products may be summed in another order: a few roundings over 300 stable steps.
@@ -87,6 +87,17 @@ def test_diverged_lanes_are_flagged_and_leave_the_others_alone():
     np.testing.assert_allclose(
         both["pretrain_loss_after"].values[:, 0], alone["pretrain_loss_after"].values[:, 0], rtol=1e-12
     )
+
+
+def test_a_lane_on_its_way_to_infinity_is_flagged_before_it_gets_there():
+    problem = gaussian_problem(finetune_steps=6)
+    result = chart(problem, np.asarray([1e-3, 0.4, 5.0]), STRENGTHS)
+    after = result["pretrain_loss_after"].values
+    huge = np.isfinite(after) & (after > 1e6 * problem.transfer.pretrain.zero_loss)
+    assert huge.any()
+    assert result["diverged"].values[huge].all()
+    assert result["diverged"].values[~np.isfinite(after)].all()
+    assert not result["diverged"].values[:, 0].any()
 
 
 def test_changing_swept_values_compiles_nothing_new():

@@ -88,8 +88,10 @@ def test_weights_outside_the_modes_follow_decay_and_penalties(regularizer):
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_training_in_two_pieces_is_training_in_one(solver):
-    problem = aligned_problem(3, budgets=(70, 200))
-    once = aligned_problem(3, budgets=(200,))
+    # With momentum to carry over, and a penalty whose anchor is the beginning of the phase, not of the piece.
+    phase = Phase(0.005, product_penalty=0.3, momentum=0.5)
+    problem = aligned_problem(3, budgets=(70, 200), pretrain=phase)
+    once = aligned_problem(3, budgets=(200,), pretrain=phase)
     in_two, in_one = (Session.open(p, SOLVERS[solver], np.float64).pretrain() for p in (problem, once))
     for two, one in zip(jax.tree.leaves(in_two.states), jax.tree.leaves(in_one.states), strict=True):
         np.testing.assert_array_equal(two[-1], one[-1])
