@@ -68,6 +68,21 @@ def test_every_name_of_the_package_can_be_imported():
         _ = linsim.absent
 
 
-def test_files_the_readme_links_to_exist():
-    for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", ["README.md", "figures/README.md", "paper_notes.md", "CONTRIBUTING.md"])
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
+        if target.startswith("https://"):
+            continue
+        file, _, heading = target.partition("#")
+        path = (ROOT / page).parent / file
+        assert path.exists(), target
+        headings = re.findall(r"^#+ (.*)$", path.read_text(), flags=re.MULTILINE) if heading else []
+        assert not heading or heading in [title.lower().replace(" ", "-") for title in headings], target
+
+
+def test_tests_named_in_the_notes_exist():
+    code = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_\w+)`", (ROOT / "paper_notes.md").read_text()):
+        assert f"def {name}(" in code, name
+    for path in re.findall(r"`((?:tests|experiments)/[\w/]+(?:\.py|/))`", (ROOT / "paper_notes.md").read_text()):
+        assert (ROOT / path).exists(), path
