@@ -22,6 +22,7 @@ from linsim.phase import Phase, Regularizer
 from linsim.problem import Problem
 
 _GRID = 512  # closed-form budgets tried per cell before the root is bracketed
+_CELLS = 1024  # predicted at once: some 100 MB at 16 modes
 _BISECTIONS = 60  # halvings of a bracket in log-budget: to the last bit of float64
 
 
@@ -116,10 +117,17 @@ def predict(
     with jax.enable_x64(True):
         cells = np.stack(np.meshgrid(learning_rates, strengths, np.arange(problem.seeds), indexing="ij"), axis=-1)
         budgets = problem.budgets.astype(np.float64)
-        loss, steps, harm = _predict_cells(_modes_of(problem, found), cells.reshape(-1, 3), budgets, regularizer)
+        rows = cells.reshape(-1, 3)
+        size = -(-len(rows) // -(-len(rows) // _CELLS))  # parts of one size, so that all are one program
+        parts = [
+            _predict_cells(
+                _modes_of(problem, found), np.resize(rows[first : first + size], (size, 3)), budgets, regularizer
+            )
+            for first in range(0, len(rows), size)
+        ]
+        loss, steps, harm = (np.concatenate(part)[: len(rows)] for part in zip(*parts, strict=True))
     shape = cells.shape[:-1]
-    curves = np.moveaxis(np.asarray(loss).reshape(*shape, -1), -1, 0)
-    return Prediction(curves, np.asarray(steps).reshape(shape), np.asarray(harm).reshape(shape))
+    return Prediction(np.moveaxis(loss.reshape(*shape, -1), -1, 0), steps.reshape(shape), harm.reshape(shape))
 
 
 class _Modes(NamedTuple):
@@ -209,7 +217,7 @@ def _predict_cells(modes: _Modes, cells: Array, budgets: Array, regularizer: Reg
         curve = jax.vmap(loss)(jnp.log(budgets))
         return curve, steps, curve[-1] / jnp.min(curve) - 1
 
-    return jax.lax.map(predict_cell, cells, batch_size=256)
+    return jax.vmap(predict_cell)(cells)
 
 
 def _refine(budgets: np.ndarray, curve: np.ndarray, best: np.ndarray) -> np.ndarray:
