@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import jax
 import tyro
 import xarray as xr
 from rich.console import Console
@@ -66,15 +67,18 @@ def execute(
       0 on success; 2 for a bad argument, told in one line; 3 when the run could not be completed, and then nothing
       half-written is left behind.
     """
+    saved: Path | None = None
+    created: Path | None = None
     try:
         config, output = parse(config_type, out, arguments, description, prog)
+        created = None if output.out.exists() else output.out
         store.prepare(output.out, output.overwrite)
         started = time.perf_counter()
         with progress_bar() as report:
             dataset = run(config, report)
         computed = time.perf_counter()
-        path = store.save(dataset, output.out)
-        written = [path, *(draw(dataset, output.out) if output.figure else ())]
+        saved = store.save(dataset, output.out)
+        written = [saved, *(draw(dataset, output.out) if output.figure else ())]
         finished = time.perf_counter()
         print(summarise(dataset))
         print(f"\n{dataset.attrs['solver_reason']}")
@@ -84,12 +88,18 @@ def execute(
     except InvalidInput as error:
         print(error, file=sys.stderr)
         return 2
-    except (RunFailed, OSError, MemoryError) as error:
-        print(f"run not completed: {error or type(error).__name__}", file=sys.stderr)
+    except (RunFailed, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        print(f"run not completed: {reason}", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
-        print("run not completed: interrupted, nothing was kept", file=sys.stderr)
+        kept = "nothing was kept" if saved is None else f"{saved} is whole"
+        print(f"run not completed: interrupted, {kept}", file=sys.stderr)
         return 3
+    finally:
+        if created is not None and saved is None:
+            with contextlib.suppress(OSError):  # something else is in it, or it was never made
+                created.rmdir()
     return 0
 
 

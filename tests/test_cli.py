@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from experiments.overtraining_chart import main
@@ -52,7 +53,7 @@ def test_a_bad_argument_is_one_line_and_exit_status_2(tmp_path, capsys, flags, s
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert all(part in captured.err for part in said), captured.err
-    assert not (tmp_path / "out" / "data.zarr").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_existing_result_is_not_overwritten_unasked(tmp_path, capsys):
@@ -95,7 +96,18 @@ def test_a_write_that_fails_exits_3_and_leaves_nothing(tmp_path):
     assert done.returncode == 3
     assert done.stderr.startswith("run not completed: out: ")
     assert done.stderr.count("\n") == 1
-    assert list(out.iterdir()) == []
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 9 TiB"), jax.errors.JaxRuntimeError("FULL\nmore")])
+def test_a_run_that_needs_too_much_memory_exits_3_in_one_line(tmp_path, capsys, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("linsim.building.chart", fail)
+    assert main([*SMALL, "--out", str(tmp_path / "out")]) == 3
+    assert capsys.readouterr().err == f"run not completed: {str(error).splitlines()[0]}\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_interrupted_run_exits_3_and_leaves_nothing(tmp_path, capsys, monkeypatch):
@@ -106,6 +118,16 @@ def test_an_interrupted_run_exits_3_and_leaves_nothing(tmp_path, capsys, monkeyp
     assert main([*SMALL, "--out", str(tmp_path)]) == 3
     assert "interrupted, nothing was kept" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_interrupted_while_drawing_keeps_its_data(tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("figures.overtraining_chart.save", stop)
+    assert main([*SMALL[:-1], "--out", str(tmp_path)]) == 3
+    assert "data.zarr is whole" in capsys.readouterr().err
+    assert store.load(tmp_path).attrs["config"]
 
 
 def test_the_bar_appears_after_two_seconds_on_a_terminal_only(monkeypatch, capsys):
