@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from typing import Any, get_args
 
 import jax
@@ -38,6 +38,9 @@ LARGEST_CHART = 10**8
 _OPTIMIZERS: dict[str, OptimizerFactory | None] = {
     "sgd": None,
     **{name: getattr(optax, name) for name in get_args(OptimizerName) if name != "sgd"},
+    # Decay is a field of its own; optax gives these two some by default.
+    "adamw": partial(optax.adamw, weight_decay=0.0),
+    "lion": partial(optax.lion, weight_decay=0.0),
 }
 
 

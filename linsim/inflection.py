@@ -170,7 +170,8 @@ def _closed_form_domain(problem: Problem, regularizer: Regularizer) -> Frame | U
     if isinstance(frame, Misaligned):
         return Unpredictable(frame.reason)
     sizes = np.abs(frame.chains[..., : len(frame.pretrain_strengths)])
-    if (off := float(np.max(np.abs(sizes[:, 0] - sizes[:, 1])) / (np.max(sizes) or 1.0))) > 1e-9:
+    difference, larger = np.abs(sizes[:, 0] - sizes[:, 1]), np.max(sizes, axis=1)
+    if (off := float(np.max(difference / np.where(larger > 0, larger, 1)))) > 1e-9:
         return Unpredictable(f"the closed form is for balanced layers, and the initial weights are off by {off:.1e}")
     return frame
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,14 @@ def add_prediction(dataset: xr.Dataset, prediction: Prediction | Unpredictable) 
 def describe(phase: Phase) -> dict[str, Any]:
     """A phase as JSON: numbers as they are, functions by name."""
     values = {field.name: getattr(phase, field.name) for field in fields(phase)}
-    return {
-        name: getattr(value, "__qualname__", None) or repr(value) if callable(value) else value
-        for name, value in values.items()
-    }
+    return {name: _name(value) if callable(value) else value for name, value in values.items()}
+
+
+def _name(function: Any) -> str:
+    """The name of an optimiser or schedule, with the settings that were fixed beforehand."""
+    if isinstance(function, partial):
+        fixed = ", ".join(
+            [*map(repr, function.args), *(f"{key}={value!r}" for key, value in function.keywords.items())]
+        )
+        return f"{_name(function.func)}({fixed})"
+    return str(getattr(function, "__qualname__", type(function).__name__)).split(".<locals>")[0]

@@ -84,7 +84,7 @@ def chart(
         "solver": choice.solver.name,
         "solver_reason": choice.reason,
         "loss_convention": LOSS_CONVENTION,
-        "diverged_means": f"a final loss that is not finite or above {DIVERGED:g} x the loss of the zero network",
+        "diverged_means": f"a final loss that is not finite, or above {DIVERGED:g} x that of the zero or the initial network",
         **provenance(),
     }
     return dataset
@@ -94,16 +94,12 @@ def _recheck(session: Session, axes: Axes, lanes: LaneIndices, finetuned: Finetu
     """Compute a random sample of lanes again in float64.
 
     Returns:
-      The largest deviation of a loss, relative to the loss of the zero network, of lanes that did not diverge.
+      The largest deviation of a loss, relative to `Session.scale`, of lanes that did not diverge.
     """
     problem, count = session.problem, lanes.shape[1]
     sample = np.random.default_rng(0).choice(count, min(_RECHECKED, count), replace=False)
     exact = Session.open(problem, session.solver, np.float64)
     again = run_lanes(exact, exact.pretrain(), axes, lanes[:, sample])
     kept = ~(again.diverged | finetuned.diverged[sample])
-    tasks = problem.transfer.pretrain, problem.transfer.finetune
-    errors = (
-        np.abs(ours[sample] - theirs)[kept] / task.zero_loss
-        for ours, theirs, task in zip(finetuned[:2], again[:2], tasks, strict=True)
-    )
-    return max(float(np.max(error, initial=0.0)) for error in errors)
+    errors = (np.abs(ours[sample] - theirs)[kept] for ours, theirs in zip(finetuned[:2], again[:2], strict=True))
+    return max(float(np.max(error, initial=0.0)) for error in errors) / exact.scale

@@ -21,7 +21,10 @@ Progress = Callable[[int, int], None]
 """Called with (training steps done, training steps in all), summed over lanes, as a computation goes on."""
 
 DIVERGED = 1e6
-"""A lane whose final loss is not finite, or above this multiple of the loss of the zero network, has diverged."""
+"""A lane whose final loss is not finite, or above this multiple of `Session.scale`, has diverged."""
+
+
+_PIECE = 10_000  # steps
 
 
 class Checkpoints(NamedTuple):
@@ -59,6 +62,15 @@ class Session:
     dtype: Any
     encoded: Encoded
 
+    @property
+    def scale(self) -> float:
+        """The loss that others are large or small against: of the zero network, or of the initial one if larger."""
+        tasks = self.problem.transfer.pretrain, self.problem.transfer.finetune
+        encoded = self.encoded.pretrain, self.encoded.finetune
+        initial = (float(jnp.max(_losses(self.solver, self.encoded.initial, target))) for target in encoded)
+        sizes = [float(np.finfo(self.dtype).tiny), *(task.zero_loss for task in tasks), *initial]
+        return max(size for size in sizes if np.isfinite(size))
+
     @classmethod
     def open(cls, problem: Problem, solver: Solver, dtype: Any) -> Session:
         """Put a problem into the coordinates of a solver, with numbers of the dtype."""
@@ -70,28 +82,37 @@ class Session:
         carry = _begin(self.solver, self.encoded.initial, phase)
         records = []
         budgets = self.problem.budgets
-        for budget, steps in zip(budgets, np.diff(budgets, prepend=0), strict=True):
-            carry = _advance(self.solver, carry, target, phase, np.int32(steps), keys)
+        done, total = 0, int(budgets[-1]) * self.problem.seeds
+        for steps in np.diff(budgets, prepend=0):
+            for piece in _pieces(int(steps)):
+                carry = _advance(self.solver, carry, target, phase, piece, keys)
+                if report is not None:
+                    jax.block_until_ready(carry)
+                    done += int(piece) * self.problem.seeds
+                    report(done, total)
             records.append(_record(self.solver, carry, target, self.problem.idealised))
-            if report is not None:
-                jax.block_until_ready(records[-1])
-                report(int(budget) * self.problem.seeds, int(budgets[-1]) * self.problem.seeds)
         states, losses = jax.tree.map(lambda *leaves: jnp.stack(leaves), *records)
         return Checkpoints(states, losses)
 
     def finetune(self, checkpoints: Checkpoints, regularizer: Regularizer, lanes: Lanes) -> Finetuned:
         """Fine-tune every lane from its checkpoint; one compiled program whatever the swept values."""
         phase = self.problem.finetune.as_dtype(self.dtype)
-        tasks = self.encoded.pretrain, self.encoded.finetune
-        steps, keys = np.int32(self.problem.finetune_steps), self._keys(1)
-        ceiling = self.dtype(
-            DIVERGED * max(self.problem.transfer.pretrain.zero_loss, self.problem.transfer.finetune.zero_loss)
-        )
-        return _finetune(self.solver, regularizer, checkpoints.states, tasks, phase, lanes, steps, keys, ceiling)
+        keys = self._keys(1)
+        ceiling = self.dtype(min(DIVERGED * self.scale, float(np.finfo(self.dtype).max)))
+        carry = _branch(self.solver, regularizer, checkpoints.states, phase, lanes)
+        for piece in _pieces(self.problem.finetune_steps):
+            carry = _continue(self.solver, regularizer, carry, self.encoded.finetune, phase, lanes, piece, keys)
+            jax.block_until_ready(carry)
+        return _measure(self.solver, carry, (self.encoded.pretrain, self.encoded.finetune), ceiling)
 
     def _keys(self, phase: int) -> Array:
         """One key a seed and phase, shared by all lanes of the seed: common random numbers across a sweep."""
         return jax.random.split(jax.random.fold_in(jax.random.key(self.problem.seed), phase), self.problem.seeds)
+
+
+@partial(jax.jit, static_argnames="solver")
+def _losses(solver: Solver, states: State, target: Target) -> Array:
+    return jax.vmap(solver.loss, in_axes=(0, None))(states, target)
 
 
 @partial(jax.jit, static_argnames="solver")
@@ -114,26 +135,45 @@ def _record(solver: Solver, carry: Any, target: Target, idealised: bool) -> tupl
 
 
 @partial(jax.jit, static_argnames=("solver", "regularizer"))
-def _finetune(
+def _branch(solver: Solver, regularizer: Regularizer, states: State, phase: Phase, lanes: Lanes) -> Any:
+    """Enter fine-tuning at the checkpoint of every lane."""
+
+    def branch(lane: Lanes) -> Any:
+        checkpoint = jax.tree.map(lambda leaf: leaf[lane.budget, lane.seed], states)
+        return solver.begin(checkpoint, phase.at(lane.learning_rate, regularizer, lane.regularization))
+
+    return jax.vmap(branch)(lanes)
+
+
+@partial(jax.jit, static_argnames=("solver", "regularizer"), donate_argnames="carry")
+def _continue(
     solver: Solver,
     regularizer: Regularizer,
-    states: State,
-    tasks: tuple[Target, Target],
+    carry: Any,
+    target: Target,
     phase: Phase,
     lanes: Lanes,
     steps: Any,
     keys: Any,
-    ceiling: Any,
-) -> Finetuned:
-    pretrain_task, finetune_task = tasks
-
-    def lane(lane: Lanes) -> Finetuned:
-        checkpoint = jax.tree.map(lambda leaf: leaf[lane.budget, lane.seed], states)
+) -> Any:
+    def advance(one: Any, lane: Lanes) -> Any:
         here = phase.at(lane.learning_rate, regularizer, lane.regularization)
-        carry = solver.begin(checkpoint, here)
-        state = solver.state(solver.advance(carry, finetune_task, here, steps, keys[lane.seed]))
-        on_pretrain, on_finetune = solver.loss(state, pretrain_task), solver.loss(state, finetune_task)
+        return solver.advance(one, target, here, steps, keys[lane.seed])
+
+    return jax.vmap(advance)(carry, lanes)
+
+
+@partial(jax.jit, static_argnames="solver")
+def _measure(solver: Solver, carry: Any, tasks: tuple[Target, Target], ceiling: Any) -> Finetuned:
+    def measure(one: Any) -> Finetuned:
+        on_pretrain, on_finetune = (solver.loss(solver.state(one), task) for task in tasks)
         worst = jnp.maximum(on_pretrain, on_finetune)
         return Finetuned(on_pretrain, on_finetune, ~(jnp.isfinite(worst) & (worst <= ceiling)))
 
-    return jax.vmap(lane)(lanes)
+    return jax.vmap(measure)(carry)
+
+
+def _pieces(steps: int) -> list[np.int32]:
+    """Steps in pieces that a user can wait for: an interrupt is heard, and progress told, between two of them."""
+    whole, rest = divmod(steps, _PIECE)
+    return [np.int32(_PIECE)] * whole + [np.int32(rest)] * (rest > 0)

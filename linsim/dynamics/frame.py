@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +16,7 @@ from linsim.tasks import LinearTask
 Basis = Float[np.ndarray, "_ modes"]
 Values = Float[np.ndarray, " modes"]
 
-ALIGNED = 1e-12
+ALIGNED = 64 * float(np.finfo(np.float64).eps)
 """Relative size of what may lie off the diagonals: the rounding of products of orthonormal float64 matrices."""
 
 
@@ -43,6 +42,8 @@ class Frame:
     """A common frame for tasks, covariances and the weights of every seed."""
 
     seeds: tuple[SeedFrame, ...]
+    of_pretraining: bool
+    """Whether the bases are the pre-training task's own."""
     pretrain_strengths: Values
     pretrain_variances: Values
     finetune_strengths: Values
@@ -76,10 +77,10 @@ class Frame:
         return tuple(assembled)
 
 
-@lru_cache(maxsize=16)
 def find_frame(problem: Problem) -> Frame | Misaligned:
     """The common frame of a problem, or which assumption fails for the first candidate pair of bases (U, V)."""
-    outcomes = (_try_bases(problem, left, right) for left, right in _candidates(problem))
+    candidates = enumerate(_candidates(problem))
+    outcomes = (_try_bases(problem, left, right, number == 0) for number, (left, right) in candidates)
     first = next(outcomes)
     found = next((outcome for outcome in (first, *outcomes) if isinstance(outcome, Frame)), None)
     return first if found is None else found
@@ -92,16 +93,17 @@ def _candidates(problem: Problem) -> Iterator[tuple[Basis, Basis]]:
     for task in (pretrain, finetune):
         yield task.left[:, :modes], task.right[:, :modes]
     start = np.linalg.multi_dot([w[0] for w in problem.initial[::-1]]) if problem.depth > 1 else problem.initial[0][0]
-    weighted = pretrain.target @ pretrain.input_covariance
-    parts = (pretrain.target, finetune.target, start, weighted)
+    weighted = (task.target @ task.input_covariance for task in (pretrain, finetune))
+    parts = (pretrain.target, finetune.target, start, *weighted)
     generic = sum(
-        c * part / (np.linalg.norm(part) or 1) for c, part in zip((1, 0.7548, 0.5698, 0.4302), parts, strict=True)
+        c * part / (np.linalg.norm(part) or 1)
+        for c, part in zip((1, 0.7548, 0.5698, 0.4302, 0.3247), parts, strict=True)
     )
     left, _, right = np.linalg.svd(generic, full_matrices=False)
     yield left, right.T
 
 
-def _try_bases(problem: Problem, left: Basis, right: Basis) -> Frame | Misaligned:
+def _try_bases(problem: Problem, left: Basis, right: Basis, of_pretraining: bool) -> Frame | Misaligned:
     diagonals = []
     for name, task in (("pre-training", problem.transfer.pretrain), ("fine-tuning", problem.transfer.finetune)):
         for diagonal in (_diagonal_target(name, task, left, right), _diagonal_covariance(name, task, right)):
@@ -114,7 +116,7 @@ def _try_bases(problem: Problem, left: Basis, right: Basis) -> Frame | Misaligne
         if isinstance(frame, Misaligned):
             return frame
         seeds.append(frame)
-    return Frame(tuple(seeds), *diagonals)
+    return Frame(tuple(seeds), of_pretraining, *diagonals)
 
 
 def _diagonal_target(name: str, task: LinearTask, left: Basis, right: Basis) -> Values | Misaligned:
@@ -163,26 +165,32 @@ def _align_weights(weights: list[np.ndarray], left: Basis, right: Basis) -> Seed
 
 def _hidden_bases(weights: list[np.ndarray], left: Basis, right: Basis) -> list[Basis]:
     """Follow each mode through the layers from the input; from the output where that resolves it far better."""
+    # In bases that float64 holds exactly every entry counts; in others an absent mode shows as rounding.
+    smallest = 0.0 if _exact(left) and _exact(right) else ALIGNED
     backward = [left]
     backward_share = [np.ones(left.shape[1])]
     for weight in weights[:0:-1]:
-        image, share = _normalised(weight.T, backward[-1])
+        image, share = _normalised(weight.T, backward[-1], smallest)
         backward.append(image)
         backward_share.append(share)
     hidden, current = [], right
     for weight, from_output, output_share in zip(weights[:-1], backward[:0:-1], backward_share[:0:-1], strict=True):
-        image, share = _normalised(weight, current)
+        image, share = _normalised(weight, current, smallest)
         current = np.where(share >= 1e-3 * output_share, image, from_output)
         hidden.append(current)
     return hidden
 
 
-def _normalised(weight: np.ndarray, basis: Basis) -> tuple[Basis, Values]:
+def _exact(basis: Basis) -> bool:
+    return bool(np.isin(basis, (-1.0, 0.0, 1.0)).all())
+
+
+def _normalised(weight: np.ndarray, basis: Basis, smallest: float) -> tuple[Basis, Values]:
     """Unit images of basis vectors (0 where they vanish) and their lengths relative to the weight."""
     image = weight @ basis
     length = np.linalg.norm(image, axis=0)
     share = length / (np.linalg.norm(weight) or 1.0)
-    visible = share > ALIGNED
+    visible = share > smallest
     return np.where(visible, image / np.where(visible, length, 1), 0), np.where(visible, share, 0)
 
 

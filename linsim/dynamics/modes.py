@@ -52,7 +52,11 @@ class Modes:
             if phase.optimizer is not None:
                 return f"the optimizer of {name} is not known to commute with a change of basis"
         frame = find_frame(problem)
-        return frame.reason if isinstance(frame, Misaligned) else None
+        if isinstance(frame, Misaligned):
+            return frame.reason
+        if problem.idealised and not frame.of_pretraining:
+            return "idealised checkpoints need the pre-training task's own bases, and the common ones are others"
+        return None
 
     def encode(self, problem: Problem, dtype: Any) -> Encoded:
         """Chains of shape (seed, layers, modes); `InvalidInput` where the problem is not aligned."""
