@@ -106,10 +106,13 @@ def summarise(dataset: xr.Dataset) -> str:
 
 
 def _verdict(dataset: xr.Dataset) -> str:
-    turned = (dataset["inflection_steps"].notnull() & (dataset["harm"] < np.inf)).all("seed")
+    if dataset["diverged"].all():
+        return "Nothing can be said: every run diverged."
+    usable = ~dataset["diverged"].any(["pretrain_steps", "seed"])
+    turned = dataset["inflection_steps"].notnull().all("seed") & usable
     harm = dataset["harm"].median("seed").where(turned)
     if not turned.any():
-        return "Extra pre-training was nowhere harmful for all seeds: within the budgets no curve turns."
+        return "Extra pre-training was harmful nowhere: no curve without diverged runs turns for every seed."
     rate, strength = np.unravel_index(int(np.nanargmax(harm.values)), harm.shape)
     cell = dataset.isel(learning_rate=rate, regularization=strength)
     spread = f"{float(cell['harm'].min()):.1%} to {float(cell['harm'].max()):.1%} over {dataset.sizes['seed']} seeds"
@@ -144,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run,
         out=Path("results/digits"),
         draw=draw,
+        picture="overtraining_chart",
         summarise=summarise,
         arguments=arguments,
         description=(__doc__ or "").strip(),

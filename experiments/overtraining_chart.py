@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run,
         out=Path("results/overtraining_chart"),
         draw=draw,
+        picture="overtraining_chart",
         summarise=summarise,
         arguments=arguments,
         description=(__doc__ or "").strip(),

@@ -62,6 +62,7 @@ _ROOMS = {
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
 __version__ = "0.1.0"
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:

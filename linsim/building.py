@@ -31,6 +31,7 @@ from linsim.tasks import LinearTask, Transfer
 from linsim.training import Progress
 
 LARGEST_STEPS = 10**9
+LARGEST_BATCH = 10**6
 LONGEST_AXIS = 10**4
 LARGEST_CHART = 10**8
 """Lanes of one chart: its variables must fit into memory."""
@@ -84,7 +85,7 @@ def build_problem(config: TrainingConfig, transfer: Transfer) -> Problem:
 def learning_rates(config: FinetuneConfig) -> Float[np.ndarray, " rates"]:
     """The axis of fine-tuning rates."""
     given = config.learning_rates
-    if not given:
+    if given is None:
         given = _spaced("finetune.rates", config.rates, "rate", config.lowest_rate, config.highest_rate)
     require_axis("finetune.learning_rates", given, above=0)
     require_number("finetune.learning_rates", given[-1], at_most=1e6)
@@ -94,7 +95,7 @@ def learning_rates(config: FinetuneConfig) -> Float[np.ndarray, " rates"]:
 def strengths(config: FinetuneConfig) -> Float[np.ndarray, " strengths"]:
     """The axis of regularisation strengths."""
     given = config.regularizations
-    if not given:
+    if given is None:
         require_integer("finetune.strengths", config.strengths, at_least=1, at_most=LONGEST_AXIS)
         rest = config.strengths - 1
         lowest, highest = config.lowest_strength, config.highest_strength
@@ -122,6 +123,9 @@ def build_phase(
     require_number(f"{name}.learning_rate", learning_rate, above=0, at_most=1e6)
     decay = config.weight_decay
     require(swept != "weight_decay" or decay == 0, f"{name}.weight_decay", decay, "0 where it is what is swept")
+    if config.batch_size is not None:
+        require_integer(f"{name}.batch_size", config.batch_size, at_least=1, at_most=LARGEST_BATCH)
+    require_number(f"{name}.weight_decay", decay, at_least=0, at_most=1e12)
     phase = Phase(
         learning_rate=learning_rate,
         weight_decay=None if decay == 0 else decay,

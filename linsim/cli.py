@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -47,6 +48,7 @@ def execute(
     out: Path,
     draw: Callable[[xr.Dataset, Path], Sequence[Path]],
     summarise: Callable[[xr.Dataset], str],
+    picture: str,
     arguments: Sequence[str] | None = None,
     description: str = "",
     prog: str | None = None,
@@ -59,6 +61,7 @@ def execute(
       out: default folder.
       draw: result, folder -> pictures written.
       summarise: result -> the message in a few lines of text.
+      picture: name of the picture's files, without ending; an old one is removed when it is not drawn again.
       arguments: command line without the program's name; default sys.argv.
       description: shown by --help.
       prog: how the user calls the experiment, shown by --help.
@@ -67,17 +70,23 @@ def execute(
       0 on success; 2 for a bad argument, told in one line; 3 when the run could not be completed, and then nothing
       half-written is left behind.
     """
+    for stream in (sys.stdout, sys.stderr):  # a path or a name that the terminal cannot show is no reason to fail
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     saved: Path | None = None
     created: Path | None = None
     try:
         config, output = parse(config_type, out, arguments, description, prog)
-        created = None if output.out.exists() else output.out
+        existed = os.path.lexists(str(output.out).replace("\0", ""))
         store.prepare(output.out, output.overwrite)
+        created = None if existed else output.out
         started = time.perf_counter()
         with progress_bar() as report:
             dataset = run(config, report)
         computed = time.perf_counter()
         saved = store.save(dataset, output.out)
+        for old in (output.out / f"{picture}.png", output.out / f"{picture}.svg"):
+            old.unlink(missing_ok=True)
         written = [saved, *(draw(dataset, output.out) if output.figure else ())]
         finished = time.perf_counter()
         print(summarise(dataset))
@@ -90,17 +99,20 @@ def execute(
         return 2
     except (RunFailed, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        print(f"run not completed: {reason}", file=sys.stderr)
+        print(f"run not completed: {reason}{_kept(saved)}", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
-        kept = "nothing was kept" if saved is None else f"{saved} is whole"
-        print(f"run not completed: interrupted, {kept}", file=sys.stderr)
+        print(f"run not completed: interrupted{_kept(saved)}", file=sys.stderr)
         return 3
     finally:
         if created is not None and saved is None:
             with contextlib.suppress(OSError):  # something else is in it, or it was never made
                 created.rmdir()
     return 0
+
+
+def _kept(saved: Path | None) -> str:
+    return "; nothing was kept" if saved is None else f"; {saved} is whole"
 
 
 def parse(

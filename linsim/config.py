@@ -86,7 +86,7 @@ class NetworkConfig:
     tau: float = 5.0
     """Each layer's singular values start at (for gaussian: of order) e^-tau."""
     balance: float = 0.0
-    """The balance of lambda_balanced."""
+    """The balance of lambda_balanced, in squared weights."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class PhaseConfig:
     """What both phases share."""
 
     momentum: float = 0.0
-    """Heavy-ball coefficient in [0, 1), with the optimizer sgd."""
+    """Heavy-ball coefficient in [0, 1), no unit; with the optimizer sgd."""
     optimizer: OptimizerName = "sgd"
     """optax optimiser; all but sgd need the solver dense."""
     schedule: ScheduleName = "constant"
@@ -132,7 +132,7 @@ class FinetuneConfig(PhaseConfig):
     """Smallest learning rate, in flow time per step."""
     highest_rate: float = 2.5e-2
     """Largest learning rate, in flow time per step."""
-    learning_rates: tuple[float, ...] = ()
+    learning_rates: tuple[float, ...] | None = None
     """The learning rates themselves, increasing; replaces the three fields above."""
     regularizer: Regularizer = "product_penalty"
     """What the strengths are for: lambda ||P - P_0||^2, (mu/2) sum ||W - W_0||^2, or (beta/2) sum ||W||^2."""
@@ -142,7 +142,7 @@ class FinetuneConfig(PhaseConfig):
     """Smallest strength above 0, per flow time."""
     highest_strength: float = 16.0
     """Largest strength, per flow time."""
-    regularizations: tuple[float, ...] = ()
+    regularizations: tuple[float, ...] | None = None
     """The strengths themselves, increasing; replaces the three fields above."""
 
 

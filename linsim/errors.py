@@ -15,7 +15,7 @@ class InvalidInput(ValueError):
 
     def __init__(self, field: str, value: object, allowed: str) -> None:
         self.field, self.value, self.allowed = field, value, allowed
-        super().__init__(f"{field}: got {_brief(value)}; allowed: {allowed}")
+        super().__init__(f"{field}: got {_brief(value)}; allowed: {_brief(allowed, 300)}")
 
 
 class RunFailed(RuntimeError):

@@ -22,6 +22,8 @@ from linsim.phase import Phase, Regularizer
 from linsim.problem import Problem
 
 _GRID = 512  # closed-form budgets tried per cell before the root is bracketed
+_STABLE = 2.0  # learning rate x curvature beyond which gradient descent oscillates instead of following the flow
+_FOREVER = 1e30  # a flow time after which every mode is at its limit
 _CELLS = 1024  # predicted at once: some 100 MB at 16 modes
 _BISECTIONS = 60  # halvings of a bracket in log-budget: to the last bit of float64
 
@@ -30,7 +32,8 @@ class Inflection(NamedTuple):
     """Inflection points and harm, over the trailing axes of the curves they come from."""
 
     steps: Float[np.ndarray, "..."]
-    """Budget of the smallest loss, refined between budgets; NaN where the curve never turns."""
+    """Budget of the smallest loss, refined between budgets; NaN where the curve never turns. The first budget means
+    at or before it: such a curve rises from the start."""
     harm: Float[np.ndarray, "..."]
     """Loss at the largest budget / smallest loss - 1; infinite where the largest budget diverged, NaN if all did."""
 
@@ -72,6 +75,7 @@ def locate(
       floor: losses below this are rounding too and count as equal; see `rounding_floor`.
     """
     require(len(budgets) == len(loss), "budgets", f"{len(budgets)} values", f"one for each of the {len(loss)} losses")
+    require(bool(np.all(np.diff(budgets) > 0)), "budgets", budgets, "strictly increasing values")
     resolution = float(np.sqrt(np.finfo(loss.dtype).eps)) if resolution is None else resolution
     curve = np.where(np.isfinite(loss), loss, np.inf).astype(np.float64)
     if diverged is not None:
@@ -109,7 +113,8 @@ def predict(
 
     Returns:
       The prediction, or why there is none: it needs two aligned, balanced layers, plain gradient descent at a constant
-      rate on the population loss, and no penalty in weight space. It holds to first order in learning rate x curvature.
+      rate on the population loss, and no penalty in weight space. It holds to first order in learning rate x curvature
+      and is NaN in cells where that is above 2, where descent does not follow the flow.
     """
     found = _closed_form_domain(problem, regularizer)
     if isinstance(found, Unpredictable):
@@ -169,6 +174,11 @@ def _closed_form_domain(problem: Problem, regularizer: Regularizer) -> Frame | U
     frame = find_frame(problem)
     if isinstance(frame, Misaligned):
         return Unpredictable(frame.reason)
+    with jax.enable_x64(True):
+        modes = _modes_of(problem, frame)
+        step = problem.pretrain.learning_rate * float(_curvature(modes.start, modes.pretrain, modes.phases[0]))
+    if not step <= _STABLE:
+        return Unpredictable(f"pre-training is unstable, with learning rate x curvature = {step:.1f} above {_STABLE:g}")
     sizes = np.abs(frame.chains[..., : len(frame.pretrain_strengths)])
     difference, larger = np.abs(sizes[:, 0] - sizes[:, 1]), np.max(sizes, axis=1)
     if (off := float(np.max(difference / np.where(larger > 0, larger, 1)))) > 1e-9:
@@ -183,6 +193,15 @@ def _train(start: Any, task: tuple[Any, Any], phase: Phase, time: Any) -> Any:
     decay = 0.0 if phase.weight_decay is None else phase.weight_decay
     sign = jnp.where(start < 0, -1.0, 1.0)
     return mode_flow(start, variances * strengths + penalty * start - sign * decay / 2, variances + penalty, time)
+
+
+def _curvature(checkpoint: Any, task: tuple[Any, Any], phase: Phase) -> Any:
+    """Largest curvature that a phase meets between its checkpoint and its limit: 4 (v + lambda) s, plus decay."""
+    _, variances = task
+    penalty = 0.0 if phase.product_penalty is None else phase.product_penalty
+    decay = 0.0 if phase.weight_decay is None else phase.weight_decay
+    largest = jnp.maximum(jnp.abs(checkpoint), jnp.abs(_train(checkpoint, task, phase, _FOREVER)))
+    return jnp.max(4 * (variances + penalty) * largest) + decay
 
 
 @partial(jax.jit, static_argnames="regularizer")
@@ -216,7 +235,11 @@ def _predict_cells(modes: _Modes, cells: Array, budgets: Array, regularizer: Reg
         turn = jnp.where(best == 0, first, 0.5 * (low + high))
         steps = jnp.where(loss(last) / loss(turn) - 1 > resolution, jnp.exp(turn), jnp.nan)
         curve = jax.vmap(loss)(jnp.log(budgets))
-        return curve, steps, curve[-1] / jnp.min(curve) - 1
+        harm = curve[-1] / jnp.min(curve) - 1
+        learned = _train(modes.start[seed.astype(int)], modes.pretrain, pretrain, _FOREVER)
+        stable = rate * _curvature(learned, modes.finetune, tuned) <= _STABLE
+        curve, steps, harm = (jnp.where(stable, value, jnp.nan) for value in (curve, steps, harm))
+        return curve, steps, harm
 
     return jax.vmap(predict_cell)(cells)
 

@@ -73,6 +73,9 @@ def aligned(widths: Sequence[int], task: LinearTask, strengths: Float[np.ndarray
     _require_widths(widths)
     ends = (task.inputs, task.outputs)
     require((widths[0], widths[-1]) == ends, "widths", tuple(widths), f"ends {ends}, the task's inputs and outputs")
+    modes = (len(task.strengths),)
+    valid = strengths.shape == modes and bool(np.isfinite(strengths).all())
+    require(valid, "strengths", strengths, f"{modes[0]} finite numbers, one for each mode of the task")
     rank, narrowest = int(np.count_nonzero(strengths)), min(widths)
     require(rank <= narrowest, "strengths", f"{rank} non-zero modes", f"at most min(widths) = {narrowest}")
     order = np.argsort(strengths == 0, kind="stable")[:narrowest]  # hidden units go to the modes that need them

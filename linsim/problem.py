@@ -32,6 +32,7 @@ class Problem:
     """Seed of the minibatches, where there are any."""
 
     def __post_init__(self) -> None:
+        require(len(self.initial) > 0, "initial", self.initial, "weights of at least one layer")
         inputs, outputs = self.transfer.pretrain.inputs, self.transfer.pretrain.outputs
         ends = (self.initial[0].shape[-1], self.initial[-1].shape[-2])
         require(ends == (inputs, outputs), "initial", f"weights from {ends[0]} to {ends[1]}", f"{inputs} to {outputs}")
@@ -42,7 +43,9 @@ class Problem:
         require(same, "initial", shapes, "one leading seed axis of the same length")
         finite = all(bool(np.isfinite(weight).all()) for weight in self.initial)
         require(finite, "initial", "NaN or infinite weights", "finite numbers")
-        steps = self.budgets
+        steps = np.asarray(self.budgets)
+        require(steps.ndim == 1 and steps.dtype.kind in "iu", "budgets", self.budgets, "an array of integers")
+        object.__setattr__(self, "budgets", steps)
         increasing = steps.size > 0 and steps[0] >= 1 and bool(np.all(np.diff(steps) > 0))
         require(increasing, "budgets", steps, "strictly increasing integers >= 1")
         require_integer("finetune_steps", self.finetune_steps, at_least=1)

@@ -67,6 +67,7 @@ class Rotate:
 
     def __call__(self, task: LinearTask) -> LinearTask:
         require_number("degrees", self.degrees)
+        require(self.side in ("left", "right", "both"), "side", self.side, "left, right or both")
         left = _turned(task.left, self.degrees) if self.side in ("left", "both") else task.left
         right = _turned(task.right, self.degrees) if self.side in ("right", "both") else task.right
         return replace(task, left=left, right=right)
@@ -116,10 +117,9 @@ class Blend:
 
 
 def _indices(field: str, modes: Sequence[int], available: int) -> np.ndarray:
-    indices = np.asarray(modes, dtype=np.int64) - 1
-    valid = len(set(modes)) == len(modes) and bool(np.all((indices >= 0) & (indices < available)))
-    require(valid, field, tuple(modes), f"distinct modes within 1..{available}")
-    return indices
+    whole = all(isinstance(mode, (int, np.integer)) and 1 <= mode <= available for mode in modes)
+    require(whole and len(set(modes)) == len(modes), field, tuple(modes), f"distinct modes within 1..{available}")
+    return np.asarray(modes, dtype=np.int64) - 1
 
 
 def _turned(basis: Float[np.ndarray, "d d"], degrees: float) -> Float[np.ndarray, "d d"]:

@@ -21,19 +21,24 @@ def prepare(folder: Path, overwrite: bool) -> None:
     Raises:
       InvalidInput: the folder holds something and `overwrite` is off, or nothing can be written there.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInput("out", str(folder), "a folder, and this is a file")
-    if folder.is_dir() and not overwrite:
-        inside = {entry.name for entry in folder.iterdir()} - {_PARTIAL, _REPLACED}
-        require(not inside, "out", str(folder), "a folder that is new or empty, or --overwrite")
     try:
+        if folder.exists() and not folder.is_dir():
+            raise InvalidInput("out", str(folder), "a folder, and this is a file")
+        if (folder / _REPLACED).exists() and not (folder / DATA).exists():  # killed while replacing: the old one counts
+            os.replace(folder / _REPLACED, folder / DATA)
+        if folder.is_dir() and not overwrite:
+            inside = {entry.name for entry in folder.iterdir()} - {_PARTIAL, _REPLACED}
+            require(not inside, "out", str(folder), "a folder that is new or empty, or --overwrite")
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / _PARTIAL
         shutil.rmtree(probe, ignore_errors=True)
         probe.mkdir()
         probe.rmdir()
-    except OSError as error:
-        raise InvalidInput("out", str(folder), f"a folder that can be written ({error.strerror})") from error
+    except InvalidInput:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a name no file system takes
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidInput("out", str(folder), f"a folder that can be written ({reason})") from error
 
 
 def save(dataset: xr.Dataset, folder: Path) -> Path:
@@ -51,11 +56,13 @@ def save(dataset: xr.Dataset, folder: Path) -> Path:
             os.replace(final, replaced)
         os.replace(partial, final)
         shutil.rmtree(replaced, ignore_errors=True)
-    except OSError as error:
+    except BaseException as error:  # an interrupt, too, must leave nothing half-written
         _discard(partial)
         if replaced.exists() and not final.exists():
             os.replace(replaced, final)
-        raise RunFailed(f"out: {final} could not be written ({error.strerror or error}); nothing was kept") from error
+        if not isinstance(error, OSError):
+            raise
+        raise RunFailed(f"out: {final} could not be written ({error.strerror or error})") from error
     return final
 
 
@@ -81,5 +88,5 @@ def load(folder: Path | str) -> xr.Dataset:
     try:
         with xr.open_zarr(path, consolidated=False) as dataset:
             return dataset.load()
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever the layers below say of a damaged store
         raise InvalidInput("folder", str(folder), f"a complete {DATA} ({error})") from error

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+TRUSTED = 1e-3
+"""Largest deviation of a float32 chart from float64 that passes without a warning: rounding of 1e4 stable steps."""
+
 
 def summarise(dataset: xr.Dataset) -> str:
     """The message in a dozen lines: inflection budget and harm at a few rates and strengths, median over seeds."""
@@ -21,7 +24,16 @@ def summarise(dataset: xr.Dataset) -> str:
     for rate in rates:
         cells = [_cell(steps.values[rate, column], harm.values[rate, column]) for column in columns]
         lines.append(f"{dataset['learning_rate'].values[rate]:>16.2g} |" + "".join(f"{cell:>18}" for cell in cells))
-    return "\n".join([*lines, "", _verdict(dataset)])
+    return "\n".join([*lines, "", _verdict(dataset), *_precision(dataset)])
+
+
+def _precision(dataset: xr.Dataset) -> list[str]:
+    """What the float64 sample says of a float32 chart, loudly where it cannot be trusted."""
+    if "float64_max_deviation" not in dataset.attrs:
+        return []
+    deviation = dataset.attrs["float64_max_deviation"]
+    told = f"float32: a sample of lanes in float64 deviates by up to {deviation:.1e} of the zero network's loss."
+    return [told if deviation <= TRUSTED else f"{told} DO NOT TRUST THIS CHART; use --precision float64."]
 
 
 def _cell(steps: np.ndarray, harm: np.ndarray) -> str:

@@ -54,6 +54,7 @@ def chart(
     Raises:
       InvalidInput: values outside their domain, or a solver that does not apply.
     """
+    learning_rates, strengths = np.asarray(learning_rates, np.float64), np.asarray(strengths, np.float64)
     require_axis("learning_rates", [float(rate) for rate in learning_rates], above=0)
     require_axis("strengths", [float(strength) for strength in strengths], at_least=0)
     require(regularizer in REGULARIZERS, "regularizer", regularizer, f"one of {', '.join(REGULARIZERS)}")
@@ -84,7 +85,7 @@ def chart(
         "solver": choice.solver.name,
         "solver_reason": choice.reason,
         "loss_convention": LOSS_CONVENTION,
-        "diverged_means": f"a final loss that is not finite, or above {DIVERGED:g} x that of the zero or the initial network",
+        "diverged_means": f"a final loss that is not finite, or above {DIVERGED:g} x the zero or the initial network's",
         **provenance(),
     }
     return dataset

@@ -11,6 +11,9 @@ from linsim.config import LARGEST_DIM, ChartConfig, ShiftConfig, TaskConfig, req
 from linsim.errors import InvalidInput, fields_of, require, require_integer, require_number
 from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
 
+LARGEST_ENTRY = 1e50
+"""Of a data file: products of four entries, as in a loss, must stay finite."""
+
 
 def build_transfer(config: ChartConfig) -> Transfer:
     """Both tasks, synthetic or from data; `InvalidInput` for a field outside its domain."""
@@ -18,6 +21,8 @@ def build_transfer(config: ChartConfig) -> Transfer:
     require_integer("seed", config.seed, at_least=0, at_most=2**32 - 1)
     if config.task.data is not None:
         require(config.dim is None, "dim", config.dim, "nothing beside --task.data, which has its own dimensions")
+        alone = config.task == TaskConfig(data=config.task.data) and config.shift == ShiftConfig()
+        require(alone, "task.data", str(config.task.data), "no other --task or --shift fields beside it")
         return load_transfer(config.task.data)
     task = _build_task(config.task, 16 if config.dim is None else config.dim, config.seed)
     return _shift(task, config.shift)
@@ -36,6 +41,9 @@ def load_transfer(path: Path) -> Transfer:
         raise
     except Exception as error:  # a damaged zip raises anything from BadZipFile to zlib.error
         raise InvalidInput("task.data", str(path), f"{allowed}, numbers only ({error})") from error
+    for name, array in arrays.items():
+        huge = array.dtype.kind in "fiu" and bool(np.any(np.abs(array.astype(np.float64)) > LARGEST_ENTRY))
+        require(not huge, f"task.data.{name}", f"entries above {LARGEST_ENTRY:g}", f"entries up to {LARGEST_ENTRY:g}")
     with fields_of("task.data", {name: name for name in names}):
         first = LinearTask.from_data(arrays["X"], arrays["Y"])
     with fields_of("task.data", {"X": "X_ft", "Y": "Y_ft"}):
@@ -60,6 +68,8 @@ def _build_task(config: TaskConfig, dim: int, seed: int) -> LinearTask:
     used = config.spectrum in ("blocks", "explicit")
     require(used or not config.values, "task.values", config.values, "none with --task.spectrum power or exponential")
     require(config.spectrum == "blocks" or not config.sizes, "task.sizes", config.sizes, "none but for blocks")
+    for size in config.sizes:
+        require_integer("task.sizes", size, at_least=1, at_most=LARGEST_DIM)
     modes = min(outputs, inputs)
     with fields_of("task", {}):
         match config.spectrum:

@@ -106,7 +106,7 @@ def test_a_run_that_needs_too_much_memory_exits_3_in_one_line(tmp_path, capsys, 
 
     monkeypatch.setattr("linsim.building.chart", fail)
     assert main([*SMALL, "--out", str(tmp_path / "out")]) == 3
-    assert capsys.readouterr().err == f"run not completed: {str(error).splitlines()[0]}\n"
+    assert capsys.readouterr().err == f"run not completed: {str(error).splitlines()[0]}; nothing was kept\n"
     assert not (tmp_path / "out").exists()
 
 
@@ -116,7 +116,7 @@ def test_an_interrupted_run_exits_3_and_leaves_nothing(tmp_path, capsys, monkeyp
 
     monkeypatch.setattr("linsim.building.chart", stop)
     assert main([*SMALL, "--out", str(tmp_path)]) == 3
-    assert "interrupted, nothing was kept" in capsys.readouterr().err
+    assert "interrupted; nothing was kept" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

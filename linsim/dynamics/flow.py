@@ -21,7 +21,7 @@ def mode_flow(start: Values, drive: Values, stiffness: Values, time: Values) -> 
       start: s0, of either sign; stays of that sign, and at 0 if 0.
       drive: a, the gradient of the loss at s = 0, halved and reversed.
       stiffness: b >= 0.
-      time: t >= 0. All four broadcast.
+      time: t >= 0, finite. All four broadcast.
 
     Returns:
       s(t), without overflow for any t; cost independent of t.

@@ -95,10 +95,8 @@ def _candidates(problem: Problem) -> Iterator[tuple[Basis, Basis]]:
     start = np.linalg.multi_dot([w[0] for w in problem.initial[::-1]]) if problem.depth > 1 else problem.initial[0][0]
     weighted = (task.target @ task.input_covariance for task in (pretrain, finetune))
     parts = (pretrain.target, finetune.target, start, *weighted)
-    generic = sum(
-        c * part / (np.linalg.norm(part) or 1)
-        for c, part in zip((1, 0.7548, 0.5698, 0.4302, 0.3247), parts, strict=True)
-    )
+    shares = (1, 0.7548, 0.5698, 0.4302, 0.3247)
+    generic = sum(share * part / (np.linalg.norm(part) or 1) for share, part in zip(shares, parts, strict=True))
     left, _, right = np.linalg.svd(generic, full_matrices=False)
     yield left, right.T
 

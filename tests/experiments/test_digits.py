@@ -57,7 +57,9 @@ def test_the_statement_says_whether_and_why(small):
     )
     assert "Why: between the two the pre-training loss before fine-tuning changed by -" in text
     calm = small.isel(learning_rate=[0])
-    assert "nowhere harmful" in summarise(calm)
+    assert "harmful nowhere" in summarise(calm)
+    lost = small.assign(diverged=small["diverged"] | True)
+    assert "every run diverged" in summarise(lost)
 
 
 def test_configuration_is_checked():
