@@ -175,8 +175,7 @@ def _closed_form_domain(problem: Problem, regularizer: Regularizer) -> Frame | U
     if isinstance(frame, Misaligned):
         return Unpredictable(frame.reason)
     with jax.enable_x64(True):
-        modes = _modes_of(problem, frame)
-        step = problem.pretrain.learning_rate * float(_curvature(modes.start, modes.pretrain, modes.phases[0]))
+        step = problem.pretrain.learning_rate * float(_pretraining_curvature(_modes_of(problem, frame)))
     if not step <= _STABLE:
         return Unpredictable(f"pre-training is unstable, with learning rate x curvature = {step:.1f} above {_STABLE:g}")
     sizes = np.abs(frame.chains[..., : len(frame.pretrain_strengths)])
@@ -202,6 +201,12 @@ def _curvature(checkpoint: Any, task: tuple[Any, Any], phase: Phase) -> Any:
     decay = 0.0 if phase.weight_decay is None else phase.weight_decay
     largest = jnp.maximum(jnp.abs(checkpoint), jnp.abs(_train(checkpoint, task, phase, _FOREVER)))
     return jnp.max(4 * (variances + penalty) * largest) + decay
+
+
+@jax.jit
+def _pretraining_curvature(modes: _Modes) -> Array:
+    """The largest over all seeds."""
+    return jnp.max(jax.vmap(lambda start: _curvature(start, modes.pretrain, modes.phases[0]))(modes.start))
 
 
 @partial(jax.jit, static_argnames="regularizer")

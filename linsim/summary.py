@@ -67,10 +67,11 @@ def _verdict(dataset: xr.Dataset) -> str:
     simulated, closed = (
         np.argmin(np.maximum(curve.values, dataset.attrs["rounding_floor"]), axis=0) for curve in curves
     )
-    watched = turned | dataset["predicted_inflection_steps"].notnull().values
+    described = dataset["predicted_harm"].notnull().values
+    watched = (turned | dataset["predicted_inflection_steps"].notnull().values) & described
     if not watched.any():
-        return f"{share}{flagged}, in simulation and in closed form."
-    same = f"the same best budget on {np.mean((simulated == closed)[watched]):.1%} of the cells that turn"
+        return f"{share}{worst}{flagged}; in closed form none does."
+    same = f"the same best budget on {np.mean((simulated == closed)[watched]):.1%} of those it describes"
     return f"{share}{worst}{flagged}. Closed form and simulation have {same}."
 
 

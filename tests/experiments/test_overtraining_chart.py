@@ -41,17 +41,28 @@ def test_along_the_whole_curve_they_differ_by_the_lag_of_gradient_descent(defaul
 
 
 def test_the_best_budget_is_the_same_on_99_percent_of_the_cells(default):
-    best = [default[name].argmin("pretrain_steps") for name in ("pretrain_loss_after", "predicted_pretrain_loss_after")]
-    assert float((best[0] == best[1]).mean()) >= 0.99
+    described = default["predicted_harm"].notnull()
+    closed = default["predicted_pretrain_loss_after"].fillna(np.inf).argmin("pretrain_steps")
+    same = default["pretrain_loss_after"].argmin("pretrain_steps") == closed
+    assert float(same.where(described).mean()) >= 0.995
+    assert float((same & described).mean()) >= 0.99  # a cell without a prediction counted as a difference
+
+
+def test_only_cells_where_descent_is_unstable_have_no_prediction(default):
+    # The penalty makes the curvature of the strongest mode 4 (1 + lambda) sigma_1.
+    step = default["learning_rate"] * 4 * (1 + default["regularization"]) * 2.0
+    np.testing.assert_array_equal(default["predicted_harm"].isnull().values[..., 0], step.values > 2)
+    assert int((step > 2).sum()) == 4
 
 
 def test_refined_inflection_points_are_as_predicted(default):
     ratio = (default["inflection_steps"] / default["predicted_inflection_steps"]).values
-    # One cell is beyond the stability of gradient descent (rate x curvature > 2), where no flow describes it.
+    # Worse only on the one cell whose curve has two minima of nearly equal depth.
     assert np.nanquantile(np.abs(ratio - 1), 0.99) < 0.02
-    np.testing.assert_array_equal(
-        np.isnan(default["inflection_steps"]), np.isnan(default["predicted_inflection_steps"])
-    )
+    assert np.sum(np.abs(ratio - 1) > 0.05) <= 1
+    described = default["predicted_harm"].notnull().values
+    turns = [default[name].notnull().values[described] for name in ("inflection_steps", "predicted_inflection_steps")]
+    np.testing.assert_array_equal(*turns)
 
 
 def test_harm_spans_two_orders_of_magnitude(default):
@@ -90,4 +101,4 @@ def test_the_table_is_a_dozen_lines(default):
     lines = summarise(default).splitlines()
     assert 10 <= len(lines) <= 16
     assert max(map(len, lines)) <= 160
-    assert "Closed form and simulation have the same best budget on 99" in lines[-1]
+    assert "Closed form and simulation have the same best budget on 99." in lines[-1]
