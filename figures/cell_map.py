@@ -40,7 +40,7 @@ def draw_map(axes: Axes, dataset: xr.Dataset, cells: Cells, chosen: Sequence[tup
     """
     rates, strengths = drawing.scale(dataset["learning_rate"].values), drawing.scale(dataset["regularization"].values)
     axes.set_xlabel(f"fine-tuning learning rate $\\eta$ ({dataset['learning_rate'].attrs.get('units', '')})")
-    axes.set_ylabel(_SYMBOLS.get(dataset.attrs["regularizer"], "regularisation strength"))
+    axes.set_ylabel(_SYMBOLS.get(dataset.attrs.get("regularizer", ""), "regularisation strength"))
     axes.spines[:].set_visible(False)
     handles = _fill_cells(axes, cells, rates, strengths, float(dataset["pretrain_steps"][0]))
     title = "(a) Inflection budget and harm"

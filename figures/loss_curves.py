@@ -75,8 +75,12 @@ def _first_change(curves: Sequence[Floats]) -> int:
 
 def _limit_losses(axes: Axes, before: Floats, after: Sequence[Floats]) -> None:
     """Show all losses after fine-tuning; the base loss, which falls to rounding, leaves through the bottom."""
-    known = np.concatenate([runs[np.isfinite(runs)] for runs in after])
-    high = float(max(known.max(initial=0.0), before.max()))
+    shown = np.concatenate([runs.ravel() for runs in (before, *after)])
+    shown = shown[np.isfinite(shown) & (shown > 0)]
+    if len(shown) == 0:  # nothing that a logarithm can show
+        return
+    known = np.concatenate([runs[np.isfinite(runs) & (runs > 0)] for runs in after])
+    high = float(shown.max())
     low = min(max(float(known.min(initial=high)) / 4, 1e-8 * high), high / 30)
     drawing.label_logarithmic(axes.yaxis, (low, 3 * high))
 
@@ -85,7 +89,7 @@ def _name_ends(axes: Axes, curves: Sequence[Floats], harms: Sequence[float]) -> 
     """Number and harm beside the last point of every curve."""
     low, high = np.log10(axes.get_ylim())
     ends = [float(curve[np.isfinite(curve)][-1]) for curve in curves]
-    heights = [(np.log10(end) - low) / (high - low) for end in ends]
+    heights = [(np.log10(max(end, 10.0**low)) - low) / (high - low) for end in ends]
     for number, (height, harm) in enumerate(zip(drawing.apart(heights, 0.11, 0.03, 0.97), harms, strict=True), 1):
         drawing.number_mark(axes, 1.045, height, str(number), transform=axes.transAxes)
         axes.text(1.09, height, f"harm\n{drawing.rise(harm)}", transform=axes.transAxes, va="center", linespacing=1.05)

@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import xarray as xr
@@ -93,11 +93,16 @@ def _message(cells: Cells) -> str:
     return "Beyond the inflection budget, more pre-training makes the fine-tuned model worse"
 
 
+class _OneLineParser(argparse.ArgumentParser):
+    """Tells a bad argument in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message}; see --help\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m figures.overtraining_chart", description=(__doc__ or "").split("\n")[0]
-    )
+    parser = _OneLineParser(prog="python -m figures.overtraining_chart", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, default=Path("results/overtraining_chart"), help="folder of the result")
     parser.add_argument("--out", type=Path, default=Path("figures/gallery"), help="folder for the picture")
     parser.add_argument("--name", default="overtraining_chart", help="name of the files, without ending")

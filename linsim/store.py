@@ -87,6 +87,8 @@ def load(folder: Path | str) -> xr.Dataset:
     require(path.is_dir(), "folder", str(folder), f"a folder with a {DATA} inside")
     try:
         with xr.open_zarr(path, consolidated=False) as dataset:
+            if not dataset.data_vars:
+                raise ValueError("it holds no variables")
             return dataset.load()
     except Exception as error:  # whatever the layers below say of a damaged store
         raise InvalidInput("folder", str(folder), f"a complete {DATA} ({error})") from error

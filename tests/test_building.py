@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -204,6 +205,15 @@ def test_an_unknown_choice_is_refused(part, field):
     name = f"{part}.{field}" if part else field
     with pytest.raises(InvalidInput, match=f"{name}: got magic; allowed: one of "):
         require_choices(config)
+
+
+def test_no_optimizer_decays_weights_unasked():
+    for name in ("adamw", "lion"):
+        config = ChartConfig(dim=2, finetune=FinetuneConfig(optimizer=name))
+        optimizer = build_problem(config, build_transfer(config)).finetune.build_optimizer()
+        weights = jnp.ones(3)
+        change, _ = optimizer.update(jnp.zeros(3), optimizer.init(weights), weights)
+        assert not np.any(change)
 
 
 def test_momentum_beside_an_optimizer_of_its_own_is_refused():

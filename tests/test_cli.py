@@ -143,3 +143,54 @@ def test_the_bar_appears_after_two_seconds_on_a_terminal_only(monkeypatch, capsy
         report(5, 10)
     assert early == ""
     assert "50%" in capsys.readouterr().err
+
+
+UGLY = [
+    ["--pretrain.learning-rate", "1e6", "--task.scale", "1e6"],
+    ["--network.tau", "-5", "--depth", "64"],
+    ["--task.decay", "1000", "--task.scale", "1e6"],
+    ["--task.rank", "0"],
+    ["--shift.zero", "1", "2", "3", "--precision", "float32"],
+    ["--pretrain.optimizer", "adamw", "--pretrain.schedule", "cosine", "--pretrain.batch-size", "4"],
+    ["--finetune.optimizer", "lion", "--finetune.schedule", "stable_decay", "--checkpoints", "idealised"],
+    ["--task.outputs", "1", "--network.hidden", "1", "--depth", "1", "--finetune.learning-rates", "1e5"],
+    ["--pretrain.steps", "1", "--pretrain.first", "1", "--finetune.regularizations", "1e12"],
+]
+
+
+@pytest.mark.parametrize("flags", UGLY, ids=" ".join)
+def test_extreme_but_legal_values_give_a_result_and_a_picture_without_a_warning(tmp_path, flags):
+    assert main([*SMALL[:-1], "--out", str(tmp_path), *flags]) == 0
+    assert (tmp_path / "overtraining_chart.svg").is_file()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--shift.zero", "99999999999999999999"],
+        ["--task.spectrum", "blocks", "--task.values", "1", "--task.sizes", "99999999999999999999"],
+        ["--pretrain.batch-size", "99999999999999999999"],
+        ["--finetune.learning-rates"],
+        ["--out", "a\0b"],
+        ["--out", "a" * 300],
+        ["--task.data", "x.npz", "--dim", "None", "--task.rank", "2"],
+    ],
+)
+def test_values_beyond_all_bounds_are_one_line_too(tmp_path, capsys, flags):
+    assert main([*SMALL, "--out", str(tmp_path / "out"), *flags]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "; allowed: " in error
+
+
+def test_a_float32_chart_that_cannot_be_trusted_says_so_loudly(tmp_path, capsys):
+    # e^-100 is 0 in float32: nothing is ever learned there.
+    flags = ["--network.tau", "50", "--precision", "float32", "--pretrain.steps", "40000", "--out", str(tmp_path)]
+    assert main([*SMALL, *flags]) == 0
+    assert "DO NOT TRUST THIS CHART" in capsys.readouterr().out
+
+
+def test_no_old_picture_stays_beside_new_data(tmp_path):
+    assert main([*SMALL[:-1], "--out", str(tmp_path)]) == 0
+    assert main([*SMALL, "--seed", "3", "--overwrite", "--out", str(tmp_path)]) == 0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data.zarr"]

@@ -146,6 +146,12 @@ def test_a_dropped_factor_would_be_noticed():
         (lambda: aligned_problem(finetune=Phase(0.01, batch_size=3)), "product_penalty", "not this fine-tuning"),
         (lambda: aligned_problem(), "weight_penalty", "no penalty in weight space"),
         (lambda: slow_problem(initial=(np.eye(4)[None] * 0.1, np.eye(4)[None] * 0.2)), "product_penalty", "balanced"),
+        (
+            lambda: slow_problem(initial=(np.diag([0.1, 1e-9, 0.1, 0.1])[None], np.diag([0.1, 0, 0.1, 0.1])[None])),
+            "product_penalty",
+            "balanced",
+        ),
+        (lambda: slow_problem(pretrain=Phase(0.4)), "product_penalty", "pre-training is unstable"),
         (lambda: slow_problem(initial=(np.ones((1, 4, 4)), np.eye(4)[None])), "product_penalty", "overlapping"),
     ],
 )

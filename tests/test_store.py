@@ -97,3 +97,32 @@ def test_loading_what_is_not_a_result_is_one_line(tmp_path):
     (tmp_path / "data.zarr").mkdir()
     with pytest.raises(InvalidInput, match="a complete data.zarr"):
         store.load(tmp_path)
+
+
+def test_an_interrupt_leaves_no_half_result_and_keeps_the_old_one(tmp_path, monkeypatch):
+    store.save(DATA, tmp_path)
+
+    def stop(self, path, **_):
+        path.mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(xr.Dataset, "to_zarr", stop)
+    with pytest.raises(KeyboardInterrupt):
+        store.save(DATA + 1, tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data.zarr"]
+
+
+def test_a_result_hidden_by_a_kill_while_it_was_replaced_comes_back(tmp_path):
+    store.save(DATA, tmp_path)
+    (tmp_path / "data.zarr").rename(tmp_path / ".data.zarr.replaced")
+    with pytest.raises(InvalidInput, match="--overwrite"):
+        store.prepare(tmp_path, overwrite=False)
+    xr.testing.assert_identical(store.load(tmp_path), DATA)
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "{}"])
+def test_a_damaged_store_is_one_line(tmp_path, content):
+    store.save(DATA, tmp_path)
+    (tmp_path / "data.zarr" / "zarr.json").write_text(content)
+    with pytest.raises(InvalidInput, match="a complete data.zarr"):
+        store.load(tmp_path)

@@ -1,9 +1,12 @@
 """Charts: the contract, chunks, devices, precision, divergence, compilation."""
 
 import json
+from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
+import optax
 import pytest
 import xarray as xr
 
@@ -140,3 +143,22 @@ def test_an_idealised_chart_starts_from_low_rank_checkpoints():
     possible = np.concatenate([tails, [0.0]])  # the losses of the rank-n truncations
     assert np.min(np.abs(before[:, None] - possible), axis=1).max() < 1e-12
     assert before[0] > before[-1]
+
+
+def test_losses_are_large_against_the_initial_network_when_that_is_larger():
+    # With all targets 0, or a start far above them, "above the zero network's loss" would flag every lane.
+    problem = gaussian_problem(scale=100.0, dim=3, budgets=np.asarray([1]), finetune_steps=1)
+    problem = replace(problem, pretrain=Phase(1e-12), finetune=Phase(1e-12))
+    result = chart(problem, np.asarray([1e-12]), np.asarray([0.0]), precision="float32")
+    assert not result["diverged"].any()
+    assert result.attrs["float64_max_deviation"] < 1e-5
+
+
+def test_phases_are_described_by_name():
+    problem = gaussian_problem(
+        pretrain=Phase(0.01, optimizer=partial(optax.adamw, weight_decay=0.0)),
+        finetune=Phase(0.01, schedule=optax.cosine_decay_schedule(1.0, 300)),
+    )
+    phases = json.loads(chart(problem, RATES, STRENGTHS).attrs["training"])
+    assert phases["pretrain"]["optimizer"] == "adamw(weight_decay=0.0)"
+    assert phases["finetune"]["schedule"] == "cosine_decay_schedule"

@@ -199,3 +199,42 @@ def test_minibatch_gradients_average_to_the_population_gradient():
         error = np.std(draws, axis=0) / np.sqrt(len(keys))
         # 72 entries, each a mean of 4,000 draws: 5 standard errors are exceeded by chance once in 2e4 runs.
         assert np.all(np.abs(np.mean(draws, axis=0) - mean) < 5 * error)
+
+
+def _square(pretrain, finetune, weights, **changes):
+    """A problem from matrices as they are."""
+    transfer = Transfer(LinearTask.from_target(pretrain), LinearTask.from_target(finetune))
+    return replace(
+        aligned_problem(seeds=1, pretrain=Phase(0.01)), transfer=transfer, initial=stack_seeds([weights]), **changes
+    )
+
+
+def test_a_mode_far_below_the_others_is_still_a_mode():
+    # 1e-13 of the strongest entry, and descent does learn it: exact bases keep it, whatever its size.
+    tiny = np.diag([1.0, 1e-13])
+    problem = _square(np.diag([2.0, 1.0]), np.diag([2.0, 4.0]), [tiny, tiny], budgets=np.asarray([50, 400, 3000]))
+    assert largest_deviation(problem) < AGREEMENT
+
+
+def test_an_entry_off_the_diagonal_however_small_is_not_aligned():
+    weights = [np.asarray([[1.0, 9e-13], [9e-13, 0.0]]), np.diag([1.0, 0.0])]
+    problem = _square(np.diag([2.0, 1.0]), np.diag([2.0, 4.0]), weights)
+    assert SOLVERS["modes"].refusal(problem) is not None
+
+
+def test_idealised_checkpoints_of_repeated_strengths_are_left_to_dense():
+    # Which modes of a flat spectrum are the first n is a choice of bases; modes would choose others than dense.
+    turn = random_basis(3, np.random.default_rng(0))
+    second = (turn * [3.0, 2.0, 1.0]) @ turn.T
+    start = (turn * [0.3, 0.1, 0.03]) @ turn.T
+    problem = _square(np.eye(3), 0.5 * (second + second.T), [start, start])
+    assert SOLVERS["modes"].refusal(problem) is None
+    assert "own bases" in SOLVERS["modes"].refusal(replace(problem, idealised=True))
+
+
+def test_a_frame_that_only_the_second_covariance_determines_is_found():
+    turn = random_basis(3, np.random.default_rng(1))
+    seen = (turn * [1.0, 0.5, 0.25]) @ turn.T
+    transfer = Transfer(LinearTask.from_target(np.eye(3)), LinearTask.from_target(2 * np.eye(3), 0.5 * (seen + seen.T)))
+    problem = replace(aligned_problem(seeds=1), transfer=transfer, initial=stack_seeds([[0.05 * np.eye(3)] * 2]))
+    assert largest_deviation(problem) < AGREEMENT
