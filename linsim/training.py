@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -62,7 +62,7 @@ class Session:
     dtype: Any
     encoded: Encoded
 
-    @property
+    @cached_property
     def scale(self) -> float:
         """The loss that others are large or small against: of the zero network, or of the initial one if larger."""
         tasks = self.problem.transfer.pretrain, self.problem.transfer.finetune
@@ -86,9 +86,9 @@ class Session:
         for steps in np.diff(budgets, prepend=0):
             for piece in _pieces(int(steps)):
                 carry = _advance(self.solver, carry, target, phase, piece, keys)
+                jax.block_until_ready(carry)
+                done += int(piece) * self.problem.seeds
                 if report is not None:
-                    jax.block_until_ready(carry)
-                    done += int(piece) * self.problem.seeds
                     report(done, total)
             records.append(_record(self.solver, carry, target, self.problem.idealised))
         states, losses = jax.tree.map(lambda *leaves: jnp.stack(leaves), *records)
