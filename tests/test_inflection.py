@@ -53,13 +53,6 @@ def test_below_the_floor_losses_are_equal():
     assert np.isnan(found.steps)
 
 
-def test_a_task_without_shift_shows_no_inflection_however_long_it_is_trained():
-    transfer = shifts.shifted(slow_problem().transfer.pretrain)
-    steps = np.asarray([100, 1000, 10_000, 40_000])
-    problem = slow_problem(transfer=transfer, pretrain=Phase(0.01), budgets=steps)
-    assert float(chart(problem, np.asarray([1e-3]), np.asarray([0.0, 1.0]))["harm"].max()) == 0
-
-
 def test_diverged_lanes_are_kept_out_of_the_minimum_and_count_as_harm():
     curve = np.linspace(2, 1, len(BUDGETS))
     diverged = np.zeros(len(BUDGETS), bool)
