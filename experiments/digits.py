@@ -12,15 +12,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from experiments.overtraining_chart import draw
-from linsim import cli
+from experiments.overtraining_chart import chart_command
 from linsim.building import build_chart
 from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, TrainingConfig, require_choices
 from linsim.errors import InvalidInput, require_integer
@@ -142,17 +140,7 @@ def _overlap(dataset: xr.Dataset) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    return cli.execute(
-        Config,
-        run,
-        out=Path("results/digits"),
-        draw=draw,
-        picture="overtraining_chart",
-        summarise=summarise,
-        arguments=arguments,
-        description=(__doc__ or "").strip(),
-        prog="python -m experiments.digits",
-    )
+    return chart_command(Config, run, "digits", __doc__, summarise, arguments)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ curve of pre-training loss after fine-tuning, and predicts it in closed form whe
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import xarray as xr
 
@@ -20,6 +21,8 @@ from linsim.config import ChartConfig as Config
 from linsim.summary import summarise
 from linsim.training import Progress
 from linsim.transfers import build_transfer
+
+C = TypeVar("C")
 
 
 def run(config: Config, report: Progress | None = None) -> xr.Dataset:
@@ -36,16 +39,27 @@ def draw(dataset: xr.Dataset, folder: Path) -> Sequence[Path]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
+    return chart_command(Config, run, "overtraining_chart", __doc__, summarise, arguments)
+
+
+def chart_command(
+    config_type: type[C],
+    run: Callable[[C, Progress | None], xr.Dataset],
+    name: str,
+    description: str | None,
+    summarise: Callable[[xr.Dataset], str],
+    arguments: Sequence[str] | None,
+) -> int:
+    """The command line of any experiment whose result is an overtraining chart."""
     return cli.execute(
-        Config,
+        config_type,
         run,
-        out=Path("results/overtraining_chart"),
+        name=name,
+        description=description,
         draw=draw,
-        picture="overtraining_chart",
         summarise=summarise,
+        picture="overtraining_chart",
         arguments=arguments,
-        description=(__doc__ or "").strip(),
-        prog="python -m experiments.overtraining_chart",
     )
 
 

@@ -45,26 +45,24 @@ def execute(
     config_type: type[C],
     run: Callable[[C, Report | None], xr.Dataset],
     *,
-    out: Path,
+    name: str,
+    description: str | None,
     draw: Callable[[xr.Dataset, Path], Sequence[Path]],
     summarise: Callable[[xr.Dataset], str],
     picture: str,
     arguments: Sequence[str] | None = None,
-    description: str = "",
-    prog: str | None = None,
 ) -> int:
     """Do the main job of an experiment module.
 
     Args:
       config_type: frozen dataclass of the experiment; every field becomes a flag.
       run: configuration, progress report -> result.
-      out: default folder.
+      name: of the experiment's module; its results go to results/NAME unless --out says otherwise.
+      description: shown by --help.
       draw: result, folder -> pictures written.
       summarise: result -> the message in a few lines of text.
       picture: name of the picture's files, without ending; an old one is removed when it is not drawn again.
       arguments: command line without the program's name; default sys.argv.
-      description: shown by --help.
-      prog: how the user calls the experiment, shown by --help.
 
     Returns:
       0 on success; 2 for a bad argument, told in one line; 3 when the run could not be completed, and then nothing
@@ -76,7 +74,7 @@ def execute(
     saved: Path | None = None
     created: Path | None = None
     try:
-        config, output = parse(config_type, out, arguments, description, prog)
+        config, output = parse(config_type, name, description, arguments)
         existed = os.path.lexists(str(output.out).replace("\0", ""))
         store.prepare(output.out, output.overwrite)
         created = None if existed else output.out
@@ -116,7 +114,7 @@ def _kept(saved: Path | None) -> str:
 
 
 def parse(
-    config_type: type[C], out: Path, arguments: Sequence[str] | None, description: str, prog: str | None
+    config_type: type[C], name: str, description: str | None, arguments: Sequence[str] | None
 ) -> tuple[C, Output]:
     """Read flags into a configuration and an `Output`; a bad one is `InvalidInput` with the whole story in one line."""
     flat = tyro.conf.arg(name="")
@@ -124,13 +122,15 @@ def parse(
         "Command",
         [
             ("config", Annotated[config_type, flat], field(default_factory=config_type)),
-            ("output", Annotated[Output, flat], field(default_factory=lambda: Output(out))),
+            ("output", Annotated[Output, flat], field(default_factory=lambda: Output(Path("results") / name))),
         ],
     )
     captured = io.StringIO()
     try:
         with contextlib.redirect_stderr(captured):
-            parsed: Any = tyro.cli(command, args=arguments, description=description, prog=prog)
+            parsed: Any = tyro.cli(
+                command, args=arguments, description=(description or "").strip(), prog=f"python -m experiments.{name}"
+            )
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
