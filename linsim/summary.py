@@ -32,7 +32,7 @@ def _precision(dataset: xr.Dataset) -> list[str]:
     if "float64_max_deviation" not in dataset.attrs:
         return []
     deviation = dataset.attrs["float64_max_deviation"]
-    told = f"float32: a sample of lanes in float64 deviates by up to {deviation:.1e} of the zero network's loss."
+    told = f"float32: a sample of lanes in float64 deviates by up to {deviation:.1e}, relative."
     return [told if deviation <= TRUSTED else f"{told} DO NOT TRUST THIS CHART; use --precision float64."]
 
 

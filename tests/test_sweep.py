@@ -40,6 +40,8 @@ def test_a_chart_has_the_axes_and_variables_of_the_contract():
     assert all(axis in result.coords for axis in axes)
     for name in ("versions", "device", "precision", "solver", "solver_reason", "git_revision", "loss_convention"):
         assert isinstance(result.attrs[name], str)
+    assert result.attrs["seed"] == 0
+    assert result.attrs["pretrain_label_noise"] == 0.1
     assert {"jax", "linsim", "python"} <= set(json.loads(result.attrs["versions"]))
     xr.testing.assert_allclose(result["forgetting"], result["pretrain_loss_after"] - result["pretrain_loss_before"])
     assert all("long_name" in variable.attrs for variable in result.variables.values())

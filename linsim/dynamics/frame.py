@@ -120,22 +120,18 @@ def _try_bases(problem: Problem, left: Basis, right: Basis, of_pretraining: bool
 def _diagonal_target(name: str, task: LinearTask, left: Basis, right: Basis) -> Values | Misaligned:
     diagonal = np.sum(left * (task.target @ right), axis=0)
     off = _relative(task.target - (left * diagonal) @ right.T, task.target)
-    return (
-        diagonal
-        if off <= ALIGNED
-        else Misaligned(f"the {name} target is not diagonal in the common bases (off by {off:.1e} of its norm)")
-    )
+    if off > ALIGNED:
+        return Misaligned(f"the {name} target is not diagonal in the common bases (off by {off:.1e} of its norm)")
+    return diagonal
 
 
 def _diagonal_covariance(name: str, task: LinearTask, right: Basis) -> Values | Misaligned:
     image = task.input_covariance @ right
     variances = np.sum(right * image, axis=0)
     off = _relative(image - right * variances, task.input_covariance)
-    return (
-        variances
-        if off <= ALIGNED
-        else Misaligned(f"the {name} input covariance couples the modes (by {off:.1e} of its norm)")
-    )
+    if off > ALIGNED:
+        return Misaligned(f"the {name} input covariance couples the modes (by {off:.1e} of its norm)")
+    return variances
 
 
 def _align_weights(weights: list[np.ndarray], left: Basis, right: Basis) -> SeedFrame | Misaligned:
