@@ -11,7 +11,7 @@ CHARTS := overtraining_chart gaussian digits
 help:
 	@echo "make run      compute and draw the overtraining chart, into results/overtraining_chart"
 	@echo "make test     run the tests"
-	@echo "make figures  draw the gallery again; computes the results that are missing, in some six minutes"
+	@echo "make figures  draw the gallery again; computes the results that are missing, in seven minutes or so"
 	@echo "make lint     check style and types"
 	@echo "make clean    remove .venv, caches and results"
 	@echo "With another Python: make run PYTHON=python3.12"
@@ -25,7 +25,7 @@ test: $(VENV)/test
 figures: $(CHARTS:%=results/%/data.zarr)
 	@for chart in $(CHARTS); do $(RUN) -m figures.overtraining_chart --data results/$$chart --name $$chart || exit 1; done
 
-# Results that are missing; gaussian takes some five minutes, the others seconds.
+# Results that are missing; gaussian takes some six minutes on two cores, the others seconds.
 results/overtraining_chart/data.zarr: | $(VENV)/test
 	$(RUN) -m experiments.overtraining_chart --overwrite
 
