@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -75,9 +74,7 @@ def execute(
     created: Path | None = None
     try:
         config, output = parse(config_type, name, description, arguments)
-        existed = os.path.lexists(str(output.out).replace("\0", ""))
-        store.prepare(output.out, output.overwrite)
-        created = None if existed else output.out
+        created = output.out if store.prepare(output.out, output.overwrite) else None
         started = time.perf_counter()
         with progress_bar() as report:
             dataset = run(config, report)

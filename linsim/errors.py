@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any
@@ -67,7 +67,7 @@ def require_axis(field: str, values: Sequence[float], *, above: float = -math.in
     require(len(values) > 0, field, tuple(values), "at least one value")
     for value in values:
         require_number(field, value, above=above, at_least=at_least)
-    increasing = all(first < second for first, second in _pairs(values))
+    increasing = all(first < second for first, second in itertools.pairwise(values))
     require(increasing, field, tuple(values), "strictly increasing values")
 
 
@@ -78,10 +78,6 @@ def fields_of(prefix: str, names: Mapping[str, str]) -> Iterator[None]:
         yield
     except InvalidInput as error:
         raise InvalidInput(f"{prefix}.{names.get(error.field, error.field)}", error.value, error.allowed) from None
-
-
-def _pairs(values: Sequence[float]) -> Iterable[tuple[float, float]]:
-    return itertools.pairwise(values)
 
 
 def _is_finite(value: Real) -> bool:

@@ -15,14 +15,18 @@ DATA = "data.zarr"
 _PARTIAL, _REPLACED = ".data.zarr.partial", ".data.zarr.replaced"
 
 
-def prepare(folder: Path, overwrite: bool) -> None:
+def prepare(folder: Path, overwrite: bool) -> bool:
     """Make sure, before any work is done, that a result can be written to a folder.
+
+    Returns:
+      Whether the folder is new.
 
     Raises:
       InvalidInput: the folder holds something and `overwrite` is off, or nothing can be written there.
     """
     try:
-        if folder.exists() and not folder.is_dir():
+        new = not folder.exists()
+        if not new and not folder.is_dir():
             raise InvalidInput("out", str(folder), "a folder, and this is a file")
         if (folder / _REPLACED).exists() and not (folder / DATA).exists():  # killed while replacing: the old one counts
             os.replace(folder / _REPLACED, folder / DATA)
@@ -34,6 +38,7 @@ def prepare(folder: Path, overwrite: bool) -> None:
         shutil.rmtree(probe, ignore_errors=True)
         probe.mkdir()
         probe.rmdir()
+        return new
     except InvalidInput:
         raise
     except (OSError, ValueError) as error:  # ValueError: a name no file system takes

@@ -44,7 +44,7 @@ def load_transfer(path: Path) -> Transfer:
     for name, array in arrays.items():
         huge = array.dtype.kind in "fiu" and bool(np.any(np.abs(array.astype(np.float64)) > LARGEST_ENTRY))
         require(not huge, f"task.data.{name}", f"entries above {LARGEST_ENTRY:g}", f"entries up to {LARGEST_ENTRY:g}")
-    with fields_of("task.data", {name: name for name in names}):
+    with fields_of("task.data", {}):
         first = LinearTask.from_data(arrays["X"], arrays["Y"])
     with fields_of("task.data", {"X": "X_ft", "Y": "Y_ft"}):
         second = LinearTask.from_data(arrays["X_ft"], arrays["Y_ft"])
@@ -86,10 +86,13 @@ def _build_task(config: TaskConfig, dim: int, seed: int) -> LinearTask:
     require_integer("task.rank", rank, at_least=0, at_most=len(values))
     require_number("task.covariance_decay", config.covariance_decay, at_least=0, at_most=1e2)
     require_number("task.label_noise", config.label_noise, at_least=0, at_most=1e6)
-    rng = np.random.default_rng([seed, 0])
-    left, right, directions = (random_basis(size, rng) for size in (outputs, inputs, inputs))
-    if config.bases == "identity":
-        left, right = np.eye(outputs), np.eye(inputs)
+    left, right, directions = np.eye(outputs), np.eye(inputs), np.eye(inputs)
+    if "random" in (config.bases, config.covariance):
+        rng = np.random.default_rng([seed, 0])
+        drawn = [random_basis(size, rng) for size in (outputs, inputs, inputs)]
+        directions = drawn[2]
+        if config.bases == "random":
+            left, right = drawn[:2]
     axes = {"identity": None, "aligned": right, "random": directions}[config.covariance]
     covariance = None if axes is None else power_covariance(axes, config.covariance_decay)
     return LinearTask.create(

@@ -18,7 +18,7 @@ from linsim import losses
 from linsim.dynamics import descent
 from linsim.dynamics.frame import Frame, Misaligned, find_frame
 from linsim.dynamics.solver import Encoded
-from linsim.errors import require
+from linsim.errors import InvalidInput
 from linsim.losses import Scalar, SeedWeights
 from linsim.phase import Phase
 from linsim.problem import Problem
@@ -121,7 +121,6 @@ class Modes:
 
 def _frame(problem: Problem) -> Frame:
     frame = find_frame(problem)
-    reason = frame.reason if isinstance(frame, Misaligned) else ""
-    require(isinstance(frame, Frame), "solver", "modes", f"an aligned problem; here {reason}")
-    assert isinstance(frame, Frame)
+    if isinstance(frame, Misaligned):
+        raise InvalidInput("solver", "modes", f"an aligned problem; here {frame.reason}")
     return frame
