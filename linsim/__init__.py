@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from linsim.dynamics.choosing import choose as choose
-    from linsim.dynamics.flow import mode_flow as mode_flow
+    from linsim.dynamics.mode_flow import mode_flow as mode_flow
     from linsim.errors import InvalidInput as InvalidInput
     from linsim.errors import RunFailed as RunFailed
     from linsim.inflection import locate as locate
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "dynamics.choosing": ("choose",),
-    "dynamics.flow": ("mode_flow",),
+    "dynamics.mode_flow": ("mode_flow",),
     "errors": ("InvalidInput", "RunFailed"),
     "inflection": ("locate", "predict"),
     "losses": ("population_loss",),

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 from scipy.interpolate import CubicSpline
 
-from linsim.dynamics.flow import mode_flow
+from linsim.dynamics.mode_flow import mode_flow
 from linsim.dynamics.frame import Frame, Misaligned, find_frame
 from linsim.errors import require
 from linsim.phase import Phase, Regularizer

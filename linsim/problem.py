@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from linsim.errors import require, require_integer
-from linsim.phase import Phase
+from linsim.phase import Phase, Regularizer, Strength
 from linsim.tasks import Transfer
 
 
@@ -49,6 +49,10 @@ class Problem:
         increasing = steps.size > 0 and steps[0] >= 1 and bool(np.all(np.diff(steps) > 0))
         require(increasing, "budgets", steps, "strictly increasing integers >= 1")
         require_integer("finetune_steps", self.finetune_steps, at_least=1)
+
+    def tuned(self, learning_rate: Strength, regularizer: Regularizer, strength: Strength) -> Problem:
+        """This problem with the swept values of its fine-tuning put in."""
+        return replace(self, finetune=self.finetune.at(learning_rate, regularizer, strength))
 
     @property
     def depth(self) -> int:

@@ -62,7 +62,7 @@ def chart(
     problem.finetune.validate("finetune")
     axes = Axes(learning_rates, strengths, regularizer)
     with jax.enable_x64(True):
-        choice = choose(problem, solver)
+        choice = choose(problem.tuned(float(learning_rates[-1]), regularizer, float(strengths[-1])), solver)
         session = Session.open(problem, choice.solver, np.dtype(precision).type)
         lanes = all_lanes(session, axes)
         pretraining = int(problem.budgets[-1]) * problem.seeds

@@ -84,7 +84,7 @@ class Session:
         budgets = self.problem.budgets
         done, total = 0, int(budgets[-1]) * self.problem.seeds
         for steps in np.diff(budgets, prepend=0):
-            for piece in _pieces(int(steps)):
+            for piece in _pieces(int(steps), self.solver):
                 carry = _advance(self.solver, carry, target, phase, piece, keys)
                 jax.block_until_ready(carry)
                 done += int(piece) * self.problem.seeds
@@ -100,7 +100,7 @@ class Session:
         keys = self._keys(1)
         ceiling = self.dtype(min(DIVERGED * self.scale, float(np.finfo(self.dtype).max)))
         carry = _branch(self.solver, regularizer, checkpoints.states, phase, lanes)
-        for piece in _pieces(self.problem.finetune_steps):
+        for piece in _pieces(self.problem.finetune_steps, self.solver):
             carry = _continue(self.solver, regularizer, carry, self.encoded.finetune, phase, lanes, piece, keys)
             jax.block_until_ready(carry)
         return _measure(self.solver, carry, (self.encoded.pretrain, self.encoded.finetune), ceiling)
@@ -173,7 +173,9 @@ def _measure(solver: Solver, carry: Any, tasks: tuple[Target, Target], ceiling: 
     return jax.vmap(measure)(carry)
 
 
-def _pieces(steps: int) -> list[np.int32]:
+def _pieces(steps: int, solver: Solver) -> list[np.int32]:
     """Steps in pieces that a user can wait for: an interrupt is heard, and progress told, between two of them."""
+    if not solver.stepping:
+        return [np.int32(steps)]
     whole, rest = divmod(steps, _PIECE)
     return [np.int32(_PIECE)] * whole + [np.int32(rest)] * (rest > 0)

@@ -73,3 +73,21 @@ def gaussian_problem(depth=2, *, dim=6, seeds=2, scale=0.05, **changes):
     drawn = [network.gaussian((dim,) * (depth + 1), scale, key) for key in keys]
     problem = Problem(transfer, stack_seeds(drawn), Phase(0.01), Phase(0.01), np.asarray((50, 400, 2000)), 300)
     return replace(problem, **changes)
+
+
+def balanced_problem(balance=0.0, *, inputs=5, outputs=4, hidden=3, seeds=2, variance=1.0, **changes):
+    """Two lambda-balanced layers in random bases, and targets whose singular vectors differ."""
+    rng = np.random.default_rng(2)
+    task = LinearTask.create(
+        spectra.power_law(min(inputs, outputs)),
+        outputs=outputs,
+        inputs=inputs,
+        left=random_basis(outputs, rng),
+        right=random_basis(inputs, rng),
+        input_covariance=variance * np.eye(inputs),
+    )
+    transfer = shifts.shifted(task, shifts.Rescale(range(3, min(inputs, outputs) + 1), 3.0), shifts.Rotate(25.0))
+    keys = jax.random.split(jax.random.key(0), seeds)
+    drawn = [network.lambda_balanced((inputs, hidden, outputs), 0.2, balance, key) for key in keys]
+    problem = Problem(transfer, stack_seeds(drawn), Phase(0.01), Phase(0.01), np.asarray((50, 400, 2000)), 300)
+    return replace(problem, **changes)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Literal, NamedTuple, get_args
 
 from linsim.dynamics.dense import Dense
+from linsim.dynamics.flow_matrices import FlowMatrices
+from linsim.dynamics.flow_modes import FlowModes
+from linsim.dynamics.gram import Gram
 from linsim.dynamics.modes import Modes
 from linsim.dynamics.solver import Solver
 from linsim.errors import InvalidInput
 from linsim.problem import Problem
 
-SolverName = Literal["auto", "modes", "dense"]
+SolverName = Literal["auto", "modes", "dense", "gram", "flow"]
 
-SOLVERS: dict[str, Solver] = {solver.name: solver for solver in (Modes(), Dense())}
-"""All solvers, cheapest first; the last one refuses nothing."""
+SOLVERS: tuple[Solver, ...] = (Modes(), Dense(), Gram(), FlowModes(), FlowMatrices())
+"""All solvers. Of two that share a name the first that accepts a problem is taken; at equal cost, the first."""
 
 
 class Choice(NamedTuple):
@@ -24,20 +27,36 @@ class Choice(NamedTuple):
 
 
 def choose(problem: Problem, name: SolverName = "auto") -> Choice:
-    """The named solver, or with "auto" the cheapest exact one.
+    """The named solver, or with "auto" the cheapest one that is exact for descent with finite steps.
+
+    `flow`, exact for infinitesimal steps only, is therefore taken by name alone.
 
     Raises:
       InvalidInput: an unknown name, or a solver whose assumptions the problem breaks; says which assumption.
     """
     if name == "auto":
-        refusals: list[str] = []
-        for solver in SOLVERS.values():
-            refusal = solver.refusal(problem)
-            if refusal is None:
-                return Choice(solver, "; ".join([f"{solver.name}: {solver.summary}", *refusals]))
-            refusals.append(f"not {solver.name}: {refusal}")
-    if name not in SOLVERS:
+        return _cheapest(problem)
+    named = [solver for solver in SOLVERS if solver.name == name]
+    if not named:
         raise InvalidInput("solver", name, f"one of {', '.join(get_args(SolverName))}")
-    if (refusal := SOLVERS[name].refusal(problem)) is not None:
-        raise InvalidInput("solver", name, f"a problem on which it is exact; here {refusal}")
-    return Choice(SOLVERS[name], f"{name}: chosen by name; {SOLVERS[name].summary}")
+    refusals = []
+    for solver in named:
+        if (refusal := solver.refusal(problem)) is None:
+            return Choice(solver, f"{name}: chosen by name; {solver.summary}")
+        refusals.append(refusal)
+    raise InvalidInput("solver", name, f"a problem on which it is exact; here {', and '.join(dict.fromkeys(refusals))}")
+
+
+def _cheapest(problem: Problem) -> Choice:
+    stepping = [solver for solver in SOLVERS if solver.stepping]
+    refusals = {solver.name: solver.refusal(problem) for solver in stepping}
+    exact = [solver for solver in stepping if refusals[solver.name] is None]
+    best = min(exact, key=lambda solver: solver.cost(problem))
+    reasons = [f"{best.name}: {best.summary}"]
+    for solver in stepping:
+        if (refusal := refusals[solver.name]) is not None and best.name != "modes":
+            reasons.append(f"not {solver.name}: {refusal}")
+        elif solver.name == "dense" and best.name == "gram":
+            ratio = solver.cost(problem) / best.cost(problem)
+            reasons.append(f"not dense: {ratio:.3g} times the multiplications at hidden width {problem.widths[1]}")
+    return Choice(best, "; ".join(reasons))

@@ -39,10 +39,15 @@ class Dense:
 
     name: str = "dense"
     summary: str = "steps the full weight matrices, which is exact for every problem"
+    stepping: bool = True
 
     def refusal(self, problem: Problem) -> str | None:
         """Never refuses."""
         return None
+
+    def cost(self, problem: Problem) -> float:
+        """Products of the weights, and with the gradient of the loss."""
+        return descent_cost(problem.widths)
 
     def encode(self, problem: Problem, dtype: Any) -> Encoded:
         """Arrays of the requested type."""
@@ -99,6 +104,12 @@ class Dense:
     def weights(self, problem: Problem, states: SeedWeights) -> SeedWeights:
         """The states are the weights."""
         return states
+
+
+def descent_cost(widths: tuple[int, ...]) -> float:
+    """Multiplications of a step on full matrices: the product, and as much twice for the gradient."""
+    inputs = widths[0]
+    return 3.0 * sum(rows * columns * inputs for columns, rows in itertools.pairwise(widths[1:])) + inputs * widths[1]
 
 
 def _encode(task: LinearTask, dtype: Any) -> Target:

@@ -1,43 +1,47 @@
-"""Gradient flow in closed form: the scalar mode of two balanced layers."""
+"""What the closed-form solvers share: time is learning rate x steps, and any time costs the same.
+
+The solver `flow` is `flow_modes` where modes are scalar chains and `flow_matrices` elsewhere. Descent tends to the flow
+as learning rate x curvature tends to 0.
+"""
 
 from __future__ import annotations
 
-import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from typing import Any, NamedTuple
 
-Values = Float[ArrayLike, "..."]
-
-
-def mode_flow(start: Values, drive: Values, stiffness: Values, time: Values) -> Float[Array, "..."]:
-    """s(t) of one mode of two balanced layers, ds/dt = 4 |s| (a - b s), at flow times t = learning rate * steps.
-
-    With x = 4 |a| t and s(0) = s0 of the sign of a,  s(t) = s0 / (e^(-x) + |b s0 / a| (1 - e^(-x))). Pre-training on
-    a whitened task is a = sigma, b = 1 [Saxe et al. 2014]; an input variance v multiplies both by v [Gidel et al.
-    2019]; the product-space penalty adds lambda s_0 to a and lambda to b [re-derived]; weight decay beta takes
-    beta/2 from |a| [re-derived]. Loss without 1/2.
-
-    Args:
-      start: s0, of either sign; stays of that sign, and at 0 if 0.
-      drive: a, the gradient of the loss at s = 0, halved and reversed.
-      stiffness: b >= 0.
-      time: t >= 0, finite. All four broadcast.
-
-    Returns:
-      s(t), without overflow for any t; cost independent of t.
-    """
-    start, drive, stiffness, time = (jnp.asarray(value) for value in (start, drive, stiffness, time))
-    sign = jnp.where(start < 0, -1.0, 1.0)
-    size, a = jnp.abs(start), sign * drive
-    x = 4 * a * time
-    # Dividing numerator and denominator by e^x keeps every exponential bounded for a > 0; for a < 0 the
-    # denominator may overflow to infinity, which is the right limit: the mode decays to 0.
-    saturation = stiffness * size * 4 * time * _expm1_ratio(-x)
-    return jnp.where(size == 0, 0.0, sign * size / jnp.where(size == 0, 1.0, jnp.exp(-x) + saturation))
+from linsim.dynamics.solver import State
+from linsim.phase import Phase
+from linsim.problem import Problem
 
 
-def _expm1_ratio(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """(e^x - 1) / x, which is 1 at x = 0, with a finite derivative there."""
-    small = jnp.abs(x) < 1e-5
-    safe = jnp.where(small, 1.0, x)
-    return jnp.where(small, 1 + x / 2 + x**2 / 6, jnp.expm1(safe) / safe)
+class Carry(NamedTuple):
+    """A state on its way through a phase of gradient flow."""
+
+    start: State
+    """Where the phase began, to which penalties pull."""
+    elapsed: Any
+    """Flow time since."""
+    current: State
+
+
+def begin(state: State, phase: Phase) -> Carry:
+    """Enter a phase of flow at a state."""
+    return Carry(state, 0 * phase.learning_rate, state)
+
+
+def phases_refusal(problem: Problem) -> str | None:
+    """Why a phase is not gradient flow of a loss in P, with weight decay."""
+    for name, phase in (("pre-training", problem.pretrain), ("fine-tuning", problem.finetune)):
+        if phase.batch_size is not None:
+            return f"minibatches make {name} a random walk, not a flow"
+        if phase.optimizer is not None or phase.momentum is not None:
+            return f"{name} is not plain gradient descent"
+        if phase.schedule is not None:
+            return f"the learning rate of {name} is not constant"
+        if phase.weight_penalty is not None:
+            return f"the penalty in weight space of {name} does not leave the flow in closed form"
+    return None
+
+
+def decays(problem: Problem) -> bool:
+    """Whether a phase has weight decay."""
+    return any(phase.weight_decay is not None for phase in (problem.pretrain, problem.finetune))

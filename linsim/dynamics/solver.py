@@ -43,8 +43,17 @@ class Solver(Protocol):
         """In words: why it is exact."""
         ...
 
+    @property
+    def stepping(self) -> bool:
+        """Whether it takes steps: False where any time, fractions of a step included, is reached at once."""
+        ...
+
     def refusal(self, problem: Problem) -> str | None:
         """The assumption of this solver that the problem breaks, with its size; None where it is exact."""
+        ...
+
+    def cost(self, problem: Problem) -> float:
+        """Multiplications a step, roughly."""
         ...
 
     def encode(self, problem: Problem, dtype: Any) -> Encoded:

@@ -15,67 +15,50 @@ from linsim.phase import REGULARIZERS, Phase
 from linsim.problem import stack_seeds
 from linsim.shifts import Rotate
 from linsim.tasks import LinearTask, Transfer, random_basis
-from linsim.training import Lanes, Session
-from tests.problems import aligned_problem, gaussian_problem
+from linsim.training import Session
+from tests.dynamics.battery import AGREEMENT, deviation, outcomes
+from tests.problems import aligned_problem, balanced_problem, gaussian_problem
 
-# Rounding of one step is 1e-16 relative and the dynamics are stable, so errors add up along the 2,300 steps at most
-# linearly, to 2e-13; escape from the small initial scale, a growth by 1e2, may multiply that. 1e-10 is what we promise.
-AGREEMENT = 1e-10
-
-
-def outcomes(problem, name, regularizer):
-    """Losses and weights over a whole pre-training and fine-tuning, by one solver."""
-    solver = choose(problem, name).solver
-    session = Session.open(problem, solver, np.float64)
-    checkpoints = session.pretrain()
-    budget, rate = (values.ravel() for values in np.meshgrid(np.arange(3), np.asarray([0.002, 0.008])))
-    lanes = Lanes(budget.astype(np.int32), budget.astype(np.int32) % problem.seeds, rate, np.full(6, 0.5))
-    finetuned = session.finetune(checkpoints, regularizer, lanes)
-    assert not np.any(finetuned.diverged)
-    last = jax.tree.map(lambda leaf: leaf[-1], checkpoints.states)
-    return [np.asarray(checkpoints.losses), *map(np.asarray, finetuned[:2]), *solver.weights(problem, last)]
+BY_NAME = {solver.name: solver for solver in SOLVERS if solver.stepping}
+IDS = [f"{solver.name} ({type(solver).__name__})" for solver in SOLVERS]
 
 
 def largest_deviation(problem, regularizer="product_penalty"):
-    """Of every solver that accepts the problem from `dense`, relative to the largest entry of each outcome."""
-    others = [name for name, solver in SOLVERS.items() if name != "dense" and solver.refusal(problem) is None]
+    """Of every stepping solver that accepts the problem from `dense`, relative to the largest entry of each outcome."""
+    others = [name for name, solver in BY_NAME.items() if name != "dense" and solver.refusal(problem) is None]
     assert "modes" in others
     reference = outcomes(problem, "dense", regularizer)
-    return max(
-        float(np.max(np.abs(ours - theirs)) / np.max(np.abs(theirs)))
-        for name in others
-        for ours, theirs in zip(outcomes(problem, name, regularizer), reference, strict=True)
-    )
+    return max(deviation(outcomes(problem, name, regularizer), reference) for name in others)
 
 
 @pytest.mark.parametrize("regularizer", REGULARIZERS)
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_modes_equals_dense_with_each_regularizer(depth, regularizer):
-    assert largest_deviation(aligned_problem(depth, coloured=True), regularizer) < AGREEMENT
+    assert largest_deviation(aligned_problem(depth, coloured=True), regularizer) < AGREEMENT["modes"]
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("depth", [2, 3, 4])
 def test_modes_equals_dense_with_momentum(depth, nesterov):
     phase = Phase(0.002, momentum=0.8, nesterov=nesterov)
-    assert largest_deviation(aligned_problem(depth, pretrain=phase, finetune=phase)) < AGREEMENT
+    assert largest_deviation(aligned_problem(depth, pretrain=phase, finetune=phase)) < AGREEMENT["modes"]
 
 
 def test_modes_equals_dense_with_a_schedule():
     phase = Phase(0.01, schedule=optax.cosine_decay_schedule(1.0, 2000))
-    assert largest_deviation(aligned_problem(2, pretrain=phase, finetune=phase)) < AGREEMENT
+    assert largest_deviation(aligned_problem(2, pretrain=phase, finetune=phase)) < AGREEMENT["modes"]
 
 
 @pytest.mark.parametrize("depth", [2, 3])
 def test_modes_equals_dense_from_idealised_checkpoints(depth):
     # In bases that float64 represents exactly, an unlearned mode is exactly 0 in both.
-    assert largest_deviation(aligned_problem(depth, random_bases=False, idealised=True)) < AGREEMENT
+    assert largest_deviation(aligned_problem(depth, random_bases=False, idealised=True)) < AGREEMENT["modes"]
 
 
 @pytest.mark.parametrize(("inputs", "hidden", "outputs"), [(4, 3, 5), (5, 8, 3), (3, 8, 5), (3, 1, 3)])
 def test_modes_equals_dense_for_any_widths(inputs, hidden, outputs):
     problem = aligned_problem(3, inputs=inputs, hidden=hidden, outputs=outputs)
-    assert largest_deviation(problem) < AGREEMENT
+    assert largest_deviation(problem) < AGREEMENT["modes"]
 
 
 @pytest.mark.parametrize("regularizer", REGULARIZERS)
@@ -83,34 +66,38 @@ def test_weights_outside_the_modes_follow_decay_and_penalties(regularizer):
     problem = aligned_problem(2, inputs=6, hidden=8, outputs=3, random_bases=False)
     first, _second = problem.initial
     first[:, 5, 5] = 0.7  # an input direction that no output sees
-    assert largest_deviation(problem, regularizer) < AGREEMENT
+    assert largest_deviation(problem, regularizer) < AGREEMENT["modes"]
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", SOLVERS, ids=IDS)
 def test_training_in_two_pieces_is_training_in_one(solver):
-    # With momentum to carry over, and a penalty whose anchor is the beginning of the phase, not of the piece.
-    phase = Phase(0.005, product_penalty=0.3, momentum=0.5)
-    problem = aligned_problem(3, budgets=(70, 200), pretrain=phase)
-    once = aligned_problem(3, budgets=(200,), pretrain=phase)
-    in_two, in_one = (Session.open(p, SOLVERS[solver], np.float64).pretrain() for p in (problem, once))
+    # With momentum to carry over, where there is any, and a penalty whose anchor is the beginning of the phase.
+    phase = Phase(0.005, product_penalty=0.3, momentum=0.5 if solver.stepping else None)
+    problem = balanced_problem(budgets=np.asarray([70, 200]), pretrain=phase)
+    problem = aligned_problem(2, budgets=(70, 200), pretrain=phase) if solver.refusal(problem) else problem
+    in_two, in_one = (
+        Session.open(replace(problem, budgets=np.asarray(budgets)), solver, np.float64).pretrain()
+        for budgets in ([70, 200], [200])
+    )
     for two, one in zip(jax.tree.leaves(in_two.states), jax.tree.leaves(in_one.states), strict=True):
-        np.testing.assert_array_equal(two[-1], one[-1])
+        # Flow times 0.35 + 0.65 and 1 may differ in the last bit.
+        np.testing.assert_allclose(two[-1], one[-1], rtol=0 if solver.stepping else 1e-13)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_learned_share_of_the_modes_is_the_same_in_any_coordinates(solver):
-    problem = aligned_problem(2)
-    session = Session.open(problem, SOLVERS[solver], np.float64)
-    state = jax.tree.map(lambda leaf: leaf[-1, 0], session.pretrain().states)
-    learned = SOLVERS[solver].learned(state, session.encoded.pretrain)
-    task = problem.transfer.pretrain
-    first, second = (weight[0] for weight in SOLVERS["dense"].weights(problem, _dense_states(problem)))
-    expected = np.diag(task.left.T @ np.asarray(second @ first) @ task.right[:, :5]) / task.strengths
-    np.testing.assert_allclose(learned[:5], expected, rtol=0, atol=1e-12)
-
-
-def _dense_states(problem):
-    return jax.tree.map(lambda leaf: leaf[-1], Session.open(problem, SOLVERS["dense"], np.float64).pretrain().states)
+@pytest.mark.parametrize("solver", SOLVERS, ids=IDS)
+@pytest.mark.parametrize("start", ["aligned", "balanced"])
+def test_learned_share_of_the_modes_is_the_same_in_any_coordinates(solver, start):
+    problem = {"aligned": aligned_problem(2, pretrain=Phase(0.01)), "balanced": balanced_problem()}[start]
+    if solver.refusal(problem) is not None:
+        assert start == "balanced"  # the modes solvers need aligned problems
+        return
+    session = Session.open(problem, solver, np.float64)
+    states = session.pretrain().states
+    learned = solver.learned(jax.tree.map(lambda leaf: leaf[-1, 0], states), session.encoded.pretrain)
+    task, modes = problem.transfer.pretrain, len(problem.transfer.pretrain.strengths)
+    first, second = (weight[0] for weight in solver.weights(problem, jax.tree.map(lambda leaf: leaf[-1], states)))
+    expected = np.diag(task.left.T @ np.asarray(second @ first) @ task.right)[:modes] / task.strengths
+    np.testing.assert_allclose(learned[:modes], expected, rtol=0, atol=1e-12)
 
 
 def test_auto_takes_modes_on_an_aligned_problem_and_says_why():
@@ -165,14 +152,14 @@ def test_repeated_strengths_do_not_hide_a_common_frame():
         initial=stack_seeds([network.aligned((4, 4, 4), aligned, np.full(4, 1e-2))]),
     )
     assert choose(problem).solver.name == "modes"
-    assert largest_deviation(problem) < AGREEMENT
+    assert largest_deviation(problem) < AGREEMENT["modes"]
 
 
 def test_dense_follows_the_textbook_gradient_of_every_optax_optimizer():
     # Adam by its published update rule, in NumPy.
     rate, steps = 0.01, 30
     problem = gaussian_problem(pretrain=Phase(rate, optimizer=optax.adam), budgets=np.asarray([steps]), seeds=1)
-    states = Session.open(problem, SOLVERS["dense"], np.float64).pretrain().states
+    states = Session.open(problem, BY_NAME["dense"], np.float64).pretrain().states
     task, weights = problem.transfer.pretrain, [weight[0] for weight in problem.initial]
     first, second = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
     for step in range(1, steps + 1):
@@ -190,7 +177,7 @@ def test_dense_follows_the_textbook_gradient_of_every_optax_optimizer():
 
 def test_minibatch_gradients_average_to_the_population_gradient():
     problem = gaussian_problem(pretrain=Phase(0.01, batch_size=16), seeds=1)
-    dense, target = SOLVERS["dense"], Session.open(problem, SOLVERS["dense"], np.float64).encoded.pretrain
+    dense, target = BY_NAME["dense"], Session.open(problem, BY_NAME["dense"], np.float64).encoded.pretrain
     state = tuple(jnp.asarray(weight[0]) for weight in problem.initial)
     keys = jax.random.split(jax.random.key(0), 4000)
     sampled = jax.vmap(lambda key: jax.grad(dense.training_loss)(state, target, problem.pretrain, key))(keys)
@@ -213,13 +200,13 @@ def test_a_mode_far_below_the_others_is_still_a_mode():
     # 1e-13 of the strongest entry, and descent does learn it: exact bases keep it, whatever its size.
     tiny = np.diag([1.0, 1e-13])
     problem = _square(np.diag([2.0, 1.0]), np.diag([2.0, 4.0]), [tiny, tiny], budgets=np.asarray([50, 400, 3000]))
-    assert largest_deviation(problem) < AGREEMENT
+    assert largest_deviation(problem) < AGREEMENT["modes"]
 
 
 def test_an_entry_off_the_diagonal_however_small_is_not_aligned():
     weights = [np.asarray([[1.0, 9e-13], [9e-13, 0.0]]), np.diag([1.0, 0.0])]
     problem = _square(np.diag([2.0, 1.0]), np.diag([2.0, 4.0]), weights)
-    assert SOLVERS["modes"].refusal(problem) is not None
+    assert BY_NAME["modes"].refusal(problem) is not None
 
 
 def test_idealised_checkpoints_of_repeated_strengths_are_left_to_dense():
@@ -228,8 +215,8 @@ def test_idealised_checkpoints_of_repeated_strengths_are_left_to_dense():
     second = (turn * [3.0, 2.0, 1.0]) @ turn.T
     start = (turn * [0.3, 0.1, 0.03]) @ turn.T
     problem = _square(np.eye(3), 0.5 * (second + second.T), [start, start])
-    assert SOLVERS["modes"].refusal(problem) is None
-    assert "own bases" in SOLVERS["modes"].refusal(replace(problem, idealised=True))
+    assert BY_NAME["modes"].refusal(problem) is None
+    assert "own bases" in BY_NAME["modes"].refusal(replace(problem, idealised=True))
 
 
 def test_a_frame_that_only_the_second_covariance_determines_is_found():
@@ -237,4 +224,4 @@ def test_a_frame_that_only_the_second_covariance_determines_is_found():
     seen = (turn * [1.0, 0.5, 0.25]) @ turn.T
     transfer = Transfer(LinearTask.from_target(np.eye(3)), LinearTask.from_target(2 * np.eye(3), 0.5 * (seen + seen.T)))
     problem = replace(aligned_problem(seeds=1), transfer=transfer, initial=stack_seeds([[0.05 * np.eye(3)] * 2]))
-    assert largest_deviation(problem) < AGREEMENT
+    assert largest_deviation(problem) < AGREEMENT["modes"]

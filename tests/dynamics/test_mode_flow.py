@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from linsim.dynamics.flow import mode_flow
+from linsim.dynamics.mode_flow import mode_flow
 
 strengths = st.floats(0.05, 4.0)
 starts = st.floats(1e-8, 3.0)

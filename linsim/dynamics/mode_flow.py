@@ -1,0 +1,86 @@
+"""Gradient flow of one singular mode of two layers in closed form, whatever their balance."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+Values = Float[ArrayLike, "..."]
+
+
+def mode_flow(
+    start: Values, drive: Values, stiffness: Values, time: Values, balance: Values = 0.0
+) -> Float[Array, "..."]:
+    """s(t) of a mode s = w_1 w_2, ds/dt = 2 sqrt(l^2 + 4 s^2) (a - b s), at flow times t = learning rate * steps.
+
+    l = w_2^2 - w_1^2 is conserved. y = (w_1 + w_2)^2 obeys dy/dt = 4 a y - b (y^2 - l^2); with E = exp(-2 R t) and
+    R = sqrt(4 a^2 + b^2 l^2),
+
+        y(t) = [y_0 ((R + 2a) + (R - 2a) E) + b l^2 (1 - E)] / [b y_0 (1 - E) + (R - 2a) + (R + 2a) E],
+
+    and s = (y - l^2 / y) / 4. At l = 0 this is the logistic curve of ds/dt = 4 |s| (a - b s). Pre-training on a
+    whitened task is a = sigma, b = 1 [Saxe et al. 2014; with a balance, Domine et al. 2025]; an input variance v
+    multiplies both by v [Gidel et al. 2019]; the product-space penalty adds lambda s_0 to a and lambda to b, weight
+    decay beta takes beta / 2 from |a| and needs l = 0 [both re-derived]. Loss without 1/2.
+
+    Args:
+      start: s(0), of either sign; at l = 0 it keeps its sign, and stays 0 if it is 0.
+      drive: a, the gradient of the loss at s = 0, halved and reversed.
+      stiffness: b >= 0.
+      time: t >= 0, finite.
+      balance: l. All five broadcast.
+
+    Returns:
+      s(t), without overflow for any t; cost independent of t.
+    """
+    start, drive, stiffness, time, balance = (
+        jnp.asarray(value, jnp.result_type(float)) for value in (start, drive, stiffness, time, balance)
+    )
+    # In the sign of the start y_0 is a sum of positive terms; reversing w_1 and the target reverses s.
+    sign = jnp.where(start < 0, -1.0, 1.0)
+    size, a = jnp.abs(start), sign * drive
+    still = (size == 0) & (balance == 0)
+    y = jnp.where(still, 1.0, 2 * size + _root(balance**2 + 4 * size**2))
+    twist = stiffness * balance**2
+    growth = _root(4 * a**2 + stiffness * twist)
+    # R - 2|a| without cancellation: then every term of the fraction is positive.
+    larger = growth + 2 * jnp.abs(a)
+    smaller = stiffness * twist / jnp.where(larger == 0, 1.0, larger)
+    rising, falling = jnp.where(a < 0, smaller, larger), jnp.where(a < 0, larger, smaller)
+    # At R = 0 the fraction is over R, in the limit: 1 on both sides and 2 t for (1 - E) / R.
+    idle = growth == 0
+    rising, falling = jnp.where(idle, 1.0, rising), jnp.where(idle, 1.0, falling)
+    spent = 2 * time * expm1_ratio(-2 * growth * time) * jnp.where(idle, 1.0, growth)
+    left = jnp.exp(-2 * growth * time)
+    later = (y * (rising + falling * left) + twist * spent) / (stiffness * y * spent + falling + rising * left)
+    return jnp.where(still | (time == 0), start, sign * (later - balance**2 / jnp.where(later == 0, 1.0, later)) / 4)
+
+
+def mode_layers(product: Values, balance: Values) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """(|w_1|, |w_2|) of a mode from s = w_1 w_2 and l = w_2^2 - w_1^2, the smaller one free of cancellation."""
+    product, balance = jnp.asarray(product), jnp.asarray(balance)
+    larger = _root((_root(balance**2 + 4 * product**2) + jnp.abs(balance)) / 2)
+    smaller = jnp.abs(product) / jnp.where(larger == 0, 1.0, larger)
+    return jnp.where(balance > 0, smaller, larger), jnp.where(balance > 0, larger, smaller)
+
+
+def rise_time(strength: Values, start: Values) -> Float[Array, "..."]:
+    """Flow time at which two balanced layers have learned half of a mode: ln(sigma / s_0 - 1) / (4 sigma).
+
+    About tau / (2 sigma) for s_0 = e^(-2 tau); negative where more than half is there at the start. [Saxe et al. 2014]
+    """
+    strength, start = jnp.asarray(strength), jnp.asarray(start)
+    return jnp.log(strength / start - 1) / (4 * strength)
+
+
+def expm1_ratio(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """(e^x - 1) / x, which is 1 at x = 0, with a finite derivative there."""
+    small = jnp.abs(x) < 1e-5
+    safe = jnp.where(small, 1.0, x)
+    return jnp.where(small, 1 + x / 2 + x**2 / 6, jnp.expm1(safe) / safe)
+
+
+def _root(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """sqrt(x), with derivative 0 at 0."""
+    return jnp.where(x == 0, 0.0, jnp.sqrt(jnp.where(x == 0, 1.0, x)))
