@@ -23,21 +23,38 @@ from linsim.errors import InvalidInput, RunFailed
 from linsim.training import Progress as Report
 
 C = TypeVar("C")
+O = TypeVar("O", bound="Folder")
 
 _PATIENCE = 2.0  # seconds of work before a progress bar appears
 _BOX = "╭╮╰╯│─"
 
 
 @dataclass(frozen=True)
-class Output:
+class Folder:
     """Where the result goes."""
 
     out: Path
-    """Folder for data.zarr and the picture."""
+    """Folder for the result."""
     overwrite: bool = False
     """Replace a result that is already there."""
+
+
+@dataclass(frozen=True)
+class Output(Folder):
+    """Where the data and the picture go."""
+
     figure: bool = True
     """Draw the picture."""
+
+
+@dataclass
+class Made:
+    """What a run has made so far, as far as it matters when it fails."""
+
+    created: Path | None = None
+    """The folder, if it is new."""
+    saved: Path | None = None
+    """The result, once it is whole."""
 
 
 def execute(
@@ -67,43 +84,55 @@ def execute(
       0 on success; 2 for a bad argument, told in one line; 3 when the run could not be completed, and then nothing
       half-written is left behind.
     """
-    for stream in (sys.stdout, sys.stderr):  # a path or a name that the terminal cannot show is no reason to fail
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    saved: Path | None = None
-    created: Path | None = None
-    try:
-        config, output = parse(config_type, name, description, arguments)
-        created = output.out if store.prepare(output.out, output.overwrite) else None
+
+    def work(made: Made) -> int:
+        config, output = parse(config_type, Output, name, description, arguments)
+        made.created = output.out if store.prepare(output.out, output.overwrite) else None
         started = time.perf_counter()
         with progress_bar() as report:
             dataset = run(config, report)
         computed = time.perf_counter()
-        saved = store.save(dataset, output.out)
+        made.saved = store.save(dataset, output.out)
         for old in (output.out / f"{picture}.png", output.out / f"{picture}.svg"):
             old.unlink(missing_ok=True)
-        written = [saved, *(draw(dataset, output.out) if output.figure else ())]
+        written = [made.saved, *(draw(dataset, output.out) if output.figure else ())]
         finished = time.perf_counter()
         print(summarise(dataset))
         print(f"\n{dataset.attrs['solver_reason']}")
         print(f"computed in {computed - started:.1f} s, saved and drawn in {finished - computed:.1f} s:")
         for file in written:
             print(f"  {file}")
+        return 0
+
+    return complete(work)
+
+
+def complete(work: Callable[[Made], int]) -> int:
+    """Do the work of a command and return its exit status, or 2 or 3 with one line on what went wrong (see `execute`).
+
+    Args:
+      work: notes in `Made` what it has made as it goes on; a new folder is removed again unless something was saved.
+    """
+    for stream in (sys.stdout, sys.stderr):  # a path or a name that the terminal cannot show is no reason to fail
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    made = Made()
+    try:
+        return work(made)
     except InvalidInput as error:
         print(error, file=sys.stderr)
         return 2
     except (RunFailed, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        print(f"run not completed: {reason}{_kept(saved)}", file=sys.stderr)
+        print(f"run not completed: {reason}{_kept(made.saved)}", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
-        print(f"run not completed: interrupted{_kept(saved)}", file=sys.stderr)
+        print(f"run not completed: interrupted{_kept(made.saved)}", file=sys.stderr)
         return 3
     finally:
-        if created is not None and saved is None:
+        if made.created is not None and made.saved is None:
             with contextlib.suppress(OSError):  # something else is in it, or it was never made
-                created.rmdir()
-    return 0
+                made.created.rmdir()
 
 
 def _kept(saved: Path | None) -> str:
@@ -111,15 +140,15 @@ def _kept(saved: Path | None) -> str:
 
 
 def parse(
-    config_type: type[C], name: str, description: str | None, arguments: Sequence[str] | None
-) -> tuple[C, Output]:
-    """Read flags into a configuration and an `Output`; a bad one is `InvalidInput` with the whole story in one line."""
-    flat = tyro.conf.arg(name="")
+    config_type: type[C], output_type: type[O], name: str, description: str | None, arguments: Sequence[str] | None
+) -> tuple[C, O]:
+    """Read flags into a configuration and an output; a bad one is `InvalidInput` with the whole story in one line."""
+    flat, place = tyro.conf.arg(name=""), Path("results") / name
     command = dataclasses.make_dataclass(
         "Command",
         [
             ("config", Annotated[config_type, flat], field(default_factory=config_type)),
-            ("output", Annotated[Output, flat], field(default_factory=lambda: Output(Path("results") / name))),
+            ("output", Annotated[output_type, flat], field(default_factory=lambda: output_type(place))),
         ],
     )
     captured = io.StringIO()
@@ -149,15 +178,15 @@ def _one_line(message: str) -> str:
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Report | None]:
+def progress_bar(doing: str = "training") -> Iterator[Report | None]:
     """A bar with the time left on standard error, once work has gone on for two seconds; none if not a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield None
         return
-    columns = (TextColumn("training"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"))
+    columns = (TextColumn(doing), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"))
     bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
-    task = bar.add_task("training", total=None)
+    task = bar.add_task(doing, total=None)
     started = time.monotonic()
 
     def report(done: int, total: int) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 Values = Float[ArrayLike, "..."]
+
+_EARLY = 1 / 16  # (R t)^2 below which the hyperbolic functions are summed as series
 
 
 def mode_flow(
@@ -43,18 +46,24 @@ def mode_flow(
     still = (size == 0) & (balance == 0)
     y = jnp.where(still, 1.0, 2 * size + _root(balance**2 + 4 * size**2))
     twist = stiffness * balance**2
-    growth = _root(4 * a**2 + stiffness * twist)
-    # R - 2|a| without cancellation: then every term of the fraction is positive.
-    larger = growth + 2 * jnp.abs(a)
-    smaller = stiffness * twist / jnp.where(larger == 0, 1.0, larger)
+    square = 4 * a**2 + stiffness * twist
+    # Early on, both sides over e^(-R t) are even in R: smooth through R = 0 in its square.
+    early = square * time**2 < _EARLY
+    phase = jnp.where(early, square * time**2, 0.0)
+    cosh, sinh = _series(phase, 0), time * _series(phase, 1)
+    top, bottom = y * (cosh + 2 * a * sinh) + twist * sinh, cosh - 2 * a * sinh + stiffness * y * sinh
+    # Later, R - 2|a| without cancellation: then every term of the fraction is positive.
+    rate = jnp.sqrt(jnp.where(early, 1.0, square))
+    larger = rate + 2 * jnp.abs(a)
+    smaller = stiffness * twist / larger
     rising, falling = jnp.where(a < 0, smaller, larger), jnp.where(a < 0, larger, smaller)
-    # At R = 0 the fraction is over R, in the limit: 1 on both sides and 2 t for (1 - E) / R.
-    idle = growth == 0
-    rising, falling = jnp.where(idle, 1.0, rising), jnp.where(idle, 1.0, falling)
-    spent = 2 * time * expm1_ratio(-2 * growth * time) * jnp.where(idle, 1.0, growth)
-    left = jnp.exp(-2 * growth * time)
-    later = (y * (rising + falling * left) + twist * spent) / (stiffness * y * spent + falling + rising * left)
-    return jnp.where(still | (time == 0), start, sign * (later - balance**2 / jnp.where(later == 0, 1.0, later)) / 4)
+    left, spent = jnp.exp(-2 * rate * time), -jnp.expm1(-2 * rate * time)
+    top = jnp.where(early, top, y * (rising + falling * left) + twist * spent)
+    bottom = jnp.where(early, bottom, stiffness * y * spent + falling + rising * left)
+    later = top / bottom
+    moved = sign * (later - balance**2 / jnp.where(later == 0, 1.0, later)) / 4
+    exact = jax.lax.stop_gradient(jnp.where(time == 0, start - moved, 0.0))  # the slope at t = 0 stays that of the flow
+    return jnp.where(still, 0.0, moved + exact)
 
 
 def mode_layers(product: Values, balance: Values) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
@@ -79,6 +88,15 @@ def expm1_ratio(x: Float[Array, "..."]) -> Float[Array, "..."]:
     small = jnp.abs(x) < 1e-5
     safe = jnp.where(small, 1.0, x)
     return jnp.where(small, 1 + x / 2 + x**2 / 6, jnp.expm1(safe) / safe)
+
+
+def _series(square: Float[Array, "..."], odd: int) -> Float[Array, "..."]:
+    """cosh(x), or sinh(x) / x where odd, from x^2 <= 1/16, to the last bit."""
+    total, term = jnp.ones_like(square), jnp.ones_like(square)
+    for order in range(2 + odd, 14 + odd, 2):
+        term = term * square / (order * (order - 1))
+        total = total + term
+    return total
 
 
 def _root(x: Float[Array, "..."]) -> Float[Array, "..."]:
