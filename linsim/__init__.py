@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from linsim.errors import InvalidInput as InvalidInput
     from linsim.errors import RunFailed as RunFailed
     from linsim.inflection import locate as locate
-    from linsim.inflection import predict as predict
     from linsim.losses import population_loss as population_loss
     from linsim.network import LinearNetwork as LinearNetwork
     from linsim.network import aligned as aligned
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from linsim.network import lambda_balanced as lambda_balanced
     from linsim.network import rank_checkpoint as rank_checkpoint
     from linsim.phase import Phase as Phase
+    from linsim.prediction import predict as predict
     from linsim.problem import Problem as Problem
     from linsim.problem import stack_seeds as stack_seeds
     from linsim.shifts import Blend as Blend
@@ -47,10 +47,11 @@ _ROOMS = {
     "dynamics.choosing": ("choose",),
     "dynamics.mode_flow": ("mode_flow",),
     "errors": ("InvalidInput", "RunFailed"),
-    "inflection": ("locate", "predict"),
+    "inflection": ("locate",),
     "losses": ("population_loss",),
     "network": ("LinearNetwork", "aligned", "balanced", "gaussian", "identity", "lambda_balanced", "rank_checkpoint"),
     "phase": ("Phase",),
+    "prediction": ("predict",),
     "problem": ("Problem", "stack_seeds"),
     "shifts": ("Blend", "NewModes", "Permute", "Rescale", "Rotate", "ZeroModes", "shifted"),
     "spectra": ("explicit", "exponential", "flat_blocks", "power_law"),

@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from linsim.inflection import Prediction, Unpredictable, locate, rounding_floor
+from linsim.inflection import locate, rounding_floor
 from linsim.phase import Phase
+from linsim.prediction import Prediction, Unpredictable
 from linsim.problem import Problem
 from linsim.training import Checkpoints, Finetuned
 

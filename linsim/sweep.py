@@ -12,10 +12,10 @@ from jaxtyping import Float
 
 from linsim.dynamics.choosing import SolverName, choose
 from linsim.errors import require, require_axis
-from linsim.inflection import predict
 from linsim.lanes import Axes, LaneIndices, all_lanes, run_lanes
 from linsim.losses import LOSS_CONVENTION
 from linsim.phase import REGULARIZERS, Regularizer
+from linsim.prediction import predict
 from linsim.problem import Problem
 from linsim.provenance import provenance
 from linsim.results import add_prediction, describe, label

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 from linsim.dynamics.dense import Dense
+from linsim.dynamics.flow import FlowSolver
 from linsim.dynamics.flow_matrices import FlowMatrices
 from linsim.dynamics.flow_modes import FlowModes
 from linsim.dynamics.gram import Gram
@@ -15,7 +17,8 @@ from linsim.problem import Problem
 
 SolverName = Literal["auto", "modes", "dense", "gram", "flow"]
 
-SOLVERS: tuple[Solver, ...] = (Modes(), Dense(), Gram(), FlowModes(), FlowMatrices())
+FLOWS: tuple[FlowSolver, ...] = (FlowModes(), FlowMatrices())
+SOLVERS: tuple[Solver, ...] = (Modes(), Dense(), Gram(), *FLOWS)
 """All solvers. Of two that share a name the first that accepts a problem is taken; at equal cost, the first."""
 
 
@@ -39,12 +42,27 @@ def choose(problem: Problem, name: SolverName = "auto") -> Choice:
     named = [solver for solver in SOLVERS if solver.name == name]
     if not named:
         raise InvalidInput("solver", name, f"one of {', '.join(get_args(SolverName))}")
+    found = _first_exact(named, problem)
+    if isinstance(found, str):
+        raise InvalidInput("solver", name, f"a problem on which it is exact; here {found}")
+    return Choice(found, f"{name}: chosen by name; {found.summary}")
+
+
+def flow_of(problem: Problem) -> FlowSolver | str:
+    """The closed-form solver of a problem, or in words the assumptions that fail."""
+    return _first_exact(FLOWS, problem)
+
+
+S = TypeVar("S", bound=Solver)
+
+
+def _first_exact(solvers: Sequence[S], problem: Problem) -> S | str:
     refusals = []
-    for solver in named:
+    for solver in solvers:
         if (refusal := solver.refusal(problem)) is None:
-            return Choice(solver, f"{name}: chosen by name; {solver.summary}")
+            return solver
         refusals.append(refusal)
-    raise InvalidInput("solver", name, f"a problem on which it is exact; here {', and '.join(dict.fromkeys(refusals))}")
+    return ", and ".join(dict.fromkeys(refusals))
 
 
 def _cheapest(problem: Problem) -> Choice:

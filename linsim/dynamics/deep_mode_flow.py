@@ -14,12 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from linsim.dynamics.mode_flow import Values, mode_flow
+from linsim.dynamics.mode_flow import Values, expm1_ratio, mode_flow
 from linsim.errors import require_integer
 
 _HALVINGS = 12  # of a bracket of at most 105: Newton's method then starts within 0.03, and squares that four times
 _NEWTON = 4
 _LEARNED = 45.0  # |logarithm of the remaining distance| beyond which x is k to the last bit
+_ABSENT = 1e-100  # of the start, below which the mode falls as if towards 0
 _GONE = 1500.0  # logarithm of the odds against a decaying mode beyond which it is below the smallest number
 
 
@@ -27,7 +28,8 @@ _GONE = 1500.0  # logarithm of the odds against a decaying mode beyond which it 
 def deep_mode_flow(start: Values, drive: Values, stiffness: Values, time: Values, depth: int) -> Float[Array, "..."]:
     """s(t) of a mode of L balanced layers, ds/dt = 2 L |s|^(2 - 2/L) (a - b s), at flow times t. [Saxe et al. 2014]
 
-    L = 1 and L = 2 are an exponential and a logistic curve. Derivatives of s(t) are those of the flow, exactly.
+    L = 1 and L = 2 are an exponential and a logistic curve. Derivatives of s(t) are those of the flow, exactly, save
+    the one in b at b = 0 from L = 3 on, which is 0.
 
     Args:
       start: s(0), of either sign; from L = 2 on it keeps its sign, and stays 0 if it is 0.
@@ -48,19 +50,38 @@ def deep_mode_flow(start: Values, drive: Values, stiffness: Values, time: Values
         return mode_flow(start, drive, stiffness, time)
     rigid = stiffness == 0
     if depth == 1:
-        limit = drive / jnp.where(rigid, 1.0, stiffness)
-        return jnp.where(rigid, start + 2 * drive * time, limit + (start - limit) * jnp.exp(-2 * stiffness * time))
+        fading = -2 * stiffness * time
+        early = fading > -0.5
+        brief = start + 2 * (drive - stiffness * start) * time * expm1_ratio(jnp.where(early, fading, 0.0))
+        limit = drive / jnp.where(early, 1.0, stiffness)
+        return jnp.where(early, brief, limit + (start - limit) * jnp.exp(fading))
     sign = jnp.where(start < 0, -1.0, 1.0)
     target = sign * drive / jnp.where(rigid, 1.0, stiffness)
-    size, absent, still = jnp.abs(start), target == 0, start == 0
+    size, still = sign * start, start == 0
+    absent = jnp.abs(target) <= _ABSENT * size
     scale = jnp.where(absent | still, 1.0, jnp.abs(target))
-    share = jnp.where(still, 1.0, size / scale)
+    share = jnp.where(absent | still, 1.0, size / scale)
     clock = 2 * depth * stiffness * scale ** (2 - 2 / depth) * time
-    moved = scale * _share(depth, jnp.where(absent, 1.0, share), jnp.where(target < 0, -1.0, 1.0), clock)
-    # Towards 0 the flow is a power law.
+    moved = scale * _share(depth, share, jnp.where(target < 0, -1.0, 1.0), clock)
+    # Towards 0, and without a restoring force, the flow is a power law.
     order = 2 - 2 / depth
-    decayed = size * (1 + order * share**order * clock) ** (-1 / order)
-    return jnp.where(still | rigid, start, sign * jnp.where(absent, decayed, moved))
+    decayed = _power_law(size, 2 * depth * stiffness * time, order)
+    felt = (1 - (decayed / jnp.where(still, 1.0, size)) ** (order + 1)) / jnp.where(rigid, 1.0, stiffness) / (order + 1)
+    decayed = decayed + sign * drive * jax.lax.stop_gradient(felt)  # a = 0 here, yet the mode does depend on it
+    free = _power_law(
+        jnp.where(rigid & ~still, size, 1.0), -2 * depth * sign * jnp.where(rigid, drive, 0.0) * time, order - 1
+    )
+    return jnp.where(still, start, sign * jnp.where(rigid, free, jnp.where(absent, decayed, moved)))
+
+
+def _power_law(start: Array, clock: Array, order: float) -> Array:
+    """s(T) > 0 of ds/dT = -s^(order + 1), infinite from where it escapes."""
+    return start * jnp.maximum(1 + order * start**order * clock, 0.0) ** (-1 / order)
+
+
+def _along(values: np.ndarray, points: Any) -> np.ndarray:
+    """Values along a last axis beside those of the points."""
+    return np.expand_dims(values, tuple(range(np.ndim(points))))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -129,31 +150,28 @@ def _position(depth: int, toward: Array, x: Array, log_gap: Array) -> Array:
     far = y > 2
     near, distant = jnp.where(far, 1.0, y), jnp.where(far, y, 2.0)
     # log |1 - y| from log |1 - x|, which is known where x is 1 to the last bit.
-    gap = log_gap - jnp.log(sum(near**power for power in range(depth)))
-    positive, negative = _near(depth, 1, near, gap), _near(depth, -1, near, gap)
-    at_two = [float(_near(depth, k, np.float64(2.0), np.float64(0.0), np)) for k in (1, -1)]
-    close = jnp.where(toward > 0, positive - at_two[0], negative - at_two[1])
-    edge = jnp.where(toward > 0, _far(depth, 1, jnp.full_like(y, 2.0)), _far(depth, -1, jnp.full_like(y, 2.0)))
-    away = jnp.where(toward > 0, _far(depth, 1, distant), _far(depth, -1, distant))
-    return depth * jnp.where(far, away, edge + close)
+    gap = log_gap - jnp.log(jnp.sum(near[..., None] ** _along(np.arange(depth), near), axis=-1))
+    edges = [float(_far(depth, k, 2.0) - _near(depth, k, np.float64(2.0), np.float64(0.0), np)) for k in (1, -1)]
+    above, below = (_near(depth, k, near, gap) + edge for k, edge in zip((1, -1), edges, strict=True))
+    return depth * jnp.where(far, _far(depth, toward, distant), jnp.where(toward > 0, above, below))
 
 
 def _near(depth: int, k: int, y: Any, log_gap: Any, xp: Any = jnp) -> Any:
     """The antiderivative of y^(1-L) / (k - y^L), with log_gap = log |1 - y|."""
-    total = log_gap if k > 0 else 0.0
-    angles = [np.pi * (2 * root + (k < 0)) / depth for root in range(depth)]
-    for angle in angles:
-        cosine, sine = np.cos(angle), np.sin(angle)
-        if sine > 1e-12:  # with its conjugate
-            pair = np.cos(2 * angle) * xp.log(y**2 - 2 * y * cosine + 1)
-            total = total + pair + 2 * np.sin(2 * angle) * xp.arctan2(sine, y - cosine)
-        elif cosine < 0 and abs(sine) <= 1e-12:
-            total = total + xp.log(1 + y)
-    return -(y ** (2 - depth)) / (depth - 2) * k - total / depth
+    # Of the complex roots those above the real axis, for their conjugates too, and half of the real one at -1.
+    turns_of_pi = _along(np.arange(2 if k > 0 else 1, depth + 1, 2) / depth, y)
+    angles, halves = np.pi * turns_of_pi, np.where(turns_of_pi == 1, 0.5, 1.0)
+    cosines, sines = np.cos(angles), np.sin(angles)
+    logarithms = xp.log((y[..., None] - cosines) ** 2 + sines**2)
+    turns = xp.arctan2(sines, y[..., None] - cosines)
+    pairs = xp.sum(halves * (np.cos(2 * angles) * logarithms + 2 * np.sin(2 * angles) * turns), axis=-1)
+    return -(y ** (2 - depth)) / (depth - 2) * k - (pairs + (log_gap if k > 0 else 0.0)) / depth
 
 
-def _far(depth: int, k: int, y: Array) -> Array:
+def _far(depth: int, k: Any, y: Any) -> Any:
     """The integral of y^(1-L) / (y^L - k) from y > 1 to infinity, in powers of y^-L."""
-    first = 2 * depth - 2
-    terms = range(2 + 54 // depth)  # 2^(-54) is lost beside 1
-    return sum((k**j * y ** -(first + j * depth) / (first + j * depth) for j in terms), start=jnp.zeros_like(y))
+    first, step = 2 * depth - 2, k * y**-depth
+    total = 0.0
+    for term in reversed(range(2 + 54 // depth)):  # 2^(-54) is lost beside 1
+        total = total * step + 1 / (first + term * depth)
+    return total * y**-first

@@ -6,11 +6,29 @@ as learning rate x curvature tends to 0.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from linsim.dynamics.solver import State
+from linsim.dynamics.solver import Solver, State, Target
+from linsim.losses import Scalar
 from linsim.phase import Phase
 from linsim.problem import Problem
+
+
+@runtime_checkable
+class FlowSolver(Solver, Protocol):
+    """A solver in closed form, to which steps are a real number: what predictions are made of."""
+
+    @property
+    def samples(self) -> int:
+        """Budgets on which a prediction looks for the lowest, before it refines."""
+        ...
+
+    def sharpest(self, state: State, target: Target, phase: Phase) -> Scalar:
+        """Top Gauss-Newton eigenvalue plus decay of a phase's loss, the larger of its start and its limit.
+
+        Along the modes where those stay scalar chains. Descent follows the flow where rate x curvature is small.
+        """
+        ...
 
 
 class Carry(NamedTuple):

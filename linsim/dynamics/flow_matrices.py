@@ -55,6 +55,7 @@ class FlowMatrices:
         "gradient flow of two lambda-balanced layers in closed form, the limit of small learning rate x curvature"
     )
     stepping: bool = False
+    samples: int = 128
 
     def refusal(self, problem: Problem) -> str | None:
         """Which assumption fails, and by how much."""
@@ -101,28 +102,38 @@ class FlowMatrices:
         return state
 
     def advance(self, carry: flow.Carry, target: Target, phase: Phase, steps: Any, key: Any) -> flow.Carry:
-        """Flow for a time of learning rate * steps, from the start of the phase.
-
-        v ||P - A||^2 + lambda ||P - P_0||^2 is (v + lambda) ||P - A'||^2 with A' = (v A + lambda P_0) / (v + lambda).
-        """
+        """Flow for a time of learning rate * steps, from the start of the phase."""
         elapsed = carry.elapsed + phase.learning_rate * steps
         start = carry.start
-        left, strengths, right, pull = target
+        goal, pull = self._goal(self.product(start, target), target, phase)
+        left, strengths, right = target[:3]
         if phase.product_penalty is not None:
-            pull = target.variance + phase.product_penalty
-            checkpoint = self.product(start, target)
-            moved = (target.variance * target.matrix + phase.product_penalty * checkpoint) / pull
-            left, strengths, transposed = jnp.linalg.svd(moved, full_matrices=True)
+            left, strengths, transposed = jnp.linalg.svd(goal, full_matrices=True)
             right = transposed.T
         decay = jnp.zeros_like(pull) if phase.weight_decay is None else phase.weight_decay / pull
         modes = spectrum(left, strengths, right, start.balance)
         later = factor_flow(modes, start.factor, elapsed * pull, decay)
         return flow.Carry(start, elapsed, State(later, start.balance))
 
+    def sharpest(self, state: State, target: Target, phase: Phase) -> Scalar:
+        """2 (v + lambda) sqrt(l^2 + 4 s^2) + beta, s the top singular value of P at the start or at the limit."""
+        decay = 0.0 if phase.weight_decay is None else phase.weight_decay
+        product = self.product(state, target)
+        goal, pull = self._goal(product, target, phase)
+        top = jnp.maximum(jnp.linalg.norm(product, ord=2), jnp.linalg.norm(goal, ord=2))
+        return 2 * pull * jnp.sqrt(state.balance**2 + 4 * top**2) + decay
+
     def product(self, state: State, target: Target) -> Float[Array, "d_out d_in"]:
         """P."""
         inputs = target.right.shape[0]
         return matmul(state.factor[inputs:], state.factor[:inputs].T)
+
+    def _goal(self, checkpoint: Array, target: Target, phase: Phase) -> tuple[Array, Array]:
+        """A' = (v A + lambda P_0) / b, b = v + lambda: v ||P - A||^2 + lambda ||P - P_0||^2 = b ||P - A'||^2."""
+        if phase.product_penalty is None:
+            return target.matrix, target.variance
+        pull = target.variance + phase.product_penalty
+        return (target.variance * target.matrix + phase.product_penalty * checkpoint) / pull, pull
 
     def loss(self, state: State, target: Target) -> Scalar:
         """v ||P - A||^2."""

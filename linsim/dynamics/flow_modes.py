@@ -13,6 +13,7 @@ from linsim.dynamics.chains import Chain, Chains, Target
 from linsim.dynamics.deep_mode_flow import deep_mode_flow
 from linsim.dynamics.mode_flow import mode_flow, mode_layers
 from linsim.dynamics.width import BALANCED
+from linsim.losses import Scalar
 from linsim.phase import Phase
 from linsim.problem import Problem
 
@@ -24,6 +25,7 @@ class FlowModes(Chains):
     name: str = "flow"
     summary: str = "gradient flow of every singular mode in closed form, the limit of small learning rate x curvature"
     stepping: bool = False
+    samples: int = 128
 
     def refusal(self, problem: Problem) -> str | None:
         """Which assumption fails, and by how much."""
@@ -56,12 +58,27 @@ class FlowModes(Chains):
         elapsed = carry.elapsed + phase.learning_rate * steps
         return flow.Carry(carry.start, elapsed, self._flow(carry.start, target, phase, elapsed))
 
-    def _flow(self, chain: Chain, target: Target, phase: Phase, time: Any) -> Chain:
+    def sharpest(self, state: Chain, target: Target, phase: Phase) -> Scalar:
+        """2 b sum_l (s / w_l)^2 + beta of the mode where that is largest; 2 b sqrt(l^2 + 4 s^2) for two layers."""
+        start, drive, stiffness, decay = self._forces(state, target, phase)
+        limit = jnp.abs(drive) / jnp.where(stiffness == 0, 1.0, stiffness)
+        size = jnp.maximum(jnp.abs(start), jnp.where(stiffness == 0, 0.0, limit))
+        depth = len(state)
+        if depth == 2:
+            slopes = jnp.sqrt((state[1] ** 2 - state[0] ** 2) ** 2 + 4 * size**2)
+        else:
+            slopes = depth * size ** (2 - 2 / depth)
+        return jnp.max(2 * stiffness * slopes) + decay
+
+    def _forces(self, chain: Chain, target: Target, phase: Phase) -> tuple[Any, Any, Any, Any]:
+        """s_0, a and b of ds/dt ~ a - b s in this phase, and beta."""
         penalty = 0.0 if phase.product_penalty is None else phase.product_penalty
         decay = 0.0 if phase.weight_decay is None else phase.weight_decay
         start = self.product(chain)
-        drive = target.variances * target.strengths + penalty * start
-        stiffness = target.variances + penalty
+        return start, target.variances * target.strengths + penalty * start, target.variances + penalty, decay
+
+    def _flow(self, chain: Chain, target: Target, phase: Phase, time: Any) -> Chain:
+        start, drive, stiffness, decay = self._forces(chain, target, phase)
         depth = len(chain)
         if depth == 1:
             return deep_mode_flow(start, drive, stiffness + decay / 2, time, 1)[None]

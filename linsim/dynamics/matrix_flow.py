@@ -36,7 +36,8 @@ class Spectrum(NamedTuple):
     rates: Float[Array, " sides"]
     """f, growth per u = 2 t."""
     directions: Float[Array, "sides sides"]
-    """Columns: (input part, output part)."""
+    """Columns: (input part, output part), not of length 1."""
+    lengths: Float[Array, " sides"]
 
 
 def matrix_flow(
@@ -97,11 +98,12 @@ def spectrum(
     f = -l/2 on the input side and +l/2 on the output side.
     """
     inputs, outputs, modes = right.shape[0], left.shape[0], strengths.shape[0]
-    rate = jnp.sqrt(balance**2 / 4 + strengths**2)
-    safe = jnp.where(rate == 0, 1.0, rate)
-    larger = jnp.sqrt((1 + jnp.where(rate == 0, 0.0, jnp.abs(balance) / (2 * safe))) / 2)
-    smaller = jnp.where(rate == 0, jnp.sqrt(0.5), jnp.abs(strengths) / (2 * safe * larger))
-    x, y = jnp.where(balance > 0, smaller, larger), jnp.where(balance > 0, larger, smaller)
+    size = jnp.abs(strengths)
+    rate = jnp.where(balance == 0, size, jnp.sqrt(balance**2 / 4 + size**2))
+    # Of x and y the larger is 1, and both are where balanced: of W_1 = -W_2, in exact bases, nothing is left to grow.
+    sum_of_rates = rate + jnp.abs(balance) / 2
+    ratio = jnp.where(balance == 0, 1.0, size / jnp.where(sum_of_rates == 0, 1.0, sum_of_rates))
+    x, y = jnp.where(balance > 0, ratio, 1.0), jnp.where(balance > 0, 1.0, ratio)
     u, v = left[:, :modes] * jnp.where(strengths < 0, -1.0, 1.0)[None, :], right[:, :modes]
     directions = [
         jnp.concatenate([v * x[None, :], u * y[None, :]]),
@@ -110,7 +112,9 @@ def spectrum(
         jnp.concatenate([jnp.zeros((inputs, outputs - modes), left.dtype), left[:, modes:]]),
     ]
     rates = [rate, -rate, jnp.full(inputs - modes, -balance / 2), jnp.full(outputs - modes, balance / 2)]
-    return Spectrum(jnp.concatenate(rates), jnp.concatenate(directions, axis=1))
+    length = jnp.sqrt(1 + ratio**2)
+    lengths = [length, length, jnp.ones(inputs + outputs - 2 * modes, length.dtype)]
+    return Spectrum(*(jnp.concatenate(part, axis=-1) for part in (rates, directions, lengths)))
 
 
 def factor_flow(modes: Spectrum, start: Factor, time: Scalar, weight_decay: Scalar) -> Factor:
@@ -118,7 +122,7 @@ def factor_flow(modes: Spectrum, start: Factor, time: Scalar, weight_decay: Scal
     u = 2 * time
     rates = modes.rates - weight_decay / 2
     growing = jnp.maximum(rates, 0)
-    rows, pivots = _triangular(matmul(modes.directions.T, start), growing * u)
+    rows, pivots = _triangular(matmul(modes.directions.T, start) / modes.lengths[:, None], growing * u)
     pivot = jnp.abs(rows[pivots, jnp.arange(rows.shape[1])])
     log_pivot, pivot_rate = jnp.log(jnp.where(pivot > 0, pivot, 1)), growing[pivots]
     grown = (pivot > 0) & (pivot_rate * u + log_pivot > 0)
@@ -135,7 +139,7 @@ def factor_flow(modes: Spectrum, start: Factor, time: Scalar, weight_decay: Scal
     unit = 1 / jnp.sqrt(jnp.diag(bracket))
     root = jnp.linalg.cholesky(bracket * unit[:, None] * unit[None, :])
     shrunk = jnp.exp(jnp.minimum(rates, 0) * u)[:, None] * scaled * unit[None, :]
-    later = matmul(modes.directions, solve_triangular(root, shrunk.T, lower=True).T)
+    later = matmul(modes.directions / modes.lengths[None, :], solve_triangular(root, shrunk.T, lower=True).T)
     return jnp.where(time == 0, start, later)
 
 
@@ -151,12 +155,13 @@ def _triangular(rows: Factor, growth: Float[Array, " sides"]) -> tuple[Factor, A
     def reflect(column: Any, moving: tuple[Factor, Array, Array]) -> tuple[Factor, Array, Array]:
         rows, free, pivots = moving
         rest = jnp.where((columns >= column)[None, :], rows, 0)
-        size = jnp.sqrt(jnp.sum(rest**2, axis=1))
+        peak = jnp.max(jnp.abs(rest), axis=1)
+        size = peak * jnp.sqrt(jnp.sum((rest / jnp.where(peak > 0, peak, 1)[:, None]) ** 2, axis=1))
         rank = jnp.where(free & (size > 0), growth + jnp.log(jnp.where(size > 0, size, 1)), -jnp.inf)
         chosen = jnp.argmax(rank)
-        mirror = rest[chosen] + jnp.where(rest[chosen, column] < 0, -1.0, 1.0) * size[chosen] * (columns == column)
-        square = jnp.sum(mirror**2)
-        share = jnp.where(square > 0, 2 / jnp.where(square > 0, square, 1), 0)
+        towards = rest[chosen] / jnp.where(size[chosen] > 0, size[chosen], 1)
+        mirror = towards + jnp.where(towards[column] < 0, -1.0, 1.0) * (columns == column)
+        share = jnp.where(size[chosen] > 0, 2 / jnp.sum(mirror**2), 0)
         rows = rows - share * (rows @ mirror)[:, None] * mirror[None, :]
         # Exactly zero, because the growth of the row would multiply what rounding leaves.
         rows = rows.at[chosen].set(jnp.where(columns > column, 0, rows[chosen]))

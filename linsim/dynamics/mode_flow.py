@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -42,26 +44,34 @@ def mode_flow(
     )
     # In the sign of the start y_0 is a sum of positive terms; reversing w_1 and the target reverses s.
     sign = jnp.where(start < 0, -1.0, 1.0)
-    size, a = jnp.abs(start), sign * drive
-    still = (size == 0) & (balance == 0)
-    y = jnp.where(still, 1.0, 2 * size + _root(balance**2 + 4 * size**2))
-    twist = stiffness * balance**2
-    square = 4 * a**2 + stiffness * twist
+    size, a, l = sign * start, sign * drive, jnp.abs(balance)
+    pull = stiffness * l
+    still = (size == 0) & (l == 0)
+    # y_0 = l + excess. In units of y_0, so that nothing underflows, and y - l apart from y, so that s keeps its digits.
+    both = jnp.where(still, 1.0, l + _hypotenuse(l, 2 * size))
+    excess = 2 * size * (1 + _over(2 * size, both))
+    y = jnp.where(still, 1.0, l + excess)
+    rich, lazy = _over(excess, y), _over(l, y)
+    square = (2 * a * time) ** 2 + (pull * time) ** 2
     # Early on, both sides over e^(-R t) are even in R: smooth through R = 0 in its square.
-    early = square * time**2 < _EARLY
-    phase = jnp.where(early, square * time**2, 0.0)
-    cosh, sinh = _series(phase, 0), time * _series(phase, 1)
-    top, bottom = y * (cosh + 2 * a * sinh) + twist * sinh, cosh - 2 * a * sinh + stiffness * y * sinh
-    # Later, R - 2|a| without cancellation: then every term of the fraction is positive.
-    rate = jnp.sqrt(jnp.where(early, 1.0, square))
-    larger = rate + 2 * jnp.abs(a)
-    smaller = stiffness * twist / larger
+    early = square < _EARLY
+    brief, phase = jnp.where(early, time, 0.0), jnp.where(early, square, 0.0)
+    cosh, sinh = _series(phase, 0), brief * _series(phase, 1)
+    # Later, in units of R and R - 2|a| without cancellation: then every term of the fraction is positive.
+    rate = jnp.where(early, 1.0, _hypotenuse(2 * jnp.abs(a), pull))
+    larger = 1 + 2 * jnp.abs(a) / rate
+    smaller = (pull / rate) ** 2 / larger
     rising, falling = jnp.where(a < 0, smaller, larger), jnp.where(a < 0, larger, smaller)
-    left, spent = jnp.exp(-2 * rate * time), -jnp.expm1(-2 * rate * time)
-    top = jnp.where(early, top, y * (rising + falling * left) + twist * spent)
-    bottom = jnp.where(early, bottom, stiffness * y * spent + falling + rising * left)
-    later = top / bottom
-    moved = sign * (later - balance**2 / jnp.where(later == 0, 1.0, later)) / 4
+    lasting = 2 * a / rate * (rising + pull / rate) / (1 + pull / rate)  # rising - pull / rate
+    left = jnp.where(early, 1.0, jnp.exp(-2 * rate * time))
+    spent = jnp.where(early, sinh, -jnp.expm1(-2 * rate * jnp.where(early, 1.0, time)) / rate)
+    up = jnp.where(early, cosh + 2 * a * sinh, rising + falling * left)
+    down = jnp.where(early, cosh - 2 * a * sinh, falling + rising * left)
+    kept = jnp.where(early, cosh + (2 * a - pull) * sinh, lasting + (falling + pull / rate) * left)
+    bottom = jnp.where(still, 1.0, down + stiffness * y * spent)
+    above = _over(y, bottom) * (rich * kept + 4 * a * lazy * spent)  # y - l
+    share = _over(lazy * bottom, jnp.where(l == 0, 1.0, up + lazy * pull * spent))  # l / y
+    moved = sign * above * (1 + share) / 4
     exact = jax.lax.stop_gradient(jnp.where(time == 0, start - moved, 0.0))  # the slope at t = 0 stays that of the flow
     return jnp.where(still, 0.0, moved + exact)
 
@@ -69,7 +79,7 @@ def mode_flow(
 def mode_layers(product: Values, balance: Values) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """(|w_1|, |w_2|) of a mode from s = w_1 w_2 and l = w_2^2 - w_1^2, the smaller one free of cancellation."""
     product, balance = jnp.asarray(product), jnp.asarray(balance)
-    larger = _root((_root(balance**2 + 4 * product**2) + jnp.abs(balance)) / 2)
+    larger = _root((_hypotenuse(jnp.abs(balance), 2 * jnp.abs(product)) + jnp.abs(balance)) / 2)
     smaller = jnp.abs(product) / jnp.where(larger == 0, 1.0, larger)
     return jnp.where(balance > 0, smaller, larger), jnp.where(balance > 0, larger, smaller)
 
@@ -97,6 +107,24 @@ def _series(square: Float[Array, "..."], odd: int) -> Float[Array, "..."]:
         term = term * square / (order * (order - 1))
         total = total + term
     return total
+
+
+def _hypotenuse(p: Float[Array, "..."], q: Float[Array, "..."]) -> Float[Array, "..."]:
+    """sqrt(p^2 + q^2) for p, q >= 0, at any scale, with a finite derivative at 0."""
+    larger, smaller = jnp.maximum(p, q), jnp.minimum(p, q)
+    return larger * jnp.sqrt(1 + _over(smaller, jnp.where(larger == 0, 1.0, larger)) ** 2)
+
+
+@jax.custom_jvp
+def _over(p: Float[Array, "..."], q: Float[Array, "..."]) -> Float[Array, "..."]:
+    """p / q, whose derivative does not form 1 / q^2: that overflows at q = 1e-155."""
+    return p / q
+
+
+@_over.defjvp
+def _over_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    ratio = primals[0] / primals[1]
+    return ratio, tangents[0] / primals[1] - ratio * (tangents[1] / primals[1])
 
 
 def _root(x: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -1,0 +1,298 @@
+"""Sensitivity: the loss after a modification that does not depend on the task - noise on the weights, or rounding them.
+
+Noise is W_l + gamma_l Z_l with independent standard normal entries Z_l, gamma in units of the weights. Only its first
+two moments enter, so every result holds for any independent entries of mean 0 and variance gamma_l^2.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from linsim.errors import require, require_integer, require_number
+from linsim.losses import Scalar, Weights, matmul, population_loss
+
+Values = Float[ArrayLike, "..."]
+Scales = Values | Sequence[float]
+"""gamma >= 0 for every layer, or one for each: (gamma_1, ..., gamma_L)."""
+Matrix = Float[Array | np.ndarray, "_ _"]
+
+_MOST_BITS = 32  # beyond it the steps of float32 weights, and soon of float64 ones, are finer than their own rounding
+
+
+class Orders(NamedTuple):
+    """The increase of the loss of two layers, by its order in gamma."""
+
+    quadratic: Scalar
+    """(gamma^2 / 2) tr H where both layers share one gamma."""
+    quartic: Scalar
+    """The noise of one layer meeting that of the other; the same for all weights of a shape."""
+
+
+def expected_loss(weights: Weights, target: Matrix, scales: Scales, covariance: Matrix | None = None) -> Scalar:
+    """E L(W + gamma Z), the population loss averaged over Gaussian noise on the weights; exact, any depth.
+
+    E L = L(W) + `expected_increase`. Cost O(L d^3), no samples.
+
+    Args:
+      weights: (W_1, ..., W_L), W_1 the input layer.
+      target: A, shape (d_out, d_in).
+      scales: gamma >= 0, one number or L of them.
+      covariance: S, shape (d_in, d_in); None means S = I.
+
+    Returns:
+      The expected loss above the label noise floor, a scalar.
+
+    Raises:
+      InvalidInput: shapes that do not chain, a wrong number of scales, a negative scale.
+
+    Source: re-derived.
+    """
+    increase = expected_increase(weights, scales, covariance)
+    ends = (weights[-1].shape[0], weights[0].shape[1])
+    require(target.shape == ends, "target", f"shape {target.shape}", f"shape {ends}, as the network's map")
+    second = None if covariance is None else jnp.asarray(covariance)
+    return population_loss(weights, jnp.asarray(target), second) + increase
+
+
+def expected_increase(weights: Weights, scales: Scales, covariance: Matrix | None = None) -> Scalar:
+    """E L(W + gamma Z) - L(W), the sensitivity: exact, any depth, and the same for every target.
+
+    M_0 = S, M_l = W_l M_{l-1} W_l^T + gamma_l^2 tr(M_{l-1}) I is the mean second moment of layer l, and the increase is
+    tr(M_L) - tr(P S P^T): the target enters L with the mean of P alone, which noise leaves unchanged. What is carried
+    is M_l less its value without noise, so a small increase is not a difference of large losses.
+
+    Args:
+      weights: (W_1, ..., W_L), W_1 the input layer.
+      scales: gamma >= 0, one number or L of them.
+      covariance: S, shape (d_in, d_in); None means S = I.
+
+    Raises:
+      InvalidInput: shapes that do not chain, a wrong number of scales, a negative scale.
+
+    Source: re-derived.
+    """
+    _require_chain(weights, covariance)
+    gammas = _per_layer(scales, weights)
+    clean = jnp.eye(weights[0].shape[1], dtype=weights[0].dtype) if covariance is None else jnp.asarray(covariance)
+    extra = jnp.zeros_like(clean)
+    for weight, gamma in zip(weights, gammas, strict=True):
+        added = gamma**2 * (jnp.trace(clean) + jnp.trace(extra)) * jnp.eye(weight.shape[0], dtype=weight.dtype)
+        clean, extra = (matmul(matmul(weight, moment), weight.T) for moment in (clean, extra))
+        extra = extra + added
+    return jnp.trace(extra)
+
+
+def two_layer_increase(weights: Weights, scales: Scales, covariance: Matrix | None = None) -> Orders:
+    """The increase of two layers by order: g1^2 tr(S) ||W_2||^2 + g2^2 d_out tr(W_1 S W_1^T), g1^2 g2^2 d_out h tr(S).
+
+    Their sum is `expected_increase`. The first sees the weights' norms only, the second the shapes only.
+
+    Args:
+      weights: (W_1, W_2), shapes (h, d_in) and (d_out, h).
+      scales: gamma >= 0, one number or (g1, g2).
+      covariance: S, shape (d_in, d_in); None means S = I.
+
+    Raises:
+      InvalidInput: other than two layers, shapes that do not chain, a wrong number of scales, a negative scale.
+
+    Source: re-derived; as restated in Feng et al. 2026 to leading order.
+    """
+    _require_chain(weights, covariance)
+    require(len(weights) == 2, "weights", f"{len(weights)} layers", "two layers")
+    (first, second), (inner, outer) = weights, _per_layer(scales, weights) ** 2
+    size = jnp.asarray(first.shape[1], first.dtype) if covariance is None else jnp.trace(jnp.asarray(covariance))
+    carried = first if covariance is None else matmul(first, jnp.asarray(covariance))
+    d_out, hidden = second.shape
+    quadratic = inner * size * jnp.sum(second**2) + outer * d_out * jnp.sum(carried * first)
+    return Orders(quadratic, inner * outer * d_out * hidden * size)
+
+
+def noise_price(scale: Values, d_in: int, d_out: int) -> Float[Array, "..."]:
+    """G = gamma^2 (d_in + d_out), what noise charges for one unit of a mode's strength.
+
+    For two aligned balanced layers and S = I. In a square network of any weights it acts as weight decay G.
+    [re-derived]
+    """
+    _require_not_negative("scale", scale)
+    _require_sizes(d_in, d_out)
+    return jnp.asarray(scale) ** 2 * (d_in + d_out)
+
+
+def label_noise_price(rate: Values, label_noise: Values, batch_size: int, d_in: int, d_out: int) -> Float[Array, "..."]:
+    """G = 2 eta sy^2 sqrt(d_in d_out) / B, what label noise in minibatches charges for a mode's strength.
+
+    At a constant rate eta the weights scatter with variance gamma^2 = eta sy^2 / B, as under L + (gamma^2 / 2) tr H.
+    Each mode of P is then `soft_threshold(strengths, G)` on average: for d_in = d_out = d, where G is
+    `noise_price`(gamma), lower by eta sy^2 d / B. Otherwise the scatter unbalances the layers, in flow time
+    1 / (gamma^2 |d_in - d_out|), to where noise costs the geometric mean of both sides. To first order in eta, for two
+    layers, S = I, and squared residuals well below sy^2. Average P, not the weights: their hidden basis drifts, so
+    their product is too small.
+
+    Args:
+      rate: eta >= 0.
+      label_noise: sy >= 0, standard deviation of the noise on each output.
+      batch_size: B, examples a step, drawn afresh.
+      d_in: number of inputs.
+      d_out: number of outputs.
+
+    Raises:
+      InvalidInput: a number outside its domain.
+
+    Source: re-derived.
+    """
+    _require_not_negative("rate", rate)
+    _require_not_negative("label_noise", label_noise)
+    require_integer("batch_size", batch_size, at_least=1)
+    _require_sizes(d_in, d_out)
+    return jnp.asarray(rate) * jnp.asarray(label_noise) ** 2 * (2 * math.sqrt(d_in * d_out) / batch_size)
+
+
+def modes_loss(
+    learned: Float[ArrayLike, "*batch modes"], strengths: Float[ArrayLike, "#*batch modes"], price: Values
+) -> Float[Array, "..."]:
+    """sum_i (sigma_i - s_i)^2 + G |s_i|: the expected loss of aligned balanced modes, less the quartic constant.
+
+    That constant, gamma^4 d_out h d_in, is the same for every checkpoint (`two_layer_increase`). [re-derived]
+
+    Args:
+      learned: s_i, modes along the last axis.
+      strengths: sigma_i, likewise.
+      price: G >= 0 from `noise_price`, a scalar.
+    """
+    _require_not_negative("price", price)
+    learned = jnp.asarray(learned)
+    return jnp.sum((jnp.asarray(strengths) - learned) ** 2 + jnp.asarray(price) * jnp.abs(learned), axis=-1)
+
+
+def soft_threshold(strengths: Values, price: Values) -> Float[Array, "..."]:
+    """sign(sigma) (|sigma| - G/2)_+, the strength at which a mode's loss under noise is least. [re-derived]
+
+    Args:
+      strengths: sigma, of either sign.
+      price: G >= 0. The two broadcast.
+    """
+    _require_not_negative("price", price)
+    strengths = jnp.asarray(strengths)
+    return jnp.sign(strengths) * jnp.maximum(jnp.abs(strengths) - jnp.asarray(price) / 2, 0)
+
+
+def useful_modes(strengths: Float[ArrayLike, "... modes"], price: Values) -> Int[Array, "..."]:
+    """n* = #{i : |sigma_i| > G}, the modes that are worth learning in full, along the last axis. [re-derived]
+
+    Among the idealised checkpoints of strengths in decreasing order, stage n* has the least loss under noise.
+    """
+    _require_not_negative("price", price)
+    return jnp.sum(jnp.abs(jnp.asarray(strengths)) > jnp.asarray(price), axis=-1)
+
+
+def turning_time(strengths: Values, starts: Values, price: Values) -> Float[Array, "..."]:
+    """t* = ln[(sigma/s0 - 1) (sigma - G/2) / (G/2)] / (4 sigma), when a mode's loss under noise is least.
+
+    From then on the mode is closer to its target than G/2, and learning it further costs more than it gives. The mode
+    follows the gradient flow of two balanced layers on a whitened task. Never NaN for finite arguments:
+      0 where the mode adds loss from the start, |sigma| - G/2 <= |s0| < |sigma|, be sigma above G/2 or not;
+      infinity where it never turns: no noise (G = 0), or a mode that does not rise (|s0| >= |sigma|), cannot leave
+      zero (s0 = 0), or has the other sign and vanishes.
+
+    Args:
+      strengths: sigma, of either sign.
+      starts: s0, the mode at the beginning.
+      price: G >= 0. All three broadcast.
+
+    Returns:
+      t* in flow time, learning rate x steps.
+
+    Source: re-derived from Saxe et al. 2014.
+    """
+    _require_not_negative("price", price)
+    strengths, starts, half = jnp.asarray(strengths), jnp.asarray(starts), jnp.asarray(price) / 2
+    size, start = jnp.abs(strengths), jnp.sign(strengths) * starts
+    turns = (start > 0) & (start < size) & (half > 0)
+    later = turns & (start < size - half)
+
+    def log(value: Array) -> Array:
+        return jnp.log(jnp.where(later, value, 1.0))  # branches not taken must not make NaN, in derivatives either
+
+    time = (log(size - start) - log(start) + log(size - half) - log(half)) / (4 * jnp.where(later, size, 1.0))
+    return jnp.where(later, time, jnp.where(turns, 0.0, jnp.inf))
+
+
+def quantise(weights: Weights, bits: int) -> Weights:
+    """Round each layer to b bits: W_l <- D_l round(W_l / D_l), D_l = max|W_l| / (2^(b-1) - 1); halves to even.
+
+    The 2^b - 1 levels are symmetric about 0. `InvalidInput` for bits other than 2 to 32.
+    """
+    steps = _steps(weights, bits)
+    # A layer of zeros has no step, and stays.
+    return tuple(
+        jnp.where(step > 0, step * jnp.round(weight / jnp.where(step > 0, step, 1.0)), weight)
+        for weight, step in zip(weights, steps, strict=True)
+    )
+
+
+def quantisation_scales(weights: Weights, bits: int) -> Float[Array, " layers"]:
+    """gamma_l = D_l / sqrt(12), the root mean square error of rounding to b bits, as scales for `expected_loss`.
+
+    Counts rounding as independent uniform errors: right for dense matrices whose entries spread over several steps D_l,
+    up to the spread of one draw of them. Zeros are rounded without error, so a network that is diagonal in the
+    coordinate axes loses only a few per cent of what this says.
+
+    Args:
+      weights: (W_1, ..., W_L).
+      bits: b, 2 to 32.
+
+    Returns:
+      One gamma a layer, shape (L,).
+
+    Raises:
+      InvalidInput: bits outside that range.
+
+    Source: re-derived; the uniform-error model of rounding is classical.
+    """
+    return _steps(weights, bits) / np.sqrt(12.0)
+
+
+def _steps(weights: Weights, bits: int) -> Float[Array, " layers"]:
+    require_integer("bits", bits, at_least=2, at_most=_MOST_BITS)
+    require(len(weights) > 0, "weights", weights, "at least one layer")
+    return jnp.stack([jnp.max(jnp.abs(weight)) for weight in weights]) / (2 ** (bits - 1) - 1)
+
+
+def _require_sizes(d_in: int, d_out: int) -> None:
+    require_integer("d_in", d_in, at_least=1)
+    require_integer("d_out", d_out, at_least=1)
+
+
+def _per_layer(scales: Any, weights: Weights) -> Float[Array, " layers"]:
+    for scale in scales if isinstance(scales, Sequence) else [scales]:
+        _require_not_negative("scales", scale)
+    gammas, layers = jnp.asarray(scales, weights[0].dtype), len(weights)
+    require(gammas.shape in ((), (layers,)), "scales", f"shape {gammas.shape}", f"one number, or {layers}, one a layer")
+    return jnp.broadcast_to(gammas, (layers,))
+
+
+def _require_not_negative(field: str, value: object) -> None:
+    """Look at numbers and NumPy arrays; those of JAX may be traced, and pass."""
+    if isinstance(value, Real):
+        require_number(field, value, at_least=0)
+    elif isinstance(value, np.ndarray):
+        require(bool(np.all(np.isfinite(value) & (value >= 0))), field, value, "finite numbers >= 0")
+
+
+def _require_chain(weights: Weights, covariance: Matrix | None) -> None:
+    require(len(weights) > 0, "weights", weights, "at least one layer")
+    for layer, (inner, outer) in enumerate(itertools.pairwise(weights), start=1):
+        shapes = f"W_{layer} {inner.shape} then W_{layer + 1} {outer.shape}"
+        require(outer.shape[1] == inner.shape[0], "weights", shapes, "shapes that chain")
+    if covariance is not None:
+        inputs = weights[0].shape[1]
+        require(covariance.shape == (inputs,) * 2, "covariance", f"shape {covariance.shape}", f"({inputs}, {inputs})")

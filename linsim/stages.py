@@ -1,0 +1,88 @@
+"""Which learned modes fine-tuning turns into harm: limits, thresholds and critical times, one mode at a time.
+
+Both tasks share their singular vectors, inputs are whitened, and fine-tuning descends
+||P - A_ft||^2 + lambda ||P - P_0||^2 from a checkpoint P_0 with the strengths s_0. [Feng et al. 2026, C.11-12]
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from linsim.dynamics.mode_flow import Values, mode_flow
+
+
+def tuned_limit(checkpoint: Values, finetune: Values, penalty: Values = 0.0) -> Float[Array, "..."]:
+    """s_inf = (sigma_ft + lambda s_0) / (1 + lambda), where fine-tuning to convergence takes a mode; 0 if s_0 = 0.
+
+    [As restated in Feng et al. 2026]
+
+    Args:
+      checkpoint: s_0, the mode's strength at the checkpoint.
+      finetune: sigma_ft, of the sign of s_0: a mode of two balanced layers does not cross 0.
+      penalty: lambda >= 0. All broadcast.
+    """
+    checkpoint, finetune, penalty = (jnp.asarray(value) for value in (checkpoint, finetune, penalty))
+    return jnp.where(checkpoint == 0, 0.0, (finetune + penalty * checkpoint) / (1 + penalty))
+
+
+def tuned(checkpoint: Values, finetune: Values, penalty: Values, time: Values) -> Float[Array, "..."]:
+    """F_T(s_0) = s_inf / (1 + (s_inf / s_0 - 1) e^(-4 (1 + lambda) s_inf T)), T = learning rate x steps. [re-derived]
+
+    Args:
+      checkpoint: s_0; 0 stays 0.
+      finetune: sigma_ft.
+      penalty: lambda >= 0.
+      time: T >= 0. All broadcast.
+    """
+    checkpoint, finetune, penalty = (jnp.asarray(value) for value in (checkpoint, finetune, penalty))
+    return mode_flow(checkpoint, finetune + penalty * checkpoint, 1 + penalty, time)
+
+
+def misaligned(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> Bool[Array, "..."]:
+    """Whether learning a mode raises the pre-training loss after fine-tuning to convergence.
+
+    That loss is (s_inf - sigma_pre)^2 with the mode and sigma_pre^2 without, so the mode is misaligned iff
+    |sigma_ft - sigma_pre| > (1 + lambda) |sigma_pre|; for equal signs sigma_ft > (2 + lambda) sigma_pre.
+    [As restated in Feng et al. 2026; signs re-derived]
+    """
+    pretrain, finetune = jnp.asarray(pretrain), jnp.asarray(finetune)
+    return jnp.abs(finetune - pretrain) > (1 + jnp.asarray(penalty)) * jnp.abs(pretrain)
+
+
+def critical_time(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> Float[Array, "..."]:
+    """T* = ln[2 (s_inf - sigma_pre) / (s_inf - 2 sigma_pre)] / (4 (1 + lambda) s_inf), a critical rate x steps.
+
+    Fine-tuning for longer takes a mode learned in full beyond 2 sigma_pre, where having learned it is net harm;
+    infinite for modes that are not misaligned. Rates above T* / K harm within K steps. [re-derived]
+
+    Args:
+      pretrain: sigma_pre > 0.
+      finetune: sigma_ft.
+      penalty: lambda >= 0. All broadcast.
+    """
+    pretrain, finetune, penalty = (jnp.asarray(value) for value in (pretrain, finetune, penalty))
+    limit = (finetune + penalty * pretrain) / (1 + penalty)
+    reached = limit > 2 * pretrain
+    safe = jnp.where(reached, limit, 3.0 * pretrain)
+    time = jnp.log(2 * (safe - pretrain) / (safe - 2 * pretrain)) / (4 * (1 + penalty) * safe)
+    return jnp.where(reached, time, jnp.inf)
+
+
+def stage_losses(
+    pretrain: Float[Array, " modes"], finetune: Float[Array, " modes"], penalty: Values = 0.0
+) -> Float[Array, " stages"]:
+    """Pre-training loss after fine-tuning to convergence from the checkpoints of stage n = 0 .. r: n modes learned.
+
+    L_n = sum_(i <= n) (s_inf,i - sigma_pre,i)^2 + sum_(i > n) sigma_pre,i^2. [As restated in Feng et al. 2026]
+
+    Args:
+      pretrain: sigma_pre, in the order in which modes are learned.
+      finetune: sigma_ft of the same modes.
+      penalty: lambda >= 0.
+
+    Returns:
+      L_0 .. L_r; the inflection is the stage of the smallest.
+    """
+    change = (tuned_limit(pretrain, finetune, penalty) - pretrain) ** 2 - pretrain**2
+    return jnp.sum(pretrain**2) + jnp.concatenate([jnp.zeros(1, change.dtype), jnp.cumsum(change)])
