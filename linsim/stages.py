@@ -7,23 +7,26 @@ Both tasks share their singular vectors, inputs are whitened, and fine-tuning de
 from __future__ import annotations
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from linsim.dynamics.mode_flow import Values, mode_flow
 
 
 def tuned_limit(checkpoint: Values, finetune: Values, penalty: Values = 0.0) -> Float[Array, "..."]:
-    """s_inf = (sigma_ft + lambda s_0) / (1 + lambda), where fine-tuning to convergence takes a mode; 0 if s_0 = 0.
+    """s_inf = (sigma_ft + lambda s_0) / (1 + lambda), where fine-tuning to convergence takes a mode of the same sign.
 
-    [As restated in Feng et al. 2026]
+    A mode of balanced layers does not cross 0: its limit is 0 where s_inf is 0 or of the other sign, and where s_0 = 0.
+    [As restated in Feng et al. 2026; signs re-derived]
 
     Args:
       checkpoint: s_0, the mode's strength at the checkpoint.
-      finetune: sigma_ft, of the sign of s_0: a mode of two balanced layers does not cross 0.
+      finetune: sigma_ft, of either sign.
       penalty: lambda >= 0. All broadcast.
     """
     checkpoint, finetune, penalty = (jnp.asarray(value) for value in (checkpoint, finetune, penalty))
-    return jnp.where(checkpoint == 0, 0.0, (finetune + penalty * checkpoint) / (1 + penalty))
+    limit = (finetune + penalty * checkpoint) / (1 + penalty)
+    return jnp.where(jnp.sign(limit) * jnp.sign(checkpoint) > 0, limit, 0.0)
 
 
 def tuned(checkpoint: Values, finetune: Values, penalty: Values, time: Values) -> Float[Array, "..."]:
@@ -42,12 +45,14 @@ def tuned(checkpoint: Values, finetune: Values, penalty: Values, time: Values) -
 def misaligned(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> Bool[Array, "..."]:
     """Whether learning a mode raises the pre-training loss after fine-tuning to convergence.
 
-    That loss is (s_inf - sigma_pre)^2 with the mode and sigma_pre^2 without, so the mode is misaligned iff
-    |sigma_ft - sigma_pre| > (1 + lambda) |sigma_pre|; for equal signs sigma_ft > (2 + lambda) sigma_pre.
+    That loss is (s_inf - sigma_pre)^2 with the mode and sigma_pre^2 without, so the mode is misaligned iff its limit is
+    beyond 2 sigma_pre: sigma_ft > (2 + lambda) sigma_pre, both taken in the sign of sigma_pre. A target of the other
+    sign takes a mode of balanced layers to 0 at most, where the loss is what it is without the mode: no harm, although
+    |sigma_ft - sigma_pre| > (1 + lambda) |sigma_pre|. The same at every depth from two layers on.
     [As restated in Feng et al. 2026; signs re-derived]
     """
     pretrain, finetune = jnp.asarray(pretrain), jnp.asarray(finetune)
-    return jnp.abs(finetune - pretrain) > (1 + jnp.asarray(penalty)) * jnp.abs(pretrain)
+    return jnp.sign(pretrain) * finetune > (2 + jnp.asarray(penalty)) * jnp.abs(pretrain)
 
 
 def critical_time(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> Float[Array, "..."]:
@@ -70,7 +75,7 @@ def critical_time(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> 
 
 
 def stage_losses(
-    pretrain: Float[Array, " modes"], finetune: Float[Array, " modes"], penalty: Values = 0.0
+    pretrain: Float[ArrayLike, " modes"], finetune: Float[ArrayLike, " modes"], penalty: Values = 0.0
 ) -> Float[Array, " stages"]:
     """Pre-training loss after fine-tuning to convergence from the checkpoints of stage n = 0 .. r: n modes learned.
 
@@ -84,5 +89,6 @@ def stage_losses(
     Returns:
       L_0 .. L_r; the inflection is the stage of the smallest.
     """
+    pretrain = jnp.asarray(pretrain)
     change = (tuned_limit(pretrain, finetune, penalty) - pretrain) ** 2 - pretrain**2
     return jnp.sum(pretrain**2) + jnp.concatenate([jnp.zeros(1, change.dtype), jnp.cumsum(change)])

@@ -1,20 +1,12 @@
-"""Inflection points: located in curves whose minimum is known, and predicted against simulation."""
-
-from dataclasses import replace
+"""Inflection points located in curves whose minimum is known."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linsim import network, shifts, spectra
 from linsim.errors import InvalidInput
-from linsim.inflection import Prediction, Unpredictable, locate, predict
-from linsim.phase import Phase
-from linsim.problem import Problem, stack_seeds
-from linsim.sweep import chart
-from linsim.tasks import LinearTask
-from tests.problems import aligned_problem
+from linsim.inflection import locate
 
 BUDGETS = np.unique(np.geomspace(10, 10_000, 40).round().astype(int))
 
@@ -74,81 +66,3 @@ def test_a_single_budget_and_a_curve_that_rises_from_the_start():
 def test_budgets_and_losses_must_match():
     with pytest.raises(InvalidInput, match="budgets: got 39 values"):
         locate(BUDGETS[1:], np.ones(len(BUDGETS)))
-
-
-def slow_problem(**changes):
-    """Two layers, aligned, with learning rates so small that gradient descent is the flow."""
-    task = LinearTask.create(spectra.power_law(4))
-    transfer = shifts.shifted(task, shifts.Rescale((2, 3, 4), 4.0))
-    initial = stack_seeds([network.identity((4, 4, 4), 3.0)])
-    steps = np.unique(np.geomspace(200, 40_000, 50).round().astype(int))
-    return replace(Problem(transfer, initial, Phase(5e-4), Phase(1e-4), steps, 1000), **changes)
-
-
-@pytest.mark.parametrize(
-    ("regularizer", "changes"),
-    [
-        ("product_penalty", {}),
-        ("weight_decay", {}),
-        ("product_penalty", {"pretrain": Phase(5e-4, weight_decay=0.05)}),
-    ],
-)
-def test_prediction_is_the_limit_of_small_rates(regularizer, changes):
-    problem, rates, strengths = slow_problem(**changes), np.asarray([3e-5, 2e-4]), np.asarray([0.0, 0.3])
-    prediction = predict(problem, rates, strengths, regularizer)
-    assert isinstance(prediction, Prediction)
-    result = chart(problem, rates, strengths, regularizer)
-    simulated = result["pretrain_loss_after"].values
-    # Euler's method lags by eta sigma <= 1e-3 in time; on the rise of a mode the loss moves by a few times that.
-    np.testing.assert_allclose(prediction.loss, simulated, rtol=1e-2, atol=1e-3 * simulated.max())
-    turned = ~np.isnan(result["inflection_steps"].values)
-    np.testing.assert_array_equal(turned, ~np.isnan(prediction.steps))
-    assert turned.any()
-    np.testing.assert_allclose(result["inflection_steps"].values[turned], prediction.steps[turned], rtol=0.03)
-    np.testing.assert_allclose(1 + result["harm"].values, 1 + prediction.harm, rtol=0.01)
-
-
-def test_prediction_with_an_input_spectrum_and_random_bases():
-    problem = aligned_problem(
-        coloured=True,
-        pretrain=Phase(5e-4),
-        finetune=Phase(1e-4),
-        budgets=(1000, 4000, 20_000, 60_000),
-        finetune_steps=2000,
-    )
-    rates, strengths = np.asarray([5e-5, 2e-4]), np.asarray([0.0, 1.0])
-    prediction = predict(problem, rates, strengths, "product_penalty")
-    simulated = chart(problem, rates, strengths)["pretrain_loss_after"].values
-    np.testing.assert_allclose(prediction.loss, simulated, rtol=1e-2, atol=1e-3 * simulated.max())
-
-
-def test_a_dropped_factor_would_be_noticed():
-    # The same comparison with lambda doubled in the prediction only: the tolerance above can fail.
-    problem, rates = slow_problem(), np.asarray([2e-4])
-    wrong = predict(problem, rates, np.asarray([0.6]), "product_penalty")
-    simulated = chart(problem, rates, np.asarray([0.3]))["pretrain_loss_after"].values
-    assert not np.allclose(wrong.loss, simulated, rtol=1e-2, atol=1e-3 * simulated.max())
-
-
-@pytest.mark.parametrize(
-    ("problem", "regularizer", "reason"),
-    [
-        (lambda: aligned_problem(3), "product_penalty", "two layers, not 3"),
-        (lambda: aligned_problem(idealised=True), "product_penalty", "idealised"),
-        (lambda: aligned_problem(pretrain=Phase(0.01, momentum=0.5)), "product_penalty", "plain gradient descent"),
-        (lambda: aligned_problem(finetune=Phase(0.01, batch_size=3)), "product_penalty", "not this fine-tuning"),
-        (lambda: aligned_problem(), "weight_penalty", "no penalty in weight space"),
-        (lambda: slow_problem(initial=(np.eye(4)[None] * 0.1, np.eye(4)[None] * 0.2)), "product_penalty", "balanced"),
-        (
-            lambda: slow_problem(initial=(np.diag([0.1, 1e-9, 0.1, 0.1])[None], np.diag([0.1, 0, 0.1, 0.1])[None])),
-            "product_penalty",
-            "balanced",
-        ),
-        (lambda: slow_problem(pretrain=Phase(0.4)), "product_penalty", "pre-training is unstable"),
-        (lambda: slow_problem(initial=(np.ones((1, 4, 4)), np.eye(4)[None])), "product_penalty", "overlapping"),
-    ],
-)
-def test_outside_its_domain_the_prediction_gives_its_reason(problem, regularizer, reason):
-    answer = predict(problem(), np.asarray([1e-3]), np.asarray([0.0]), regularizer)
-    assert isinstance(answer, Unpredictable)
-    assert reason in answer.reason

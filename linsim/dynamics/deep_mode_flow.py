@@ -68,10 +68,12 @@ def deep_mode_flow(start: Values, drive: Values, stiffness: Values, time: Values
     decayed = _power_law(size, 2 * depth * stiffness * time, order)
     felt = (1 - (decayed / jnp.where(still, 1.0, size)) ** (order + 1)) / jnp.where(rigid, 1.0, stiffness) / (order + 1)
     decayed = decayed + sign * drive * jax.lax.stop_gradient(felt)  # a = 0 here, yet the mode does depend on it
-    free = _power_law(
-        jnp.where(rigid & ~still, size, 1.0), -2 * depth * sign * jnp.where(rigid, drive, 0.0) * time, order - 1
-    )
-    return jnp.where(still, start, sign * jnp.where(rigid, free, jnp.where(absent, decayed, moved)))
+    loose = rigid & ~still
+    growth = 2 * depth * sign * jnp.where(loose, drive, 0.0)
+    free = _power_law(jnp.where(loose, size, 1.0), -growth * time, order - 1)
+    later = sign * jnp.where(rigid, free, jnp.where(absent, decayed, moved))
+    exact = jax.lax.stop_gradient(jnp.where(time == 0, start - later, 0.0))  # the slope at t = 0 stays that of the flow
+    return jnp.where(still, start, later + exact)
 
 
 def _power_law(start: Array, clock: Array, order: float) -> Array:
@@ -144,15 +146,15 @@ def _share_jvp(depth: int, primals: Any, tangents: Any) -> tuple[Array, Array]:
 def _position(depth: int, toward: Array, x: Array, log_gap: Array) -> Array:
     """T along the flow, from an arbitrary origin: with y = x^(1/L), the integral of L y^(1-L) / (k - y^L).
 
-    Below y = 2 by partial fractions over the roots of y^L = k; above, where these cancel, by the series in 1/y.
+    Below x = 4 by partial fractions over the roots of y^L = k; above, where these cancel, by the series in 1/x.
     """
-    y = x ** (1 / depth)
-    far = y > 2
-    near, distant = jnp.where(far, 1.0, y), jnp.where(far, y, 2.0)
+    far = x > 4
+    near, distant = jnp.where(far, 1.0, x) ** (1 / depth), jnp.where(far, x, 4.0) ** (1 / depth)
     # log |1 - y| from log |1 - x|, which is known where x is 1 to the last bit.
     gap = log_gap - jnp.log(jnp.sum(near[..., None] ** _along(np.arange(depth), near), axis=-1))
-    edges = [float(_far(depth, k, 2.0) - _near(depth, k, np.float64(2.0), np.float64(0.0), np)) for k in (1, -1)]
-    above, below = (_near(depth, k, near, gap) + edge for k, edge in zip((1, -1), edges, strict=True))
+    edge = np.float64(4.0 ** (1 / depth))
+    at_edge = [float(_far(depth, k, edge) - _near(depth, k, edge, np.log(edge - 1), np)) for k in (1, -1)]
+    above, below = (_near(depth, k, near, gap) + offset for k, offset in zip((1, -1), at_edge, strict=True))
     return depth * jnp.where(far, _far(depth, toward, distant), jnp.where(toward > 0, above, below))
 
 
@@ -172,6 +174,6 @@ def _far(depth: int, k: Any, y: Any) -> Any:
     """The integral of y^(1-L) / (y^L - k) from y > 1 to infinity, in powers of y^-L."""
     first, step = 2 * depth - 2, k * y**-depth
     total = 0.0
-    for term in reversed(range(2 + 54 // depth)):  # 2^(-54) is lost beside 1
+    for term in reversed(range(28)):  # 4^(-27) is lost beside 1
         total = total * step + 1 / (first + term * depth)
     return total * y**-first

@@ -41,8 +41,8 @@ class Spectrum(NamedTuple):
 
 
 def matrix_flow(
-    weights: tuple[Float[Any, "hidden d_in"], Float[Any, "d_out hidden"]],
-    target: Float[Any, "d_out d_in"],
+    weights: tuple[Any, Any],
+    target: Any,
     times: Any,
     weight_decay: float = 0.0,
 ) -> tuple[Float[np.ndarray, "*times hidden d_in"], Float[np.ndarray, "*times d_out hidden"]]:
@@ -52,8 +52,8 @@ def matrix_flow(
     outside it sees. The flow conserves the balance: flow on another task is this function once more, from the result.
 
     Args:
-      weights: (W_1, W_2) at t = 0, with W_2^T W_2 - W_1 W_1^T = l I.
-      target: A; inputs are whitened.
+      weights: (W_1, W_2) at t = 0, shapes (hidden, d_in) and (d_out, hidden), with W_2^T W_2 - W_1 W_1^T = l I.
+      target: A, shape (d_out, d_in); inputs are whitened.
       times: flow times t >= 0, an array of any shape.
       weight_decay: beta >= 0; needs l = 0.
 

@@ -44,7 +44,8 @@ def mode_flow(
     )
     # In the sign of the start y_0 is a sum of positive terms; reversing w_1 and the target reverses s.
     sign = jnp.where(start < 0, -1.0, 1.0)
-    size, a, l = sign * start, sign * drive, jnp.abs(balance)
+    size, a = sign * start, sign * drive
+    l = jnp.where(balance == 0, 0.0, jnp.abs(balance))  # s is even in l, and so has derivative 0 at 0
     pull = stiffness * l
     still = (size == 0) & (l == 0)
     # y_0 = l + excess. In units of y_0, so that nothing underflows, and y - l apart from y, so that s keeps its digits.
