@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from linsim import network
 from linsim.config import (
     LARGEST_DIM,
+    LARGEST_WIDTH,
     FinetuneConfig,
     OptimizerName,
     PhaseConfig,
@@ -141,7 +142,8 @@ def build_phase(
 def _initial_weights(config: TrainingConfig, task: LinearTask) -> list[Weights]:
     settings = config.network
     hidden = min(task.inputs, task.outputs) if settings.hidden is None else settings.hidden
-    require_integer("network.hidden", hidden, at_least=1, at_most=LARGEST_DIM)
+    widest = LARGEST_WIDTH if config.depth == 2 else LARGEST_DIM
+    require_integer("network.hidden", hidden, at_least=1, at_most=widest)
     require_number("network.tau", settings.tau, at_least=-5, at_most=300)
     require_number("network.balance", settings.balance, at_least=-1e6, at_most=1e6)
     balanceable = settings.init == "lambda_balanced" or settings.balance == 0

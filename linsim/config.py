@@ -14,6 +14,8 @@ from linsim.phase import Regularizer
 from linsim.sweep import Precision
 
 LARGEST_DIM = 4096
+LARGEST_WIDTH = 10**6
+"""Of the hidden layer between two layers, whose width costs memory for the initial weights only."""
 
 OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "lion", "sign_sgd"]
 ScheduleName = Literal["constant", "linear", "cosine", "stable_decay"]

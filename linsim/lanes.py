@@ -66,7 +66,7 @@ def _chunk_size(session: Session, lanes: int) -> int:
     leaves = jax.tree.leaves(session.encoded.initial)
     lane_bytes = sum(leaf.nbytes for leaf in leaves) // session.problem.seeds
     chunks = -(-lanes * lane_bytes // _CHUNK_BYTES)
-    devices = len(jax.devices())
+    devices = len(_devices(session))
     return -(-lanes // (chunks * devices)) * devices
 
 
@@ -74,6 +74,12 @@ def _run_chunk(session: Session, checkpoints: Checkpoints, axes: Axes, indices: 
     used = indices.shape[1]
     budget, rate, strength, seed = np.pad(indices, ((0, 0), (0, chunk - used)), mode="edge")
     values = axes.learning_rates[rate].astype(session.dtype), axes.strengths[strength].astype(session.dtype)
-    over_devices = NamedSharding(Mesh(np.asarray(jax.devices()), ("lanes",)), PartitionSpec("lanes"))
+    over_devices = NamedSharding(Mesh(np.asarray(_devices(session)), ("lanes",)), PartitionSpec("lanes"))
     lanes = jax.device_put(Lanes(budget.astype(np.int32), seed.astype(np.int32), *values), over_devices)
     return jax.tree.map(lambda leaf: np.asarray(leaf)[:used], session.finetune(checkpoints, axes.regularizer, lanes))
+
+
+def _devices(session: Session) -> list[jax.Device]:
+    """All devices, but one where CPU devices would decompose matrices: they share one pool of threads and deadlock."""
+    devices = jax.devices()
+    return devices[:1] if session.solver.factorises and devices[0].platform == "cpu" else devices

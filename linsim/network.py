@@ -98,7 +98,7 @@ def balanced(widths: Sequence[int], scale: float, key: PRNGKeyArray) -> Weights:
     require_number("scale", scale, at_least=0)
     narrowest = min(widths)
     bases = [
-        np.asarray(jax.random.orthogonal(level, width))[:, :narrowest]
+        np.asarray(jax.random.orthogonal(level, width, m=narrowest))
         for level, width in zip(jax.random.split(key, len(widths)), widths, strict=True)
     ]
     return _chained(bases, [np.full(narrowest, scale)] * (len(widths) - 1))
@@ -127,7 +127,10 @@ def lambda_balanced(widths: Sequence[int], scale: float, balance: float, key: PR
         smaller, larger = (inner, outer) if balance > 0 else (outer, inner)
         smaller[active] = scale**2 / larger[active]
     keys = jax.random.split(key, 3)
-    right, middle, left = (np.asarray(jax.random.orthogonal(k, n)) for k, n in zip(keys, widths, strict=True))
+    columns = min(inputs, hidden), min(hidden, max(inputs, outputs)), min(hidden, outputs)
+    right, middle, left = (
+        np.asarray(jax.random.orthogonal(k, n, m=m)) for k, n, m in zip(keys, widths, columns, strict=True)
+    )
     first = (middle[:, :inputs] * inner[:inputs]) @ right[:, :hidden].T
     second = (left[:, :hidden] * outer[:outputs]) @ middle[:, :outputs].T
     return jnp.asarray(first), jnp.asarray(second)

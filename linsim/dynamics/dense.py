@@ -40,6 +40,7 @@ class Dense:
     name: str = "dense"
     summary: str = "steps the full weight matrices, which is exact for every problem"
     stepping: bool = True
+    factorises: bool = False
 
     def refusal(self, problem: Problem) -> str | None:
         """Never refuses."""

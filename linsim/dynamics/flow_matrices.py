@@ -55,6 +55,7 @@ class FlowMatrices:
         "gradient flow of two lambda-balanced layers in closed form, the limit of small learning rate x curvature"
     )
     stepping: bool = False
+    factorises: bool = True
     samples: int = 128
 
     def refusal(self, problem: Problem) -> str | None:

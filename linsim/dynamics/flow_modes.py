@@ -25,6 +25,7 @@ class FlowModes(Chains):
     name: str = "flow"
     summary: str = "gradient flow of every singular mode in closed form, the limit of small learning rate x curvature"
     stepping: bool = False
+    factorises: bool = False
     samples: int = 128
 
     def refusal(self, problem: Problem) -> str | None:

@@ -22,6 +22,7 @@ class Modes(Chains):
         "is a scalar chain"
     )
     stepping: bool = True
+    factorises: bool = False
 
     def refusal(self, problem: Problem) -> str | None:
         """Which of the assumptions above fails, and by how much."""

@@ -48,6 +48,11 @@ class Solver(Protocol):
         """Whether it takes steps: False where any time, fractions of a step included, is reached at once."""
         ...
 
+    @property
+    def factorises(self) -> bool:
+        """Whether it decomposes matrices while it moves, which CPU devices of one process cannot do side by side."""
+        ...
+
     def refusal(self, problem: Problem) -> str | None:
         """The assumption of this solver that the problem breaks, with its size; None where it is exact."""
         ...
