@@ -7,8 +7,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from linsim.claims.claim import Claim as Claim
+    from linsim.claims.claim import Outside as Outside
+    from linsim.claims.claim import Variant as Variant
+    from linsim.claims.judge import judge as judge
     from linsim.dynamics.choosing import choose as choose
+    from linsim.dynamics.deep_mode_flow import deep_mode_flow as deep_mode_flow
+    from linsim.dynamics.matrix_flow import matrix_flow as matrix_flow
     from linsim.dynamics.mode_flow import mode_flow as mode_flow
+    from linsim.dynamics.mode_flow import rise_time as rise_time
     from linsim.errors import InvalidInput as InvalidInput
     from linsim.errors import RunFailed as RunFailed
     from linsim.inflection import locate as locate
@@ -20,10 +27,12 @@ if TYPE_CHECKING:
     from linsim.network import identity as identity
     from linsim.network import lambda_balanced as lambda_balanced
     from linsim.network import rank_checkpoint as rank_checkpoint
+    from linsim.noise_turning import noise_inflection as noise_inflection
     from linsim.phase import Phase as Phase
     from linsim.prediction import predict as predict
     from linsim.problem import Problem as Problem
     from linsim.problem import stack_seeds as stack_seeds
+    from linsim.sensitivity import expected_loss as expected_loss
     from linsim.shifts import Blend as Blend
     from linsim.shifts import NewModes as NewModes
     from linsim.shifts import Permute as Permute
@@ -35,6 +44,11 @@ if TYPE_CHECKING:
     from linsim.spectra import exponential as exponential
     from linsim.spectra import flat_blocks as flat_blocks
     from linsim.spectra import power_law as power_law
+    from linsim.stages import critical_time as critical_time
+    from linsim.stages import misaligned as misaligned
+    from linsim.stages import stage_losses as stage_losses
+    from linsim.stages import tuned as tuned
+    from linsim.stages import tuned_limit as tuned_limit
     from linsim.store import load as load
     from linsim.sweep import chart as chart
     from linsim.tasks import LinearTask as LinearTask
@@ -44,17 +58,24 @@ if TYPE_CHECKING:
     from linsim.training import Session as Session
 
 _ROOMS = {
+    "claims.claim": ("Claim", "Outside", "Variant"),
+    "claims.judge": ("judge",),
     "dynamics.choosing": ("choose",),
-    "dynamics.mode_flow": ("mode_flow",),
+    "dynamics.deep_mode_flow": ("deep_mode_flow",),
+    "dynamics.matrix_flow": ("matrix_flow",),
+    "dynamics.mode_flow": ("mode_flow", "rise_time"),
     "errors": ("InvalidInput", "RunFailed"),
     "inflection": ("locate",),
     "losses": ("population_loss",),
     "network": ("LinearNetwork", "aligned", "balanced", "gaussian", "identity", "lambda_balanced", "rank_checkpoint"),
+    "noise_turning": ("noise_inflection",),
     "phase": ("Phase",),
     "prediction": ("predict",),
     "problem": ("Problem", "stack_seeds"),
+    "sensitivity": ("expected_loss",),
     "shifts": ("Blend", "NewModes", "Permute", "Rescale", "Rotate", "ZeroModes", "shifted"),
     "spectra": ("explicit", "exponential", "flat_blocks", "power_law"),
+    "stages": ("critical_time", "misaligned", "stage_losses", "tuned", "tuned_limit"),
     "store": ("load",),
     "sweep": ("chart",),
     "tasks": ("LinearTask", "Transfer", "power_covariance", "random_basis"),

@@ -1,12 +1,13 @@
 """The noise inflection against the closed time of one mode, and against matrices under noise."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from linsim.errors import InvalidInput
-from linsim.noise_inflection import noise_inflection
+from linsim.noise_turning import noise_inflection
 from linsim.sensitivity import expected_loss, noise_price, turning_time
 
 
@@ -52,7 +53,7 @@ def _noisy(layers, strengths, scale):
 
 def test_the_loss_used_above_is_the_exact_expectation():
     layers, strengths = [np.diag([0.3, 0.2, 0.1, 0.4])] * 2, np.asarray([3.0, 1.2, 0.5, 0.1])
-    exact = float(expected_loss(tuple(layers), np.diag(strengths), 0.2))
+    exact = float(expected_loss(tuple(map(jnp.asarray, layers)), np.diag(strengths), 0.2))
     assert float(_noisy(layers, strengths, 0.2)) == pytest.approx(exact, rel=1e-12)
 
 

@@ -31,8 +31,8 @@ class NoiseInflection(NamedTuple):
 
 
 def noise_inflection(
-    strengths: Float[np.ndarray, " modes"],
-    starts: Float[np.ndarray, " modes"],
+    strengths: Float[np.ndarray, " _"],
+    starts: Float[np.ndarray, " _"],
     price: float,
     first: float,
     last: float,
