@@ -15,6 +15,7 @@ from matplotlib.patches import Patch
 from figures import drawing
 from figures.cells import Cells, median, spread
 from figures.drawing import MARKERS, Floats, hollow
+from linsim.summary import computed
 
 _MOST_POINTS = 30  # markers on a curve, so that the line below them shows
 
@@ -100,7 +101,7 @@ def _explain(dataset: xr.Dataset, chosen: Sequence[tuple[int, int]], note: str, 
     if not chosen:
         return handles
     point: dict[str, Any] = (
-        {"color": "black", "marker": "o", "label": "simulation" + note} | joined | hollow(4, "black")
+        {"color": "black", "marker": "o", "label": computed(dataset) + note} | joined | hollow(4, "black")
     )
     handles.append(Line2D([], [], **point))
     seeds = dataset.sizes["seed"]

@@ -22,6 +22,7 @@ from figures.cell_map import SMALL_GRID, draw_map
 from figures.cells import Cells, cells_of, chosen_cells, levels_of
 from figures.loss_curves import draw_curves
 from linsim.errors import require
+from linsim.summary import computed
 
 _NEEDED = {
     *("pretrain_steps", "learning_rate", "regularization", "seed", "pretrain_loss_before", "pretrain_loss_after"),
@@ -57,7 +58,7 @@ def _draw(dataset: xr.Dataset) -> Figure:
     figure.suptitle(_message(cells), x=0.012, ha="left")
     left, right = figure.subplots(1, 2, width_ratios=(1.12, 1))
     for side, title, explained in (
-        ("left", _key(cells), draw_map(left, dataset, cells, chosen)),
+        ("left", _key(dataset, cells), draw_map(left, dataset, cells, chosen)),
         ("right", _caveat(dataset), draw_curves(right, dataset, cells, chosen)),
     ):
         look: dict[str, Any] = {"loc": f"outside lower {side}", "title": title, "alignment": "left"}
@@ -65,10 +66,10 @@ def _draw(dataset: xr.Dataset) -> Figure:
     return figure
 
 
-def _key(cells: Cells) -> str | None:
+def _key(dataset: xr.Dataset, cells: Cells) -> str | None:
     """How theory and simulation are told apart in the map, where it shows both."""
     compared = cells.predicted is not None and levels_of(cells) and max(cells.harm.shape) > SMALL_GRID
-    return "Harm: lines closed form, markers simulation" if compared else None
+    return f"Harm: lines closed form, markers {computed(dataset)}" if compared else None
 
 
 def _caveat(dataset: xr.Dataset) -> str | None:
@@ -76,7 +77,7 @@ def _caveat(dataset: xr.Dataset) -> str | None:
     if "predicted_harm" in dataset:
         return None
     reason = dataset.attrs.get("prediction", "").removeprefix("none: ") or "it does not apply"
-    return textwrap.fill(f"Simulation only: {reason}.", 62)
+    return textwrap.fill(f"{computed(dataset).capitalize()} only: {reason}.", 62)
 
 
 def _message(cells: Cells) -> str:

@@ -40,6 +40,8 @@ class Prediction(NamedTuple):
     bracket: Float[np.ndarray, "rates strengths seeds two"]
     """Budgets on both sides of `steps` between which the slope goes from negative to positive, beyond rounding; NaN
     where the curve does not turn within the budgets, or too flatly to tell."""
+    method: str
+    """In words: which closed form."""
 
 
 class Unpredictable(NamedTuple):
@@ -102,12 +104,8 @@ def predict(
         ]
         loss, steps, harm, bracket = (np.concatenate(part)[: len(rows)] for part in zip(*parts, strict=True))
     shape = cells.shape[:-1]
-    return Prediction(
-        np.moveaxis(loss.reshape(*shape, -1), -1, 0),
-        steps.reshape(shape),
-        harm.reshape(shape),
-        bracket.reshape(*shape, 2),
-    )
+    curves = np.moveaxis(loss.reshape(*shape, -1), -1, 0)
+    return Prediction(curves, steps.reshape(shape), harm.reshape(shape), bracket.reshape(*shape, 2), solver.summary)
 
 
 def _inputs(problem: Problem, solver: FlowSolver) -> _Inputs:

@@ -109,7 +109,7 @@ def add_prediction(dataset: xr.Dataset, prediction: Prediction | Unpredictable) 
         dataset["predicted_inflection_steps"] = (_CELL_AXES, steps, dict(dataset["inflection_steps"].attrs))
         dataset.attrs["prediction"] = f"none: {prediction.reason}"
         return
-    dataset.attrs["prediction"] = "closed form of two aligned balanced layers"
+    dataset.attrs["prediction"] = prediction.method
     for name, axes, values in (
         ("inflection_steps", _CELL_AXES, prediction.steps),
         ("harm", _CELL_AXES, prediction.harm),

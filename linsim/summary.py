@@ -48,6 +48,11 @@ def _cell(steps: np.ndarray, harm: np.ndarray) -> str:
     return f"{np.median(steps[turned]):.0f}{few}, {cost}"
 
 
+def computed(dataset: xr.Dataset) -> str:
+    """What the chart's losses come from, beside the prediction: steps, or the flow from budget to budget."""
+    return "flow" if dataset.attrs.get("solver") == "flow" else "simulation"
+
+
 def _verdict(dataset: xr.Dataset) -> str:
     """One sentence on the whole chart, one on the closed form."""
     harm, steps = dataset["harm"].values, dataset["inflection_steps"].values
@@ -72,7 +77,7 @@ def _verdict(dataset: xr.Dataset) -> str:
     if not watched.any():
         return f"{share}{worst}{flagged}; in closed form none does."
     same = f"the same best budget on {np.mean((simulated == closed)[watched]):.1%} of those it describes"
-    return f"{share}{worst}{flagged}. Closed form and simulation have {same}."
+    return f"{share}{worst}{flagged}. Closed form and {computed(dataset)} have {same}."
 
 
 def _spread(size: int, most: int) -> np.ndarray:
