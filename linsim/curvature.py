@@ -185,7 +185,8 @@ def balanced_minimum_spectrum(strengths: Modes, depth: int) -> Float[Array, "mod
     Two layers: 2 (s_i + s_j). Any basis, aligned or not, and any hidden widths: all other eigenvalues are 0.
 
     Args:
-      strengths: s_i, the d singular values of A for d_in = d_out = d, zeros included.
+      strengths: s_i, the d singular values of A, zeros included; where d_in != d_out pad them with zeros to the larger
+        side and read i <= d_out, j <= d_in.
       depth: L >= 1.
 
     Returns:

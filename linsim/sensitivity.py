@@ -1,4 +1,4 @@
-"""Sensitivity: the loss after a modification that does not depend on the task - noise on the weights, or rounding them.
+"""Sensitivity: the loss after a modification that does not depend on the task, noise on the weights.
 
 Noise is W_l + gamma_l Z_l with independent standard normal entries Z_l, gamma in units of the weights. Only its first
 two moments enter, so every result holds for any independent entries of mean 0 and variance gamma_l^2.
@@ -24,8 +24,6 @@ Values = Float[ArrayLike, "..."]
 Scales = Values | Sequence[float]
 """gamma >= 0 for every layer, or one for each: (gamma_1, ..., gamma_L)."""
 Matrix = Float[Array | np.ndarray, "_ _"]
-
-_MOST_BITS = 32  # beyond it the steps of float32 weights, and soon of float64 ones, are finer than their own rounding
 
 
 class Orders(NamedTuple):
@@ -174,7 +172,9 @@ def modes_loss(
 
 
 def soft_threshold(strengths: Values, price: Values) -> Float[Array, "..."]:
-    """sign(sigma) (|sigma| - G/2)_+, the strength at which a mode's loss under noise is least. [re-derived]
+    """sign(sigma) (|sigma| - G/2)_+, the strength at which a mode's loss under noise is least among balanced layers.
+
+    Among all layers the threshold is gamma^2 sqrt(d_in d_out), which is G/2 where d_in = d_out. [re-derived]
 
     Args:
       strengths: sigma, of either sign.
@@ -224,47 +224,6 @@ def turning_time(strengths: Values, starts: Values, price: Values) -> Float[Arra
 
     time = (log(size - start) - log(start) + log(size - half) - log(half)) / (4 * jnp.where(later, size, 1.0))
     return jnp.where(later, time, jnp.where(turns, 0.0, jnp.inf))
-
-
-def quantise(weights: Weights, bits: int) -> Weights:
-    """Round each layer to b bits: W_l <- D_l round(W_l / D_l), D_l = max|W_l| / (2^(b-1) - 1); halves to even.
-
-    The 2^b - 1 levels are symmetric about 0. `InvalidInput` for bits other than 2 to 32.
-    """
-    steps = _steps(weights, bits)
-    # A layer of zeros has no step, and stays.
-    return tuple(
-        jnp.where(step > 0, step * jnp.round(weight / jnp.where(step > 0, step, 1.0)), weight)
-        for weight, step in zip(weights, steps, strict=True)
-    )
-
-
-def quantisation_scales(weights: Weights, bits: int) -> Float[Array, " layers"]:
-    """gamma_l = D_l / sqrt(12), the root mean square error of rounding to b bits, as scales for `expected_loss`.
-
-    Counts rounding as independent uniform errors: right for dense matrices whose entries spread over several steps D_l,
-    up to the spread of one draw of them. Zeros are rounded without error, so a network that is diagonal in the
-    coordinate axes loses only a few per cent of what this says.
-
-    Args:
-      weights: (W_1, ..., W_L).
-      bits: b, 2 to 32.
-
-    Returns:
-      One gamma a layer, shape (L,).
-
-    Raises:
-      InvalidInput: bits outside that range.
-
-    Source: re-derived; the uniform-error model of rounding is classical.
-    """
-    return _steps(weights, bits) / np.sqrt(12.0)
-
-
-def _steps(weights: Weights, bits: int) -> Float[Array, " layers"]:
-    require_integer("bits", bits, at_least=2, at_most=_MOST_BITS)
-    require(len(weights) > 0, "weights", weights, "at least one layer")
-    return jnp.stack([jnp.max(jnp.abs(weight)) for weight in weights]) / (2 ** (bits - 1) - 1)
 
 
 def _require_sizes(d_in: int, d_out: int) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from linsim import losses, network, sensitivity
+from linsim import losses, network, quantisation, sensitivity
 from linsim.errors import InvalidInput
 from linsim.tasks import LinearTask, power_covariance, random_basis
 
@@ -110,8 +110,8 @@ def test_functions_of_weights_trace_under_jit_and_map_over_scales():
     single = [sensitivity.expected_loss(weights, target, float(gamma), covariance) for gamma in gammas]
     np.testing.assert_allclose(mapped, single, rtol=1e-13)  # the same sums in another order
     np.testing.assert_allclose(mapped[0], losses.population_loss(weights, jnp.asarray(target), jnp.asarray(covariance)))
-    rounded = jax.jit(sensitivity.quantise, static_argnums=1)(weights, 4)
-    np.testing.assert_array_equal(rounded[0], sensitivity.quantise(weights, 4)[0])
+    rounded = jax.jit(quantisation.quantise, static_argnums=1)(weights, 4)
+    np.testing.assert_array_equal(rounded[0], quantisation.quantise(weights, 4)[0])
     times = jax.jit(sensitivity.turning_time)(gammas, gammas / 10, 0.1)
     np.testing.assert_array_equal(np.isinf(times), [True, False, False])
 
@@ -251,7 +251,7 @@ def test_label_noise_holds_every_mode_below_its_target():
 @given(st.sampled_from(WIDTHS[:2]), seeds, st.integers(2, 10))
 def test_rounding_leaves_few_levels_and_the_largest_weight(widths, seed, bits):
     weights, _, _, _ = problem(widths, seed)
-    for weight, rounded in zip(weights, sensitivity.quantise(jaxed(weights), bits), strict=True):
+    for weight, rounded in zip(weights, quantisation.quantise(jaxed(weights), bits), strict=True):
         rounded, most = np.asarray(rounded), 2 ** (bits - 1) - 1
         step = np.abs(weight).max() / most
         levels = rounded / step
@@ -264,9 +264,9 @@ def test_rounding_leaves_few_levels_and_the_largest_weight(widths, seed, bits):
 def test_a_layer_of_zeros_is_left_alone_by_rounding():
     zeros = (jnp.zeros((2, 2)), jnp.ones((1, 2)))
     with jax.debug_nans(True):  # none inside either
-        np.testing.assert_array_equal(sensitivity.quantise(zeros, 4)[0], 0)
+        np.testing.assert_array_equal(quantisation.quantise(zeros, 4)[0], 0)
     # Two divisions, so two roundings.
-    np.testing.assert_allclose(sensitivity.quantisation_scales(zeros, 4), [0, 1 / 7 / np.sqrt(12)], rtol=1e-15)
+    np.testing.assert_allclose(quantisation.quantisation_scales(zeros, 4), [0, 1 / 7 / np.sqrt(12)], rtol=1e-15)
 
 
 @pytest.mark.parametrize("bits", [4, 6])
@@ -282,8 +282,8 @@ def test_rounding_dense_weights_costs_what_the_scales_predict(bits):
         first, second = (np.asarray(weight) for weight in network.rank_checkpoint((size,) * 3, task, size))
         turn = random_basis(size, rng)
         weights = jaxed([turn @ first, second @ turn.T])
-        actual = loss_of([np.asarray(w) for w in sensitivity.quantise(weights, bits)], task.target, np.eye(size))
-        predicted = sensitivity.expected_loss(weights, task.target, sensitivity.quantisation_scales(weights, bits))
+        actual = loss_of([np.asarray(w) for w in quantisation.quantise(weights, bits)], task.target, np.eye(size))
+        predicted = sensitivity.expected_loss(weights, task.target, quantisation.quantisation_scales(weights, bits))
         ratios.append(actual / float(predicted))
     standard_error = np.std(ratios) / np.sqrt(len(ratios))
     assert abs(np.mean(ratios) - 1) < 4 * standard_error
@@ -326,8 +326,8 @@ GOOD = (jnp.ones((3, 4)), jnp.ones((2, 3)))
         (lambda: sensitivity.useful_modes(np.ones(2), -1.0), "price: got -1.0"),
         (lambda: sensitivity.modes_loss(np.ones(2), np.ones(2), -1.0), "price: got -1.0"),
         (lambda: sensitivity.turning_time(1.0, 0.1, -1.0), "price: got -1.0"),
-        (lambda: sensitivity.quantise(GOOD, 1), "bits: got 1; allowed: an integer >= 2 and <= 32"),
-        (lambda: sensitivity.quantisation_scales(GOOD, 33), "bits: got 33"),
+        (lambda: quantisation.quantise(GOOD, 1), "bits: got 1; allowed: an integer >= 2 and <= 32"),
+        (lambda: quantisation.quantisation_scales(GOOD, 33), "bits: got 33"),
     ],
 )
 def test_bad_input_is_one_clear_line(call, message):

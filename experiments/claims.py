@@ -1,0 +1,141 @@
+"""Which theoretical claims hold on every problem that Hypothesis finds, and where does each of them end?
+
+    python -m experiments.claims --out DIR
+
+tries every claim of linsim.claims on its domain, its wrong variants, which must fail, and beyond its boundary; prints a
+table and writes DIR/claims.json. Exit status 0 when every claim holds, every variant is refuted and every kept example
+outside a domain is a counterexample; 1 when not, which is a finding and is written like any other; 2 for a bad
+argument; 3 when the run could not be completed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from linsim import cli, store
+from linsim.errors import RunFailed, require_integer
+from linsim.provenance import provenance
+from linsim.training import Progress
+
+if TYPE_CHECKING:
+    from linsim.claims.claim import Claim
+    from linsim.claims.judge import Verdict
+
+FILE = "claims.json"
+_PLAIN_WIDTH = 200  # columns, where standard output is no terminal
+
+
+@dataclass(frozen=True)
+class Config:
+    """What to try."""
+
+    examples: int = 100
+    """Problems to try of each claim, of each wrong variant, and beyond each boundary."""
+    only: tuple[str, ...] = ()
+    """Ids of the claims to try; default all of them."""
+    seed: int = 0
+    """Seed of the draws."""
+
+
+def run(config: Config, report: Progress | None = None) -> list[Verdict]:
+    """The verdicts of a configuration; `InvalidInput` for a field outside its domain."""
+    from linsim.claims.judge import judge
+
+    require_integer("examples", config.examples, at_least=1)
+    require_integer("seed", config.seed, at_least=0)
+    chosen = _chosen(config.only)
+    verdicts = []
+    for claim in chosen:
+        verdicts.append(judge(claim, config.examples, config.seed))
+        if report is not None:
+            report(len(verdicts), len(chosen))
+    return verdicts
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+
+    def work(made: cli.Made) -> int:
+        config, output = cli.parse(Config, cli.Folder, "claims", __doc__, arguments)
+        _require_hypothesis()
+        _chosen(config.only)
+        made.created = output.out if store.prepare(output.out, output.overwrite) else None
+        started = time.perf_counter()
+        with cli.progress_bar("trying claims") as report:
+            verdicts = run(config, report)
+        made.saved = save(config, verdicts, output.out)
+        _show(verdicts)
+        print(f"computed in {time.perf_counter() - started:.1f} s, saved in {made.saved}")
+        return 0 if all(verdict.sound for verdict in verdicts) else 1
+
+    return cli.complete(work)
+
+
+def save(config: Config, verdicts: Sequence[Verdict], folder: Path) -> Path:
+    """Write DIR/claims.json in one step; an older one is replaced."""
+    from linsim.claims.report import as_json
+
+    where = provenance()
+    versions = json.loads(where["versions"]) | {"hypothesis": version("hypothesis")}
+    told = {
+        "claims": [as_json(verdict) for verdict in verdicts],
+        "config": asdict(config),
+        **where,
+        "versions": versions,
+    }
+    partial, final = folder / f".{FILE}.partial", folder / FILE
+    try:
+        partial.write_text(json.dumps(told, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(partial, final)
+    except OSError as error:
+        raise RunFailed(f"out: {final} could not be written ({error.strerror or error})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return final
+
+
+def _show(verdicts: Sequence[Verdict]) -> None:
+    from linsim.claims.report import findings, table
+
+    console = Console(file=sys.stdout)
+    if not console.is_terminal:
+        console.width = _PLAIN_WIDTH
+    console.print(table(verdicts))
+    print("\n".join(findings(verdicts)))
+
+
+def _chosen(only: Sequence[str]) -> list[Claim]:
+    from linsim.claims.registry import CLAIMS
+
+    known: Mapping[str, Any] = CLAIMS
+    for name in only:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3)
+            allowed = f"did you mean {' or '.join(near)}?" if near else f"one of {', '.join(known)}"
+            raise cli.BadArgument(f"only: got {name}; allowed: {allowed}")
+    return [claim for claim in CLAIMS.values() if not only or claim.id in only]
+
+
+def _require_hypothesis() -> None:
+    """Only claims and `linsim.testing` need it, so it is no requirement of linsim."""
+    try:
+        import hypothesis  # noqa: F401
+    except ModuleNotFoundError:
+        raise RunFailed(
+            "claims are tried with hypothesis, which is not installed: pip install 'linsim[test]'"
+        ) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""All claims by id, in the order of the notes. A theme is a module with a tuple CLAIMS; it is named here once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from linsim.claims import (
+    balance,
+    curvature,
+    dynamics,
+    finite_tuning,
+    flatness,
+    forgetting,
+    learning,
+    matrices,
+    monitors,
+    noise,
+    overtraining,
+    plateaus,
+    regularisation,
+    scatter,
+    sensitivity,
+)
+from linsim.claims.claim import Claim
+from linsim.errors import InvalidInput
+
+
+def gather(*themes: Sequence[Claim]) -> dict[str, Claim]:
+    """Claims of several themes by id.
+
+    Raises:
+      InvalidInput: two claims of one id.
+    """
+    found: dict[str, Claim] = {}
+    for theme in themes:
+        for claim in theme:
+            if claim.id in found:
+                raise InvalidInput("id", claim.id, "an id that no other claim has")
+            found[claim.id] = claim
+    return found
+
+
+CLAIMS = gather(
+    learning.CLAIMS,
+    dynamics.CLAIMS,
+    plateaus.CLAIMS,
+    balance.CLAIMS,
+    matrices.CLAIMS,
+    noise.CLAIMS,
+    sensitivity.CLAIMS,
+    curvature.CLAIMS,
+    flatness.CLAIMS,
+    monitors.CLAIMS,
+    scatter.CLAIMS,
+    forgetting.CLAIMS,
+    regularisation.CLAIMS,
+    overtraining.CLAIMS,
+    finite_tuning.CLAIMS,
+)
