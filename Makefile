@@ -5,12 +5,13 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 CHARTS := overtraining_chart gaussian digits
 
-.PHONY: help run test figures lint clean
+.PHONY: help run test claims figures lint clean
 .NOTPARALLEL:
 
 help:
 	@echo "make run      compute and draw the overtraining chart, into results/overtraining_chart"
 	@echo "make test     run the tests"
+	@echo "make claims   judge every theoretical claim, in a few minutes, into results/claims"
 	@echo "make figures  draw the gallery again; computes the results that are missing, in seven minutes or so"
 	@echo "make lint     check style and types"
 	@echo "make clean    remove .venv, caches and results"
@@ -21,6 +22,9 @@ run: $(VENV)/base
 
 test: $(VENV)/test
 	$(RUN) -m pytest
+
+claims: $(VENV)/test
+	$(RUN) -m experiments.claims --overwrite
 
 figures: $(CHARTS:%=results/%/data.zarr)
 	@for chart in $(CHARTS); do $(RUN) -m figures.overtraining_chart --data results/$$chart --name $$chart || exit 1; done

@@ -16,7 +16,7 @@ from linsim.phase import Phase
 from linsim.results import label
 from linsim.sweep import chart
 from linsim.training import Checkpoints, Finetuned
-from tests.problems import aligned_problem, gaussian_problem
+from tests.problems import aligned_problem, balanced_problem, gaussian_problem
 
 RATES, STRENGTHS = np.asarray([1e-3, 4e-3, 1e-2]), np.asarray([0.0, 0.5])
 
@@ -65,6 +65,35 @@ def test_one_device_and_two_give_the_same_numbers(monkeypatch):
     monkeypatch.setattr(linsim.lanes.jax, "devices", lambda: first)
     one = chart(problem, RATES, STRENGTHS)
     np.testing.assert_allclose(one["pretrain_loss_after"], two["pretrain_loss_after"], rtol=1e-13)
+
+
+def test_solvers_that_decompose_matrices_stay_on_one_cpu_device(monkeypatch):
+    # Two CPU devices at it wait for each other's threads for ever: 18,000 lanes a device did.
+    used = []
+    put = jax.device_put
+    monkeypatch.setattr(jax, "device_put", lambda value, place: used.append(len(place.device_set)) or put(value, place))
+    problem = balanced_problem()
+    chart(problem, RATES, STRENGTHS, solver="flow")
+    chart(problem, RATES, STRENGTHS, solver="dense")
+    assert used == [1, 2]
+
+
+@pytest.mark.parametrize("solver", ["modes", "gram", "flow"])
+def test_a_chart_by_any_solver_says_which_and_predicts_the_same(solver):
+    problem = aligned_problem(2, pretrain=Phase(0.01))
+    by_name, by_dense = (chart(problem, RATES, STRENGTHS, solver=name) for name in (solver, "dense"))
+    assert by_name.attrs["solver"] == solver
+    assert by_name.attrs["solver_reason"].startswith(f"{solver}: chosen by name")
+    np.testing.assert_array_equal(by_name["predicted_harm"], by_dense["predicted_harm"])
+    # Flow is descent up to the first order in rate x curvature, at most 0.1 here.
+    np.testing.assert_allclose(
+        by_name["pretrain_loss_after"], by_dense["pretrain_loss_after"], rtol=0.15 if solver == "flow" else 1e-9
+    )
+
+
+def test_a_regulariser_that_flow_cannot_have_is_refused_when_it_is_swept():
+    with pytest.raises(InvalidInput, match="penalty in weight space of fine-tuning"):
+        chart(aligned_problem(2), RATES, STRENGTHS, "weight_penalty", solver="flow")
 
 
 def test_progress_is_reported_up_to_the_total():

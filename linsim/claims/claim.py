@@ -94,8 +94,10 @@ class Claim:
 
     def __post_init__(self) -> None:
         _require_kebab("id", self.id)
-        for name in ("statement", "source", "equation"):
+        for name in ("statement", "source"):
             _require_line(name, getattr(self, name))
+        numbered = isinstance(self.equation, str) and re.fullmatch(r"\d+(\.\d+)*", self.equation) is not None
+        require(numbered, "equation", self.equation, 'a number of paper_notes.md, as "1.1"')
         _require_domain("domain", self.domain)
         require(callable(self.check), "check", self.check, "a function problem, **changes -> margin")
         whole = isinstance(self.variants, Sequence) and all(isinstance(item, Variant) for item in self.variants)

@@ -67,9 +67,8 @@ def check_deep_critical_time(problem: PlainProblem, depth: int | None = None) ->
         return 1 / (2 * stated * s ** (2 - 2 / stated) * (anchored - (1 + penalty) * s))
 
     time = quad(slowness, learned, 2 * learned, epsabs=0, epsrel=1e-10)[0]
-    before, after = (
-        descend_deep(learned, goal, penalty, layers, side * time / steps, steps).item() for side in _BRACKET
-    )
+    etas = np.asarray(_BRACKET) * time / steps
+    before, after = descend_deep(np.full(2, learned), goal, penalty, layers, etas, steps)
     return every(exceeds(after, 2 * learned), exceeds(2 * learned, before))
 
 

@@ -78,15 +78,15 @@ def check_deep_threshold(problem: PlainProblem, per_layer: bool = False) -> floa
 
 
 def _overshoots(pretrain: float, finetune: float, penalty: float) -> bool:
-    return finetune * np.sign(pretrain) > (1 + penalty) * abs(pretrain)
+    return bool(finetune * np.sign(pretrain) > (1 + penalty) * abs(pretrain))
 
 
 def _far_off(pretrain: float, finetune: float, penalty: float) -> bool:
-    return abs(finetune - pretrain) > (1 + penalty) * abs(pretrain)
+    return bool(abs(finetune - pretrain) > (1 + penalty) * abs(pretrain))
 
 
 def _penalty_left_out(pretrain: float, finetune: float, penalty: float) -> bool:
-    return finetune * np.sign(pretrain) > 2 * abs(pretrain)
+    return bool(finetune * np.sign(pretrain) > 2 * abs(pretrain))
 
 
 def _updates(

@@ -26,18 +26,22 @@ from linsim.errors import InvalidInput
 
 
 def gather(*themes: Sequence[Claim]) -> dict[str, Claim]:
-    """Claims of several themes by id.
+    """Claims of several themes by id, in the order of their equations.
 
     Raises:
       InvalidInput: two claims of one id.
     """
     found: dict[str, Claim] = {}
-    for theme in themes:
-        for claim in theme:
-            if claim.id in found:
-                raise InvalidInput("id", claim.id, "an id that no other claim has")
-            found[claim.id] = claim
+    for claim in sorted((claim for theme in themes for claim in theme), key=_place):
+        if claim.id in found:
+            raise InvalidInput("id", claim.id, "an id that no other claim has")
+        found[claim.id] = claim
     return found
+
+
+def _place(claim: Claim) -> tuple[int, ...]:
+    """Equations in the order of the notes, 2.10 after 2.9."""
+    return tuple(int(number) for number in claim.equation.split("."))
 
 
 CLAIMS = gather(

@@ -36,14 +36,14 @@ def descend(layers: np.ndarray, target: ArrayLike, penalty: ArrayLike, rate: Arr
 
 
 def descend_deep(
-    start: ArrayLike, target: ArrayLike, penalty: float, depth: int, rate: float, steps: int
+    start: ArrayLike, target: ArrayLike, penalty: float, depth: int, rate: ArrayLike, steps: int
 ) -> np.ndarray:
     """The same with `depth` equal layers, which stay equal; strengths >= 0."""
     start = np.asarray(start, np.float64)
-    layer, anchored = start ** (1 / depth), np.asarray(target) + penalty * start
+    layer, anchored, step = start ** (1 / depth), np.asarray(target) + penalty * start, 2 * np.asarray(rate)
     for _ in range(steps):
         others = layer ** (depth - 1)
-        layer = layer + 2 * rate * others * (anchored - (1 + penalty) * others * layer)
+        layer = layer + step * others * (anchored - (1 + penalty) * others * layer)
     return layer**depth
 
 
