@@ -26,7 +26,13 @@ def rows(heading):
 
 def test_the_table_of_claims_is_the_registry():
     expected = [
-        [claim.equation, f"`{claim.id}`", claim.statement, claim.source, claim.beyond.assumption if claim.beyond else ""]
+        [
+            claim.equation,
+            f"`{claim.id}`",
+            claim.statement,
+            claim.source,
+            claim.beyond.assumption if claim.beyond else "",
+        ]
         for claim in CLAIMS.values()
     ]
     assert rows("Claims") == expected

@@ -74,7 +74,7 @@ def test_links_lead_somewhere(page):
         if target.startswith("https://"):
             continue
         file, _, heading = target.partition("#")
-        path = (ROOT / page).parent / file
+        path = (ROOT / page).parent / file if file else ROOT / page
         assert path.exists(), target
         headings = re.findall(r"^#+ (.*)$", path.read_text(), flags=re.MULTILINE) if heading else []
         assert not heading or heading in [title.lower().replace(" ", "-") for title in headings], target
