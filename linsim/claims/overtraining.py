@@ -60,7 +60,9 @@ def check_larger_rate(problem: PlainProblem, reverse: bool = False) -> float:
         for time in (times[::-1] if reverse else times)
     )
     lowest = int(np.argmin(slow))
-    return exceeds(fast[lowest:], float(fast[: lowest + 1].min()), rounding=_ROUNDING)
+    # A loss near 0 is rounded relative to the square of a strength: to some 1e-16 of it.
+    scale = float(np.sum(pretrain**2))
+    return exceeds(fast[lowest:], float(fast[: lowest + 1].min()), rounding=1e-12, scale=scale)
 
 
 def _tasks(problem: PlainProblem) -> tuple[np.ndarray, np.ndarray]:

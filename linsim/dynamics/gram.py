@@ -2,8 +2,10 @@
 
 Only W_1^T W_1, W_2 W_2^T and P = W_2 W_1 matter to the loss, and their updates close (`gram_step`). That recursion
 squares the weights: beside entries of size 1 it rounds a mode to 1e-16, while weights, its square roots, hold small
-modes better. The solver therefore steps the narrowest weights with the same products instead, which costs no more and
-follows `dense` to rounding, also with momentum, penalties towards the checkpoint, and minibatches.
+modes better; and what rounding adds to it, directions beyond the rank of a narrow layer or negative eigenvalues, grows
+as a mode does where descent passes a saddle. The solver therefore steps the narrowest weights with the same products
+instead, which costs no more and follows `dense` to rounding, also with momentum, penalties towards the checkpoint, and
+minibatches.
 """
 
 from __future__ import annotations

@@ -137,6 +137,11 @@ def test_fifty_layers_rise_at_once_when_their_turn_has_come():
     assert much_later == 1
 
 
+def test_a_single_layer_forgets_a_start_far_from_its_target_to_the_last_digit():
+    np.testing.assert_allclose(flow(1e6, 1.0, 1.0, 50.0, 1), 1.0, rtol=4 * EPS)
+    np.testing.assert_allclose(flow(1e6, 1.0, 1.0, 5.0, 1), 1 + (1e6 - 1) * np.exp(-10.0), rtol=16 * EPS)
+
+
 def test_zero_stays_zero_and_a_target_below_all_scales_is_zero():
     assert flow(0.0, 1.0, 1.0, 1e3, 4) == flow(0.0, -1.0, 1.0, 1e3, 4) == 0
     for time in (0.0, 1e-3, 1.0, 1e6):
@@ -150,6 +155,7 @@ def test_without_a_restoring_force_the_mode_follows_its_power_law():
     for drive in (0.3, 0.0, -0.7):
         found = flow(0.5, drive, 0.0, 0.2, 4)
         np.testing.assert_allclose(found, (0.5**-0.5 - 0.5 * 8 * drive * 0.2) ** -2.0, rtol=8 * EPS)
+    assert flow(0.5, 0.3, 0.0, 2.0, 4) == np.inf  # beyond the time at which it escapes, 2^(1/2) / (0.5 * 8 * 0.3)
     for stiffness in (0.0, 1e-15):
         np.testing.assert_allclose(flow(0.5, 0.3, stiffness, 2.0, 1), 0.5 + 2 * 0.3 * 2.0, rtol=32 * EPS)
 
@@ -163,7 +169,7 @@ def derivatives(depth):
 @pytest.mark.parametrize("depth", [1, 4])
 def test_derivatives_are_those_of_the_flow(depth):
     for start, drive in [(0.1, 1.0), (0.9, 1.0), (2.5, 1.0), (0.5, -0.7), (-0.4, -1.0), (0.6, 0.0), (0.5, 0.5)]:
-        for time in (0.05, 0.6):
+        for time in (0.0, 0.05, 0.6):
             arguments = (start, drive, 1.0, time)
             found = derivatives(depth)(*arguments)
             value = flow(*arguments, depth)
