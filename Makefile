@@ -21,7 +21,7 @@ run: $(VENV)/base
 	$(RUN) -m experiments.overtraining_chart --overwrite
 
 test: $(VENV)/test
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 claims: $(VENV)/test
 	$(RUN) -m experiments.claims --overwrite
