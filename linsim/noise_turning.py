@@ -52,6 +52,7 @@ def noise_inflection(
     Raises:
       InvalidInput: strengths and starts of different shapes, or numbers outside their domains.
     """
+    strengths, starts = np.asarray(strengths, np.float64), np.asarray(starts, np.float64)
     same = strengths.shape == starts.shape and strengths.ndim == 1 and len(strengths) > 0
     require(same, "starts", f"shape {starts.shape}", f"a start for each of the {strengths.shape} strengths")
     for name, values in (("strengths", strengths), ("starts", starts)):

@@ -165,7 +165,8 @@ def _predict_cells(
         turn = lowest(loss, grid, on_grid, inputs.rounding)
         bracket = jnp.exp(jnp.stack([turn.low, turn.high]))
         turns = on_grid[-1] / turn.value - 1 > resolution
-        harm = curve[-1] / jnp.min(curve) - 1
+        least = jnp.min(curve)
+        harm = jnp.where(curve[-1] == least, 0.0, curve[-1] / least - 1)
         learned = jax.tree.map(lambda leaf: leaf[-1], starts)
         stable = rate * solver.sharpest(learned, tasks[1], phase) <= _STABLE
         steps = jnp.where(turns, jnp.exp(turn.place), jnp.nan)

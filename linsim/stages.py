@@ -62,15 +62,16 @@ def critical_time(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> 
     infinite for modes that are not misaligned. Rates above T* / K harm within K steps. [re-derived]
 
     Args:
-      pretrain: sigma_pre > 0.
+      pretrain: sigma_pre; what follows is meant in its sign.
       finetune: sigma_ft.
       penalty: lambda >= 0. All broadcast.
     """
     pretrain, finetune, penalty = (jnp.asarray(value) for value in (pretrain, finetune, penalty))
-    limit = (finetune + penalty * pretrain) / (1 + penalty)
-    reached = limit > 2 * pretrain
-    safe = jnp.where(reached, limit, 3.0 * pretrain)
-    time = jnp.log(2 * (safe - pretrain) / (safe - 2 * pretrain)) / (4 * (1 + penalty) * safe)
+    learned, goal = jnp.abs(pretrain), jnp.sign(pretrain) * finetune
+    limit = (goal + penalty * learned) / (1 + penalty)
+    reached = (limit > 2 * learned) & (learned > 0)
+    learned, limit = jnp.where(reached, learned, 1.0), jnp.where(reached, limit, 3.0)
+    time = jnp.log(2 * (limit - learned) / (limit - 2 * learned)) / (4 * (1 + penalty) * limit)
     return jnp.where(reached, time, jnp.inf)
 
 

@@ -149,7 +149,7 @@ def test_a_flow_of_balanced_layers_cannot_learn_the_last_mode_from_a_determinant
     problem = start("singular vectors that differ")
     first, second = (layer.copy() for layer in problem.initial)
     second[0, 0] *= -1
-    stuck = replace(problem, initial=(first, second), budgets=np.asarray([4_000, 8_000, 400_000]))
+    stuck = replace(problem, initial=(first, second), budgets=np.asarray([10_000, 14_000, 400_000]))
     rates, strengths = np.asarray([1e-8]), np.asarray([0.0])
     exact = predict(stuck, rates, strengths, "product_penalty").loss.ravel()
     simulated = chart(stuck, rates, strengths)["pretrain_loss_after"].values.ravel()

@@ -55,6 +55,16 @@ def test_harm_begins_at_the_critical_rate_times_steps(pretrain, penalty, excess,
     assert harmed == (share > 1)
 
 
+@given(st.floats(-3, 3), st.floats(-9, 9), penalties)
+def test_exactly_the_misaligned_modes_have_a_critical_time(pretrain, finetune, penalty):
+    assert np.isfinite(critical_time(pretrain, finetune, penalty)) == bool(misaligned(pretrain, finetune, penalty))
+
+
+def test_the_critical_time_is_meant_in_the_sign_of_the_mode():
+    assert float(critical_time(-1.0, -3.0)) == float(critical_time(1.0, 3.0))
+    assert float(critical_time(0.0, 1.0)) == np.inf
+
+
 def test_a_mode_that_is_not_misaligned_has_no_critical_time():
     assert float(critical_time(1.0, 2.0)) == np.inf
     assert float(critical_time(1.0, 2.9, 1.0)) == np.inf

@@ -12,6 +12,7 @@ from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
 from linsim.claims.tuning import balanced_layers, descend, descend_deep
 from linsim.draws import decades, numbers
+from linsim.dynamics.mode_flow import mode_flow
 
 _BRACKET = (0.9, 1.1)  # of a critical time
 _STRENGTH = numbers(0.3, 3)
@@ -89,7 +90,10 @@ def check_chart(problem: PlainProblem, rate: float = 4.0, towards_task: bool = F
     # Exponents of up to 4 sigma t = 12 are off by sigma t / 300 of themselves, e = 0.12. Extrapolating removes what is
     # of first order in e and leaves about e^2 / 4, times the curvature of the logistic curve, sigma / 10: 4e-4.
     extrapolated = 2 * simulated(2 * steps) - simulated(steps)
-    return equals(extrapolated, stated, 1e-3, scale=float(np.sum(pretrain**2 + finetune**2)))
+    before = mode_flow(start, pretrain, 1.0, problem["pretrain_time"])
+    ours = np.sum((np.asarray(stages.tuned(before, finetune, penalty, problem["time"])) - pretrain) ** 2)
+    scale = float(np.sum(pretrain**2 + finetune**2))
+    return every(equals(extrapolated, stated, 1e-3, scale), equals(ours, stated, 1e-10, scale))
 
 
 def check_matched_loss(problem: PlainProblem, matched: bool = True) -> float:

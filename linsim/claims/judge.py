@@ -24,6 +24,9 @@ from linsim.errors import require_integer
 Status = Literal["holds", "refuted", "error"]
 
 
+_LEAST = 30  # problems of a variant
+
+
 @dataclass(frozen=True)
 class Case:
     """A problem and the margin of a statement on it; -inf where the margin was NaN or the check raised."""
@@ -105,7 +108,8 @@ def judge(claim: Claim, examples: int = 100, seed: int = 0, shrink: bool = True)
 
     Args:
       claim: what to try.
-      examples: problems to try of the claim, of each variant, and beyond the boundary; fewer where there are no more.
+      examples: problems to try of the claim, fewer where there are no more; of each variant and beyond the boundary at
+        least 30, since less does not show that one cannot be refuted.
       seed: of the draws; the same seed and number of examples give the same verdict.
       shrink: reduce counterexamples to the simplest ones; off is faster.
 
@@ -118,11 +122,13 @@ def judge(claim: Claim, examples: int = 100, seed: int = 0, shrink: bool = True)
     require_integer("examples", examples, at_least=1)
     require_integer("seed", seed, at_least=0)
 
-    def attempt(domain: st.SearchStrategy[PlainProblem], changes: Mapping[str, Any] | None = None) -> Trial:
-        return _attempt(domain, _Statement(claim.check, changes or {}), examples, seed, shrink)
+    def attempt(
+        domain: st.SearchStrategy[PlainProblem], changes: Mapping[str, Any] | None = None, least: int = _LEAST
+    ) -> Trial:
+        return _attempt(domain, _Statement(claim.check, changes or {}), max(examples, least), seed, shrink)
 
     with jax.enable_x64(True), np.errstate(all="ignore"), _no_constants_of_loaded_modules():
-        inside = attempt(claim.domain)
+        inside = attempt(claim.domain, least=1)
         variants = {}
         for wrong in claim.variants:  # a strategy has no truth value
             domain = claim.domain if wrong.domain is None else wrong.domain

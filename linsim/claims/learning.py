@@ -8,15 +8,11 @@ from scipy.integrate import solve_ivp
 
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals
+from linsim.claims.simulation import turned
 from linsim.draws import decades, numbers
 
 _ZERO = st.just(0.0)
 _TINY = decades(1e-6, 1e-3)
-
-
-def _turned(degrees: float) -> np.ndarray:
-    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    return np.asarray([[cosine, -sine], [sine, cosine]])
 
 
 def check_logistic_mode(problem: PlainProblem, rate: float = 4.0) -> float:
@@ -24,7 +20,7 @@ def check_logistic_mode(problem: PlainProblem, rate: float = 4.0) -> float:
     sigma, start, time = np.asarray(problem["strengths"]), problem["start"], problem["time"]
     common, half = np.hypot(problem["balance"] / 2, start), problem["balance"] / 2
     second = np.diag(np.full(2, np.sqrt(common + half)))  # p^2 and q^2 with p q = start, p^2 - q^2 = balance
-    first = np.diag(np.full(2, start / np.sqrt(common + half))) @ _turned(problem["turn"])
+    first = np.diag(np.full(2, start / np.sqrt(common + half))) @ turned(2, problem["turn"])
 
     def flow(_: float, layers: np.ndarray) -> np.ndarray:
         inner, outer = layers.reshape(2, 2, 2)
@@ -44,7 +40,7 @@ def check_zero_mode(problem: PlainProblem) -> float:
     learned, small = np.sqrt(problem["learned"]), problem["inner"]
     inner, outer = np.diag([learned, small]), np.diag([learned, problem["outer"]])
     checkpoint = outer @ inner
-    target = np.diag(sigma) @ _turned(problem["turn"])
+    target = np.diag(sigma) @ turned(2, problem["turn"])
     for _ in range(problem["steps"]):
         product = outer @ inner
         gradient = 2 * (product - target) + 2 * penalty * (product - checkpoint)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
-from linsim.claims.tuning import balanced_layers, raises, stages, tuned_losses
+from linsim.claims.tuning import balanced_layers, raises, stages, tasks, tuned_losses
 from linsim.draws import decades, numbers
 from linsim.stages import stage_losses
 
@@ -24,7 +24,7 @@ _TIME, _LONG = decades(1e-2, 1), decades(0.3, 1)  # of fine-tuning; a long one l
 
 def check_inevitable(problem: PlainProblem) -> float:
     """Descend from every stage without penalty: the loss rises from stage n0 - 1 on, and none before it is lower."""
-    pretrain, finetune = _tasks(problem)
+    pretrain, finetune = tasks(problem)
     losses, _ = tuned_losses(stages(pretrain), pretrain, finetune, 0.0)
     agrees = equals(losses, stage_losses(jnp.asarray(pretrain), jnp.asarray(finetune)), tolerance=1e-6)
     first = problem["first"]
@@ -34,14 +34,14 @@ def check_inevitable(problem: PlainProblem) -> float:
 
 def check_turns_up(problem: PlainProblem, ratio: float = 1.0) -> float:
     """Pre-train by descent, fine-tune every checkpoint, and see whether the last loss is above the smallest."""
-    pretrain, finetune = _tasks(problem)
+    pretrain, finetune = tasks(problem)
     losses, _ = tuned_losses(_path(problem), pretrain, finetune, problem["penalty"], problem["time"])
     return raises(float(losses[-1]), float(losses.min()), bool(problem["ratios"][0] > ratio))
 
 
 def check_last_mode(problem: PlainProblem, deciding: int = 1) -> float:
     """Fine-tune two late checkpoints, where the weaker mode is within 1e-6 and 1e-7 of its target, and compare."""
-    pretrain, finetune = _tasks(problem)
+    pretrain, finetune = tasks(problem)
     head_start = np.log(pretrain / problem["start"] - 1)
     times = (np.log([1e6, 1e7]) + head_start[1]) / (4 * pretrain[1])
     checkpoints = pretrain / (1 + np.exp(head_start - 4 * pretrain * times[:, None]))
@@ -52,7 +52,7 @@ def check_last_mode(problem: PlainProblem, deciding: int = 1) -> float:
 
 def check_larger_rate(problem: PlainProblem, reverse: bool = False) -> float:
     """Fine-tune every checkpoint for as many steps at two rates: the lowest one is no later at the larger rate."""
-    pretrain, finetune = _tasks(problem)
+    pretrain, finetune = tasks(problem)
     checkpoints = _path(problem) if problem["start"] > 0 else stages(pretrain, problem["unlearned"])
     times = problem["time"] * problem["share"], problem["time"]
     slow, fast = (
@@ -65,14 +65,9 @@ def check_larger_rate(problem: PlainProblem, reverse: bool = False) -> float:
     return exceeds(fast[lowest:], float(fast[: lowest + 1].min()), rounding=1e-12, scale=scale)
 
 
-def _tasks(problem: PlainProblem) -> tuple[np.ndarray, np.ndarray]:
-    pretrain = np.asarray(problem["pretrain"])
-    return pretrain, pretrain * np.asarray(problem["ratios"])
-
-
 def _path(problem: PlainProblem) -> np.ndarray:
     """Strengths at every step of pre-training from balanced layers, shape (steps + 1, modes)."""
-    pretrain, _ = _tasks(problem)
+    pretrain, _ = tasks(problem)
     inner, outer = balanced_layers(np.full_like(pretrain, problem["start"]))
     eta, path = 0.05 / float(pretrain.max()), [inner * outer]
     for _ in range(_PRETRAINING):

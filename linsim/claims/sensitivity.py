@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
 import numpy as np
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
+from linsim.claims.simulation import turned
 from linsim.draws import decades, numbers
-from linsim.dynamics.mode_flow import mode_flow, mode_layers
+from linsim.dynamics.mode_flow import mode_layers
+from linsim.noise_turning import noise_inflection
 from linsim.sensitivity import noise_price, turning_time
 
 _ZERO = st.just(0.0)
-_mode_flow = jax.jit(mode_flow)
 _INPUTS, _OUTPUTS = 3, 2  # of the networks that are trained here, with two modes
 
 
@@ -25,7 +25,7 @@ def check_progressive_sensitivity(problem: PlainProblem) -> float:
     sigma, balance, variance = np.asarray(problem["strengths"]), problem["balance"], problem["gamma"] ** 2
     inner, outer = (np.diag(np.asarray(layer)) for layer in mode_layers(sigma * problem["starts"], balance))
     inner = inner @ np.eye(2, _INPUTS)
-    target = np.diag(sigma) @ _turned(problem["turn"]) @ np.eye(2, _INPUTS)
+    target = np.diag(sigma) @ turned(2, problem["turn"]) @ np.eye(2, _INPUTS)
     rate = problem["pace"] / (2 * np.hypot(balance, 2 * sigma.max()))  # pace over the top curvature at the minimum
     costs, products = [], []
     for _ in range(150):
@@ -48,25 +48,26 @@ def check_noise_turning_time(problem: PlainProblem, clock: float = 1.0, price: f
 
 
 def check_noise_inflection(problem: PlainProblem, bound: str = "latest", until: bool = False) -> float:
-    """Follow both modes, and see whether the loss under noise only rises beyond max t*, above its least value.
+    """Follow both logistic modes: does the loss under noise only rise beyond max t*, above the least value stated?
 
     With `until`, whether it also falls right up to then.
     """
     times, sigma = np.nan_to_num(_turning_times(problem), posinf=0.0), np.asarray(problem["strengths"])
+    shares = np.asarray(problem["starts"])[:, None]
     latest = float(times[np.argmin(sigma)] if bound == "weakest" else times.max())
     grid = np.concatenate([np.linspace(0, latest, 40), latest + np.linspace(0, problem["longer"], 40)])
-    modes = np.asarray(_mode_flow((sigma * problem["starts"])[:, None], sigma[:, None], 1.0, grid[None, :]))
-    noise = problem["gamma"] ** 2 * (_INPUTS + _OUTPUTS) * modes.sum(axis=0)  # both layers carry sum s_i
+    modes = sigma[:, None] / (1 + (1 / shares - 1) * np.exp(-4 * sigma[:, None] * grid))
+    price = problem["gamma"] ** 2 * (_INPUTS + _OUTPUTS)  # both layers carry sum s_i
+    noise = price * modes.sum(axis=0)
     losses = np.sum((modes - sigma[:, None]) ** 2, axis=0) + noise
     until_then, after = losses[:40], losses[40:]
     rises = exceeds(after[1:], after[:-1], rounding=1e-13)
     falls = exceeds(until_then[-3:-1], until_then[-2:], rounding=1e-13) if until else 1.0
-    return every(rises, falls, exceeds(after[-1], losses.min()))
-
-
-def _turned(degrees: float) -> Any:
-    cosine, sine = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
-    return np.asarray([[cosine, -sine], [sine, cosine]])
+    found = noise_inflection(sigma, sigma * shares[:, 0], price, 1e-4 * grid[-1], float(grid[-1]))
+    # Between the 80 points the loss may be lower than at any of them, but not where it was found lowest.
+    lowest = exceeds(losses.min(), found.loss, rounding=1e-6)
+    harm = equals(1 + found.harm, losses[-1] / found.loss, tolerance=1e-9)
+    return every(rises, falls, lowest, harm, exceeds(after[-1], losses.min()))
 
 
 def _turning_times(problem: PlainProblem, factor: float = 1.0) -> Any:
@@ -161,6 +162,11 @@ CLAIMS = (
         variants=(
             Variant(name="clock-of-the-half-loss", changes={"clock": 2.0}),
             Variant(name="within-the-full-price-of-its-target", changes={"price": 2.0}),
+        ),
+        beyond=Outside(
+            assumption="one mode rises",
+            domain=_noisy(decades(1e-4, 0.9), decades(1e-4, 0.9)),
+            example={"strengths": (1.0, 1.0), "starts": (0.1, 0.5), "gamma": 0.5, "longer": 1.0},
         ),
     ),
     Claim(

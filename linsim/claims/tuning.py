@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from linsim.claims.claim import PlainProblem
 from linsim.claims.margins import equals, exceeds
 
 CONVERGED = 2000
@@ -16,6 +17,12 @@ CONVERGED = 2000
 
 CUT_SHORT = 400
 """Steps of fine-tuning for a given flow time."""
+
+
+def tasks(problem: PlainProblem) -> tuple[np.ndarray, np.ndarray]:
+    """Strengths of both tasks from those of the first and the ratios of the second to it."""
+    pretrain = np.asarray(problem["pretrain"])
+    return pretrain, pretrain * np.asarray(problem["ratios"])
 
 
 def balanced_layers(strengths: ArrayLike, stretch: float = 1.0) -> np.ndarray:

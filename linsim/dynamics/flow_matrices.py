@@ -71,7 +71,7 @@ class FlowMatrices:
         try:
             balances = [balance_of(*layers) for layers in zip(*problem.initial, strict=True)]
         except InvalidInput as error:
-            return f"the initial weights are not lambda-balanced: {error.value}"
+            return f"the initial weights are not lambda-balanced: {error.value}{error.allowed.partition(';')[2]}"
         if any(balances) and (flow.decays(problem) or problem.idealised):
             what = "weight decay" if flow.decays(problem) else "idealised checkpoints"
             return f"{what} need balanced layers, and these have l = {max(balances, key=abs):.3g}"

@@ -66,6 +66,7 @@ def matrix_flow(
       InvalidInput: shapes that do not chain, a start that is not lambda-balanced (says by how much), weight decay with
         l != 0, or times that are negative, complex or not finite.
     """
+    require(len(weights) == 2, "weights", f"{len(weights)} layers", "two layers (W_1, W_2)")
     first, second, matrix = (_matrix(name, m) for name, m in zip(("W_1", "W_2", "A"), (*weights, target), strict=True))
     chained = second.shape[1] == first.shape[0] and matrix.shape == (second.shape[0], first.shape[1])
     shapes = f"W_1 {first.shape}, W_2 {second.shape}, A {matrix.shape}"
@@ -190,5 +191,5 @@ def _times(values: Any) -> Float[np.ndarray, "*times"]:
     times = np.asarray(values)
     require(times.dtype.kind in "fiu", "times", f"{times.dtype} values", "real numbers")
     bad = times[~(np.isfinite(times) & (times >= 0))]
-    require(bad.size == 0, "times", bad[0] if bad.size else None, "finite numbers >= 0")
+    require(bad.size == 0, "times", float(bad[0]) if bad.size else None, "finite numbers >= 0")
     return times.astype(np.float64)

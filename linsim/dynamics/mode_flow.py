@@ -74,7 +74,8 @@ def mode_flow(
     share = _over(lazy * bottom, jnp.where(l == 0, 1.0, up + lazy * pull * spent))  # l / y
     moved = sign * above * (1 + share) / 4
     exact = jax.lax.stop_gradient(jnp.where(time == 0, start - moved, 0.0))  # the slope at t = 0 stays that of the flow
-    return jnp.where(still, 0.0, moved + exact)
+    escaping = start * jnp.exp(jnp.clip(4 * a * time, -700.0, 700.0))  # 0 where it is taken, but with the flow's slope
+    return jnp.where(still, escaping, moved + exact)
 
 
 def mode_layers(product: Values, balance: Values) -> tuple[Float[Array, "..."], Float[Array, "..."]]:

@@ -78,7 +78,10 @@ BAD = {
     ),
     "an empty statement": (lambda: make(statement=""), "statement: got ''; allowed: one line of text"),
     "no source": (lambda: make(source=" "), "source: got ' '; allowed: one line of text"),
-    "an equation that is a number": (lambda: make(equation=1.1), "equation: got 1.1; allowed: one line of text"),
+    "an equation that is a number": (
+        lambda: make(equation=1.1),
+        "equation: got 1.1; allowed: a number of paper_notes.md",
+    ),
     "a check that cannot be called": (
         lambda: make(check=0.5),
         "check: got 0.5; allowed: a function problem, **changes",

@@ -218,6 +218,17 @@ def test_a_balance_or_decay_has_all_digits_at_small_scales(shape, balance, decay
         assert error(grams([weight[index] for weight in found]), expected) < EPS * (64 + 16 * time)  # as above
 
 
+def test_weights_whose_squares_underflow_flow_as_larger_ones_do():
+    # Far below the target the flow is linear: e^(2 sigma t) times the start, at any scale.
+    target = np.asarray([[2.0, 0.5, 0.0], [0.25, 1.0, -0.5], [0.0, 0.125, 1.5]])
+    weights = starts((3, 3, 3), 1.0, 0.0, 3)
+    tiny, small = (
+        grams([weight / scale for weight in matrix_flow(tuple(scale * w for w in weights), target, 7.0)])
+        for scale in (1e-200, 1e-100)
+    )
+    assert error(tiny, small) < EPS * (64 + 16 * 7)  # as above
+
+
 def test_ten_thousand_times_the_time_of_a_mode_from_a_scale_of_a_trillionth_has_all_digits():
     # sigma t = 1e4: e^(2 sigma t) has 17,372 digits before the point in P alone. The modes are parted by 1e-3, so that
     # the second one is on its way at the end of the first 1e-3 of the time.
