@@ -49,9 +49,7 @@ def load_transfer(path: Path) -> Transfer:
     with fields_of("task.data", {"X": "X_ft", "Y": "Y_ft"}):
         second = LinearTask.from_data(arrays["X_ft"], arrays["Y_ft"])
     same = first.target.shape == second.target.shape
-    require(
-        same, "task.data", f"{path} with a {second.target.shape} second task", f"{first.target.shape}, as the first"
-    )
+    require(same, "task.data", f"a {second.target.shape} second task in {path}", f"{first.target.shape}, as the first")
     return Transfer(first, second)
 
 
