@@ -76,7 +76,8 @@ def _caveat(dataset: xr.Dataset) -> str | None:
     """Why there is no closed form, or nothing."""
     if "predicted_harm" in dataset:
         return None
-    reason = dataset.attrs.get("prediction", "").removeprefix("none: ") or "it does not apply"
+    reasons = dataset.attrs.get("prediction", "").removeprefix("none: ") or "it does not apply"
+    reason, _, _ = reasons.partition(", and ")  # of every closed form one; the first is enough for a picture
     return textwrap.fill(f"{computed(dataset).capitalize()} only: {reason}.", 62)
 
 
