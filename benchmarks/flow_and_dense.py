@@ -27,6 +27,7 @@ from linsim import (
     shifted,
     stack_seeds,
 )
+from linsim.dynamics.choosing import SolverName
 
 
 def build(dim: int, longer: int = 1) -> Problem:
@@ -45,13 +46,13 @@ def build(dim: int, longer: int = 1) -> Problem:
     )
 
 
-def timed(problem: Problem, solver: str) -> tuple[xr.Dataset, float]:
+def timed(problem: Problem, solver: SolverName) -> tuple[xr.Dataset, float]:
     """A chart and the seconds it took, compilation left out by a first run."""
     rates, strengths = np.geomspace(1e-5, 2e-3, 8), np.asarray([0.0, 0.5, 2.0])
     seconds = 0.0
     for _ in range(2):
         started = time.perf_counter()
-        result = chart(problem, rates, strengths, solver=solver)  # type: ignore[arg-type]
+        result = chart(problem, rates, strengths, solver=solver)
         seconds = time.perf_counter() - started
     return result, seconds
 
