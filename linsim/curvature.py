@@ -6,8 +6,6 @@ diagonal: tr H = tr Gauss-Newton everywhere, at any depth. All weights form one 
 
 from __future__ import annotations
 
-import itertools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from linsim.errors import require, require_integer, require_number
-from linsim.losses import Scalar, Weights, end_to_end, matmul, population_loss
+from linsim.losses import Scalar, Weights, end_to_end, matmul, population_loss, require_chain
 
 Matrix = Float[Array | np.ndarray, "_ _"]
 Square = Float[Array, "weights weights"]
@@ -238,10 +236,7 @@ def _blocks(rows: list[list[Array]]) -> Float[Array, "blocks size size"]:
 
 def _shaped(weights: Weights, covariance: Matrix | None) -> Float[Array, "_ _"] | None:
     """The covariance as an array of JAX, once all shapes are known to fit."""
-    require(len(weights) > 0, "weights", weights, "at least one layer")
-    for layer, (inner, outer) in enumerate(itertools.pairwise(weights), start=1):
-        shapes = f"W_{layer} {inner.shape} then W_{layer + 1} {outer.shape}"
-        require(outer.shape[1] == inner.shape[0], "weights", shapes, "shapes that chain")
+    require_chain(weights)
     if covariance is None:
         return None
     shape = (weights[0].shape[1],) * 2

@@ -5,12 +5,15 @@ The gradient of the population loss with respect to P is therefore 2 (P - A) S, 
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.lax import Precision
 from jaxtyping import Array, Float, PRNGKeyArray
+
+from linsim.errors import require
 
 Weights = tuple[Float[Array, "_ _"], ...]
 """(W_1, ..., W_L), W_1 the input layer."""
@@ -29,6 +32,14 @@ LOSS_CONVENTION = (
 def matmul(left: Float[Array, "rows inner"], right: Float[Array, "inner columns"]) -> Float[Array, "rows columns"]:
     """A matrix product in full precision: some accelerators otherwise round float32 factors to 10 bits."""
     return jnp.matmul(left, right, precision=Precision.HIGHEST)
+
+
+def require_chain(weights: Weights) -> None:
+    """Raise `InvalidInput` unless there is a layer, and the shapes of consecutive ones chain."""
+    require(len(weights) > 0, "weights", weights, "at least one layer")
+    for layer, (inner, outer) in enumerate(itertools.pairwise(weights), start=1):
+        shapes = f"W_{layer} {inner.shape} then W_{layer + 1} {outer.shape}"
+        require(outer.shape[1] == inner.shape[0], "weights", shapes, "shapes that chain")
 
 
 def end_to_end(weights: Weights) -> Float[Array, "d_out d_in"]:

@@ -16,7 +16,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from linsim.errors import require, require_integer, require_number
-from linsim.losses import Weights
+from linsim.losses import Weights, require_chain
 from linsim.tasks import LinearTask
 
 
@@ -31,10 +31,7 @@ class LinearNetwork(nnx.Module):
 
     def __init__(self, weights: Weights) -> None:
         """Wrap weights; `InvalidInput` where consecutive shapes do not chain."""
-        require(len(weights) > 0, "weights", weights, "at least one layer")
-        for layer, (inner, outer) in enumerate(itertools.pairwise(weights), start=1):
-            shapes = f"W_{layer} {inner.shape} then W_{layer + 1} {outer.shape}"
-            require(outer.shape[1] == inner.shape[0], "weights", shapes, "shapes that chain")
+        require_chain(weights)
         self.layers = nnx.List([nnx.Param(jnp.asarray(weight)) for weight in weights])
 
     def __call__(self, inputs: Float[Array, "... d_in"]) -> Float[Array, "... d_out"]:

@@ -6,7 +6,6 @@ two moments enter, so every result holds for any independent entries of mean 0 a
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from numbers import Real
@@ -18,7 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from linsim.errors import require, require_integer, require_number
-from linsim.losses import Scalar, Weights, matmul, population_loss
+from linsim.losses import Scalar, Weights, matmul, population_loss, require_chain
 
 Values = Float[ArrayLike, "..."]
 Scales = Values | Sequence[float]
@@ -248,10 +247,7 @@ def _require_not_negative(field: str, value: object) -> None:
 
 
 def _require_chain(weights: Weights, covariance: Matrix | None) -> None:
-    require(len(weights) > 0, "weights", weights, "at least one layer")
-    for layer, (inner, outer) in enumerate(itertools.pairwise(weights), start=1):
-        shapes = f"W_{layer} {inner.shape} then W_{layer + 1} {outer.shape}"
-        require(outer.shape[1] == inner.shape[0], "weights", shapes, "shapes that chain")
+    require_chain(weights)
     if covariance is not None:
         inputs = weights[0].shape[1]
         require(covariance.shape == (inputs,) * 2, "covariance", f"shape {covariance.shape}", f"({inputs}, {inputs})")
