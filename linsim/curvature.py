@@ -34,7 +34,7 @@ def loss_hessian(weights: Weights, target: Matrix, covariance: Matrix | None = N
     Raises:
       InvalidInput: shapes that do not chain.
     """
-    second, goal = _shaped(weights, covariance), _goal(weights, target)
+    second, goal = require_covariance(weights, covariance), require_target(weights, target)
     flat, unravel = ravel_pytree(weights)
     return jax.hessian(lambda vector: population_loss(unravel(vector), goal, second))(flat)
 
@@ -54,7 +54,7 @@ def gauss_newton(weights: Weights, covariance: Matrix | None = None) -> Square:
     Raises:
       InvalidInput: shapes that do not chain.
     """
-    second = _shaped(weights, covariance)
+    second = require_covariance(weights, covariance)
     flat, unravel = ravel_pytree(weights)
     jacobian = jax.jacobian(lambda vector: end_to_end(unravel(vector)))(flat)  # (d_out, d_in, n)
     weighted = jacobian if second is None else jnp.einsum("oin,ij->ojn", jacobian, second, precision="highest")
@@ -77,7 +77,7 @@ def trace_of_curvature(weights: Weights, covariance: Matrix | None = None) -> Sc
 
     Source: re-derived.
     """
-    before, after = _around_each_layer(weights, _shaped(weights, covariance))
+    before, after = _around_each_layer(weights, require_covariance(weights, covariance))
     return 2 * jnp.sum(_traces(before) * _traces(after))
 
 
@@ -100,7 +100,7 @@ def gradient_square(weights: Weights, target: Matrix, covariance: Matrix | None 
     Raises:
       InvalidInput: shapes that do not chain.
     """
-    second, goal = _shaped(weights, covariance), _goal(weights, target)
+    second, goal = require_covariance(weights, covariance), require_target(weights, target)
     return sum((jnp.sum(layer**2) for layer in jax.grad(population_loss)(weights, goal, second)), start=jnp.zeros(()))
 
 
@@ -127,7 +127,7 @@ def empirical_fisher_trace(
     """
     if isinstance(label_noise, (int, float)):
         require_number("label_noise", label_noise, at_least=0)
-    second, goal = _shaped(weights, covariance), _goal(weights, target)
+    second, goal = require_covariance(weights, covariance), require_target(weights, target)
     root = jnp.eye(weights[0].shape[1], dtype=weights[0].dtype) if second is None else second
     residual = end_to_end(weights) - goal
     before, after = _around_each_layer(weights, second)
@@ -141,28 +141,39 @@ def empirical_fisher_trace(
     return total
 
 
-def aligned_spectrum(outer: Modes, inner: Modes, strengths: Modes) -> Float[Array, " eigenvalues"]:
+def aligned_spectrum(
+    outer: Modes, inner: Modes, strengths: Modes, widths: tuple[int, int, int] | None = None
+) -> Float[Array, " eigenvalues"]:
     """The whole spectrum of the Hessian of two aligned layers.
 
-    W_2 = U diag(p), W_1 = diag(q) V^T, A = U diag(sigma) V^T.
+    W_2 = U diag(p), W_1 = diag(q) V^T, A = U diag(sigma) V^T, the diagonal matrices padded with zeros to the widths.
     With r_i = p_i q_i - sigma_i the Hessian splits into 2 [[q_i^2, p_i q_i + r_i], [., p_i^2]] for each mode, acting on
     its own entries of (W_2, W_1), and for each pair i < j, acting on (W_2, W_1)_ij and then (W_2, W_1)_ji,
       2 [[q_j^2, p_i q_j, 0, r_i], [., p_i^2, r_j, 0], [., ., q_i^2, p_j q_i], [., ., ., p_j^2]].
-    Square (d_in = h = d_out = d) and S = I. Cost O(d^2), where the dense Hessian takes O(d^6).
+    Each mode has besides 2 q_i^2 for every output beyond the modes, 2 p_i^2 for every such input, +-2 r_i for every
+    such hidden unit; all else is 0. S = I. Cost O(d^2), where the dense Hessian takes O(d^6).
 
     Args:
-      outer: p, shape (d,), of either sign.
-      inner: q, shape (d,).
-      strengths: sigma, shape (d,).
+      outer: p, shape (modes,), of either sign.
+      inner: q, shape (modes,).
+      strengths: sigma, shape (modes,).
+      widths: (d_in, h, d_out), none below the number of modes; None means that all are equal to it.
 
     Returns:
-      2 d^2 eigenvalues in increasing order.
+      h (d_in + d_out) eigenvalues in increasing order.
+
+    Raises:
+      InvalidInput: a width below the number of modes.
 
     Source: re-derived.
     """
     p, q, sigma = (jnp.asarray(values) for values in (outer, inner, strengths))
+    d_in, hidden, d_out = (p.size,) * 3 if widths is None else widths
+    for width in (d_in, hidden, d_out):
+        require_integer("widths", width, at_least=p.size)
     r = p * q - sigma
-    own = 2 * _blocks([[q**2, p * q + r], [p * q + r, p**2]])
+    centre, radius = p**2 + q**2, jnp.hypot(p**2 - q**2, 2 * (p * q + r))
+    own = [centre - radius, centre + radius]
     i, j = np.triu_indices(p.size, k=1)
     pi, pj, qi, qj, ri, rj = p[i], p[j], q[i], q[j], r[i], r[j]
     none = jnp.zeros_like(pi)
@@ -174,7 +185,10 @@ def aligned_spectrum(outer: Modes, inner: Modes, strengths: Modes) -> Float[Arra
             [ri, none, pj * qi, pj**2],
         ]
     )
-    return jnp.sort(jnp.concatenate([jnp.linalg.eigvalsh(own).ravel(), jnp.linalg.eigvalsh(pairs).ravel()]))
+    beyond = [(2 * q**2, d_out), (2 * p**2, d_in), (2 * r, hidden), (-2 * r, hidden)]
+    single = [jnp.repeat(values, width - p.size) for values, width in beyond]
+    found = jnp.concatenate([*own, jnp.linalg.eigvalsh(pairs).ravel(), *single])
+    return jnp.sort(jnp.concatenate([found, jnp.zeros(hidden * (d_in + d_out) - found.size, found.dtype)]))
 
 
 def balanced_minimum_spectrum(strengths: Modes, depth: int) -> Float[Array, "modes modes"]:
@@ -234,8 +248,8 @@ def _blocks(rows: list[list[Array]]) -> Float[Array, "blocks size size"]:
     return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
 
 
-def _shaped(weights: Weights, covariance: Matrix | None) -> Float[Array, "_ _"] | None:
-    """The covariance as an array of JAX, once all shapes are known to fit."""
+def require_covariance(weights: Weights, covariance: Matrix | None) -> Float[Array, "_ _"] | None:
+    """The covariance as an array of JAX, if it and the layers have shapes that fit."""
     require_chain(weights)
     if covariance is None:
         return None
@@ -244,7 +258,8 @@ def _shaped(weights: Weights, covariance: Matrix | None) -> Float[Array, "_ _"] 
     return jnp.asarray(covariance)
 
 
-def _goal(weights: Weights, target: Matrix) -> Float[Array, "_ _"]:
+def require_target(weights: Weights, target: Matrix) -> Float[Array, "_ _"]:
+    """The target as an array of JAX, if its shape is that of the network's map."""
     shape = (weights[-1].shape[0], weights[0].shape[1])
     require(target.shape == shape, "target", f"shape {target.shape}", f"shape {shape}, as the network's map")
     return jnp.asarray(target)
