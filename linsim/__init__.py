@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from linsim.errors import RunFailed as RunFailed
     from linsim.inflection import locate as locate
     from linsim.losses import population_loss as population_loss
+    from linsim.monitoring.alarm import Alarm as Alarm
+    from linsim.monitoring.measuring import Monitor as Monitor
+    from linsim.monitoring.predictive import CROSS_ENTROPY as CROSS_ENTROPY
+    from linsim.monitoring.predictive import SQUARED_ERROR as SQUARED_ERROR
+    from linsim.monitoring.predictive import Predictive as Predictive
+    from linsim.monitoring.record import Record as Record
+    from linsim.monitoring.record import Watch as Watch
     from linsim.network import LinearNetwork as LinearNetwork
     from linsim.network import aligned as aligned
     from linsim.network import balanced as balanced
@@ -67,6 +74,10 @@ _ROOMS = {
     "errors": ("InvalidInput", "RunFailed"),
     "inflection": ("locate",),
     "losses": ("population_loss",),
+    "monitoring.alarm": ("Alarm",),
+    "monitoring.measuring": ("Monitor",),
+    "monitoring.predictive": ("CROSS_ENTROPY", "SQUARED_ERROR", "Predictive"),
+    "monitoring.record": ("Record", "Watch"),
     "network": ("LinearNetwork", "aligned", "balanced", "gaussian", "identity", "lambda_balanced", "rank_checkpoint"),
     "noise_turning": ("noise_inflection",),
     "phase": ("Phase",),

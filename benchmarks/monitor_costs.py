@@ -1,0 +1,124 @@
+"""What one probe of each monitor costs, in gradient steps of the same model on the same batch.
+
+    python -m benchmarks.monitor_costs [ROUNDS]
+
+A gradient step is the loss, its gradient and the update of plain descent, compiled as one. All peers take turns within
+a round; told are the median of the ratios over the rounds and their quartiles. `top_eigenvalue` is told per product.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from linsim.monitoring import probes
+from linsim.monitoring.measuring import OF_LOSSES, OF_OUTPUTS, Monitor
+from linsim.monitoring.predictive import CROSS_ENTROPY, Predictive
+
+PRODUCTS = 16  # of one Lanczos run
+
+
+class Perceptron(nnx.Module):
+    """Two hidden layers."""
+
+    def __init__(self, inputs: int, width: int, classes: int) -> None:
+        rngs = nnx.Rngs(0)
+        self.layers = nnx.List(
+            [nnx.Linear(rows, columns, rngs=rngs) for rows, columns in ((inputs, width), (width, width))]
+        )
+        self.head = nnx.Linear(width, classes, rngs=rngs)
+
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        for layer in self.layers:
+            inputs = nnx.relu(layer(inputs))
+        return self.head(inputs)
+
+
+class Reader(nnx.Module):
+    """Tokens through two blocks of causal attention and a perceptron each."""
+
+    def __init__(self, tokens: int, width: int, blocks: int) -> None:
+        rngs = nnx.Rngs(0)
+        self.embedding = nnx.Embed(tokens, width, rngs=rngs)
+        self.attention = nnx.List([nnx.MultiHeadAttention(4, width, decode=False, rngs=rngs) for _ in range(blocks)])
+        self.perceptrons = nnx.List([Perceptron(width, 2 * width, width) for _ in range(blocks)])
+        self.head = nnx.Linear(width, tokens, rngs=rngs)
+
+    def __call__(self, text: jax.Array) -> jax.Array:
+        stream = self.embedding(text)
+        mask = nnx.make_causal_mask(text)
+        for attend, think in zip(self.attention, self.perceptrons, strict=True):
+            stream = stream + attend(stream, mask=mask)
+            stream = stream + think(stream)
+        return self.head(stream)
+
+
+def models() -> dict[str, tuple[nnx.Module, Any]]:
+    """Name -> (module, batch)."""
+    images, text, labels = jax.random.split(jax.random.key(0), 3)
+    pictures = jax.random.normal(images, (256, 784)), jax.random.randint(labels, (256,), 0, 10)
+    words = jax.random.randint(text, (32, 65), 0, 128)
+    return {
+        "perceptron, 784-512-512-10, 256 rows": (Perceptron(784, 512, 10), pictures),
+        "transformer, 2 x 96, 32 x 64 tokens": (Reader(128, 96, 2), (words[:, :-1], words[:, 1:])),
+    }
+
+
+def peers(module: nnx.Module, batch: Any) -> dict[str, tuple[Callable[[], Any], int]]:
+    """Name -> (what is timed, how many probes or products it makes)."""
+    loss, params, key = Predictive.of_module(module, CROSS_ENTROPY), nnx.state(module, nnx.Param), jax.random.key(1)
+
+    def step(weights: Any, rows: Any) -> Any:
+        value, gradient = jax.value_and_grad(loss)(weights, rows)
+        return value, jax.tree.map(lambda weight, slope: weight - 0.1 * slope, weights, gradient)
+
+    def compiled(probe: Callable[..., Any], *settings: Any) -> Callable[[], Any]:
+        run = jax.jit(lambda weights, rows, one: probe(loss, weights, rows, one, *settings))
+        return lambda: run(params, batch, key)
+
+    descend, lanczos = jax.jit(step), Monitor(loss, ("top_eigenvalue",), lanczos=PRODUCTS)._lanczos
+    square = jax.jit(lambda weights, rows: probes.square(jax.grad(loss)(weights, rows)))
+    stacked = jax.tree.map(lambda leaf: leaf[None], batch)
+    return {
+        "gradient step": (lambda: descend(params, batch), 1),
+        "gradient_square": (lambda: square(params, batch), 1),
+        **{name: (compiled(probe), 1) for name, probe in (OF_OUTPUTS | OF_LOSSES).items()},
+        "noise_increase": (compiled(probes.noise_increase, 0.01, True), 1),
+        "top_eigenvalue": (lambda: lanczos(params, stacked, key), PRODUCTS),
+    }
+
+
+def ratios(module: nnx.Module, batch: Any, rounds: int) -> dict[str, np.ndarray]:
+    """Times over that of the gradient step of the same round, shape (rounds,) each."""
+    timed = peers(module, batch)
+    for run, _ in timed.values():
+        jax.block_until_ready(run())
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
+    for _ in range(rounds):
+        for name, (run, count) in timed.items():
+            started = time.perf_counter()
+            jax.block_until_ready(run())
+            seconds[name].append((time.perf_counter() - started) / count)
+    return {name: np.asarray(times) / np.asarray(seconds["gradient step"]) for name, times in seconds.items()}
+
+
+def main() -> None:
+    """Print the table."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+    for title, (module, batch) in models().items():
+        size = sum(int(jnp.size(leaf)) for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
+        print(f"{title}; {size} parameters, {jax.devices()[0].platform}, {rounds} rounds")
+        for name, found in ratios(module, batch, rounds).items():
+            low, middle, high = np.percentile(found, (25, 50, 75))
+            print(f"  {name:<17} {middle:5.2f}  ({low:.2f} to {high:.2f})")
+
+
+if __name__ == "__main__":
+    main()

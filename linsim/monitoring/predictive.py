@@ -1,0 +1,145 @@
+"""Losses that know their outputs: a model, and the likelihood of targets given its outputs.
+
+A prediction is one row of outputs: an example, or a token of a sequence. Losses are means over predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from linsim.errors import require
+from linsim.losses import Scalar
+
+Params = Any
+"""A pytree of floating-point arrays."""
+
+Batch = Any
+"""A pytree of arrays whose first axis runs over examples; for a `Predictive`, a pair (inputs, targets)."""
+
+Loss = Callable[[Params, Batch], Any]
+"""The mean loss of a batch, a scalar; a `Predictive` is one."""
+
+
+@runtime_checkable
+class Likelihood(Protocol):
+    """How probable targets are, given outputs of shape (..., outputs): what Fisher information is defined by."""
+
+    @property
+    def scale(self) -> float:
+        """loss / negative log-likelihood, up to a constant: 1, or 2 for a squared error without the factor 1/2."""
+        ...
+
+    def surprise(self, outputs: Array, targets: Array) -> Array:
+        """-log p(target | output) up to a constant, one a prediction."""
+        ...
+
+    def counted(self, targets: Array) -> Array:
+        """Which predictions are part of the loss: 1 or 0 each."""
+        ...
+
+    def draw(self, key: Array, outputs: Array) -> Array:
+        """Targets drawn from the model."""
+        ...
+
+    def root(self, key: Array, outputs: Array) -> Array:
+        """v with E[v v^T] = the Hessian of the surprise in the outputs of each prediction, v independent over them."""
+        ...
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """||f - y||^2, twice the surprise of a Gaussian with unit variance. [no factor 1/2, as everywhere in linsim]"""
+
+    @property
+    def scale(self) -> float:
+        return 2.0
+
+    def surprise(self, outputs: Array, targets: Array) -> Array:
+        return 0.5 * jnp.sum((outputs - targets) ** 2, axis=-1)
+
+    def counted(self, targets: Array) -> Array:
+        return jnp.ones(targets.shape[:-1], targets.dtype)
+
+    def draw(self, key: Array, outputs: Array) -> Array:
+        return outputs + jax.random.normal(key, outputs.shape, outputs.dtype)
+
+    def root(self, key: Array, outputs: Array) -> Array:
+        return jax.random.rademacher(key, outputs.shape, outputs.dtype)
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """-log softmax(f)_y for integer targets y; predictions whose target is negative are left out (padding)."""
+
+    @property
+    def scale(self) -> float:
+        return 1.0
+
+    def surprise(self, outputs: Array, targets: Array) -> Array:
+        logs = jax.nn.log_softmax(outputs)
+        return -jnp.take_along_axis(logs, jnp.maximum(targets, 0)[..., None], axis=-1)[..., 0]
+
+    def counted(self, targets: Array) -> Array:
+        return jnp.asarray(targets >= 0, jnp.float32)
+
+    def draw(self, key: Array, outputs: Array) -> Array:
+        return jax.random.categorical(key, outputs)
+
+    def root(self, key: Array, outputs: Array) -> Array:
+        chances = jax.nn.softmax(outputs)
+        roots = jnp.sqrt(chances) * jax.random.rademacher(key, outputs.shape, outputs.dtype)
+        # The Hessian is diag(p) - p p^T = R R^T with R = (I - p 1^T) diag(sqrt p).
+        return roots - chances * jnp.sum(roots, axis=-1, keepdims=True)
+
+
+SQUARED_ERROR, CROSS_ENTROPY = SquaredError(), CrossEntropy()
+
+
+@dataclass(frozen=True)
+class Predictive:
+    """The mean loss of a model that says what it predicts: callable as `loss(params, (inputs, targets))`.
+
+    Example:
+      >>> loss = Predictive(lambda params, inputs: inputs @ params, SQUARED_ERROR)
+      >>> float(loss(jnp.eye(2), (jnp.ones((3, 2)), jnp.zeros((3, 2)))))
+      2.0
+    """
+
+    outputs: Callable[[Params, Any], Array]
+    """(params, inputs) -> outputs of shape (examples, ..., outputs), each example by itself."""
+    likelihood: Likelihood
+
+    @classmethod
+    def of_module(cls, module: nnx.Module, likelihood: Likelihood) -> Predictive:
+        """The loss of a Flax module called on inputs; its parameters are `nnx.state(module, nnx.Param)`.
+
+        Everything else in the module (statistics, random streams) stays as it is at this moment. Put dropout and the
+        like into evaluation mode first: `module.eval()`.
+        """
+        graph, _, *rest = nnx.split(module, nnx.Param, ...)
+
+        def outputs(params: Params, inputs: Any) -> Array:
+            return nnx.merge(graph, params, *rest, copy=True)(inputs)
+
+        return cls(outputs, likelihood)
+
+    def __call__(self, params: Params, batch: Batch) -> Scalar:
+        """The mean loss over the predictions of a batch."""
+        inputs, targets = batch
+        each, counted = self.surprises(params, inputs, targets)
+        return self.likelihood.scale * jnp.sum(each * counted) / jnp.sum(counted)
+
+    def surprises(self, params: Params, inputs: Any, targets: Array) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """-log p of every prediction of a batch, and whether it counts."""
+        outputs = self.outputs(params, inputs)
+        counted = self.likelihood.counted(targets)
+        expected = counted.shape == outputs.shape[:-1]
+        require(expected, "targets", f"shape {targets.shape}", f"one target for each of the {outputs.shape} outputs")
+        return self.likelihood.surprise(outputs, targets), counted.astype(outputs.dtype)

@@ -1,0 +1,104 @@
+"""A record of a monitor over checkpoints, and a callback that keeps one and stops a training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Array, Float
+
+from linsim.errors import require, require_integer
+from linsim.monitoring.alarm import Alarm, Watched
+from linsim.monitoring.measuring import Monitor, Reading
+from linsim.monitoring.predictive import Batch
+from linsim.monitoring.trees import parameters_of, require_same_shapes, shapes_of
+
+
+@dataclass
+class Record:
+    """Readings of one monitor at increasing budgets."""
+
+    budgets: list[int] = field(default_factory=list)
+    """Training steps of the checkpoints."""
+    readings: list[Reading] = field(default_factory=list)
+    """What the monitor said there."""
+
+    def add(self, budget: int, reading: Reading) -> None:
+        """Append a checkpoint; `InvalidInput` where its budget does not increase or its measures are others."""
+        require_integer("budget", budget, at_least=1)
+        before = self.budgets[-1] if self.budgets else 0
+        require(budget > before, "budget", budget, f"more steps than the {before} of the checkpoint before")
+        names = sorted(self.readings[0]) if self.readings else sorted(reading)
+        require(sorted(reading) == names, "reading", sorted(reading), f"the measures {names}")
+        self.budgets.append(budget)
+        self.readings.append(reading)
+
+    def series(self, measure: str) -> tuple[Float[np.ndarray, " checkpoints"], Float[np.ndarray, " checkpoints"]]:
+        """Means and standard errors of one measure over the checkpoints."""
+        names = list(self.readings[0]) if self.readings else []
+        require(measure in names, "measure", measure, f"one of {', '.join(names) or 'none: the record is empty'}")
+        pairs = [(float(reading[measure].mean), float(reading[measure].error)) for reading in self.readings]
+        means, errors = np.asarray(pairs, np.float64).T
+        return means, errors
+
+    def watch(self, measure: str, alarm: Alarm) -> Watched:
+        """What an alarm makes of one measure; `InvalidInput` with fewer than two checkpoints."""
+        count = len(self.budgets)
+        require(count >= 2, "checkpoints", count, f"at least 2, and {alarm.needs} for this alarm to ring")
+        means, errors = self.series(measure)
+        return alarm.watch(np.asarray(self.budgets), means, errors)
+
+    def to_dataset(self) -> xr.Dataset:
+        """The record over `pretrain_steps`, each measure beside its standard error, MEASURE_error."""
+        variables = {}
+        for measure in self.readings[0] if self.readings else ():
+            means, errors = self.series(measure)
+            name = measure.replace("_", " ")
+            variables[measure] = ("pretrain_steps", means, {"long_name": name})
+            variables[f"{measure}_error"] = ("pretrain_steps", errors, {"long_name": f"standard error of {name}"})
+        steps = ("pretrain_steps", np.asarray(self.budgets, np.int64), {"units": "steps", "long_name": "budget"})
+        return xr.Dataset(variables, {"pretrain_steps": steps})
+
+
+@dataclass
+class Watch:
+    """A callback for a training loop: measures a checkpoint, keeps the record, and says when to stop.
+
+    Example:
+      if watch(step, model): break
+    """
+
+    monitor: Monitor
+    batches: Iterable[Batch]
+    """Held-out microbatches, the same at every checkpoint; not a generator, which would be empty the second time."""
+    key: Array = field(default_factory=lambda: jax.random.key(0))
+    """The same at every checkpoint: common random numbers."""
+    measure: str = "fisher"
+    """What the alarm listens to."""
+    alarm: Alarm = field(default_factory=Alarm)
+    record: Record = field(default_factory=Record)
+    _shapes: dict[str, tuple[int, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        taken = tuple(self.monitor.measures or ())
+        require(self.measure in taken, "measure", self.measure, f"one that the monitor takes: {', '.join(taken)}")
+        require(iter(self.batches) is not self.batches, "batches", "a generator", "a list, to be gone through again")
+
+    def __call__(self, budget: int, model: Any) -> bool:
+        """Measure a model after `budget` training steps; True once the alarm rings.
+
+        Raises:
+          InvalidInput: as `Monitor.measure`; parameters of other shapes than before; a budget that does not increase.
+        """
+        shapes = shapes_of(parameters_of(model))
+        if self._shapes is None:
+            self._shapes = shapes
+        require_same_shapes("params", shapes, self._shapes)
+        self.record.add(budget, self.monitor.measure(model, self.batches, self.key))
+        if len(self.record.budgets) < self.alarm.needs:
+            return False
+        return bool(self.record.watch(self.measure, self.alarm).rings[-1])

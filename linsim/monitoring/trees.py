@@ -1,0 +1,75 @@
+"""What may be a model's parameters and a batch, and which two trees are of one model."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from linsim.errors import require
+from linsim.monitoring.predictive import Batch, Loss, Params
+
+
+def parameters_of(model: Any) -> Params:
+    """The parameters of a Flax module, or the tree that was given; `InvalidInput` for anything but floating leaves."""
+    tree = nnx.state(model, nnx.Param) if isinstance(model, nnx.Module) else model
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    require(len(leaves) > 0, "params", tree, "a tree with at least one array")
+    for path, leaf in leaves:
+        kind = jnp.result_type(leaf)
+        floating = jnp.issubdtype(kind, jnp.floating)
+        require(floating, f"params{jax.tree_util.keystr(path)}", f"dtype {kind}", "real floating-point numbers")
+    return jax.tree.map(jnp.asarray, tree)
+
+
+def shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:
+    """The shape of every leaf by its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): tuple(np.shape(leaf)) for path, leaf in leaves}
+
+
+def require_same_shapes(field: str, shapes: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]) -> None:
+    """Raise `InvalidInput` at the first leaf in which two trees differ."""
+    for path in [*expected, *shapes]:
+        found, wanted = (shapes_.get(path, "no such leaf") for shapes_ in (shapes, expected))
+        require(found == wanted, f"{field}{path}", f"{found}", f"{wanted}, as in the first checkpoint")
+
+
+def examples_in(batch: Batch) -> int:
+    """How many examples a batch has; `InvalidInput` where it is empty or its arrays disagree."""
+    shapes = shapes_of(batch)
+    require(len(shapes) > 0, "batch", batch, "arrays whose first axis runs over examples")
+    for path, shape in shapes.items():
+        require(len(shape) > 0 and shape[0] > 0, f"batch{path}", f"shape {shape}", "at least one example")
+    lengths = {shape[0] for shape in shapes.values()}
+    require(len(lengths) == 1, "batch", f"shapes {list(shapes.values())}", "the same number of examples in every array")
+    return lengths.pop()
+
+
+def require_scalar(loss: Loss, params: Params, batch: Batch) -> None:
+    """Raise `InvalidInput` unless the loss of a batch is one real number."""
+    value = jax.eval_shape(loss, params, batch)
+    shapes = [leaf.shape for leaf in jax.tree.leaves(value)]
+    require(shapes == [()], "loss", f"a result of shapes {shapes}", "one scalar")
+    kind = jax.tree.leaves(value)[0].dtype
+    require(jnp.issubdtype(kind, jnp.floating), "loss", f"dtype {kind}", "a real floating-point number")
+
+
+def spread(params: Params, batch: Batch, axis: int = 0) -> tuple[Params, Batch]:
+    """Spread the examples of a batch over the devices of the process, and the parameters to each of them.
+
+    Parameters that already live on several devices are left where they are, and the batch with them.
+    """
+    devices = jax.devices()
+    count = math.gcd(len(devices), jax.tree.leaves(batch)[0].shape[axis])
+    placed = any(isinstance(leaf, jax.Array) and len(leaf.devices()) > 1 for leaf in jax.tree.leaves(params))
+    if placed or len(devices) == 1:
+        return params, batch
+    mesh = Mesh(np.asarray(devices[:count]), ("examples",))
+    rows = NamedSharding(mesh, PartitionSpec(*[None] * axis, "examples"))
+    return jax.device_put(params, NamedSharding(mesh, PartitionSpec())), jax.device_put(batch, rows)
