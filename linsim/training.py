@@ -23,6 +23,8 @@ Progress = Callable[[int, int], None]
 DIVERGED = 1e6
 """A lane whose final loss is not finite, or above this multiple of `Session.scale`, has diverged."""
 
+Recorded = tuple[Float[Array, "budgets seeds _ _"], ...]
+"""(W_1, ..., W_L) at every budget of every seed."""
 
 _PIECE = 10_000  # steps
 
@@ -96,14 +98,34 @@ class Session:
 
     def finetune(self, checkpoints: Checkpoints, regularizer: Regularizer, lanes: Lanes) -> Finetuned:
         """Fine-tune every lane from its checkpoint; one compiled program whatever the swept values."""
-        phase = self.problem.finetune.as_dtype(self.dtype)
-        keys = self._keys(1)
         ceiling = self.dtype(min(DIVERGED * self.scale, float(np.finfo(self.dtype).max)))
+        carry = self._tune(checkpoints, regularizer, lanes)
+        return _measure(self.solver, carry, (self.encoded.pretrain, self.encoded.finetune), ceiling)
+
+    def tuned(self, checkpoints: Checkpoints, regularizer: Regularizer, rate: float, strength: float) -> State:
+        """States after fine-tuning at one rate and strength, every leaf with leading axes (budget, seed)."""
+        budgets, seeds = shape = len(self.problem.budgets), self.problem.seeds
+        budget, seed = (jnp.ravel(index).astype(jnp.int32) for index in jnp.indices(shape))
+        swept = (jnp.full(budgets * seeds, value, self.dtype) for value in (rate, strength))
+        carry = self._tune(checkpoints, regularizer, Lanes(budget, seed, *swept))
+        return jax.tree.map(lambda leaf: leaf.reshape(shape + leaf.shape[1:]), _states(self.solver, carry))
+
+    def weights(self, states: State) -> Recorded:
+        """(W_1, ..., W_L) of states with leading axes (budget, seed), for the measures that take weights.
+
+        In the coordinates of the problem, up to a rotation of the hidden layer in the solver `flow`.
+        """
+        rows = [jax.tree.map(lambda leaf, row=row: leaf[row], states) for row in range(len(self.problem.budgets))]
+        each = [self.solver.weights(self.problem, row) for row in rows]
+        return tuple(jnp.stack(layers) for layers in zip(*each, strict=True))
+
+    def _tune(self, checkpoints: Checkpoints, regularizer: Regularizer, lanes: Lanes) -> Any:
+        phase, keys = self.problem.finetune.as_dtype(self.dtype), self._keys(1)
         carry = _branch(self.solver, regularizer, checkpoints.states, phase, lanes)
         for piece in _pieces(self.problem.finetune_steps, self.solver):
             carry = _continue(self.solver, regularizer, carry, self.encoded.finetune, phase, lanes, piece, keys)
             jax.block_until_ready(carry)
-        return _measure(self.solver, carry, (self.encoded.pretrain, self.encoded.finetune), ceiling)
+        return carry
 
     def _keys(self, phase: int) -> Array:
         """One key a seed and phase, shared by all lanes of the seed: common random numbers across a sweep."""
@@ -161,6 +183,11 @@ def _continue(
         return solver.advance(one, target, here, steps, keys[lane.seed])
 
     return jax.vmap(advance)(carry, lanes)
+
+
+@partial(jax.jit, static_argnames="solver")
+def _states(solver: Solver, carry: Any) -> State:
+    return jax.vmap(solver.state)(carry)
 
 
 @partial(jax.jit, static_argnames="solver")
