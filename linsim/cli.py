@@ -66,6 +66,7 @@ def execute(
     draw: Callable[[xr.Dataset, Path], Sequence[Path]],
     summarise: Callable[[xr.Dataset], str],
     picture: str,
+    doing: str = "training",
     arguments: Sequence[str] | None = None,
 ) -> int:
     """Do the main job of an experiment module.
@@ -78,6 +79,7 @@ def execute(
       draw: result, folder -> pictures written.
       summarise: result -> the message in a few lines of text.
       picture: name of the picture's files, without ending; an old one is removed when it is not drawn again.
+      doing: what the progress bar says.
       arguments: command line without the program's name; default sys.argv.
 
     Returns:
@@ -89,7 +91,7 @@ def execute(
         config, output = parse(config_type, Output, name, description, arguments)
         made.created = output.out if store.prepare(output.out, output.overwrite) else None
         started = time.perf_counter()
-        with progress_bar() as report:
+        with progress_bar(doing) as report:
             dataset = run(config, report)
         computed = time.perf_counter()
         made.saved = store.save(dataset, output.out)
@@ -98,7 +100,8 @@ def execute(
         written = [made.saved, *(draw(dataset, output.out) if output.figure else ())]
         finished = time.perf_counter()
         print(summarise(dataset))
-        print(f"\n{dataset.attrs['solver_reason']}")
+        if "solver_reason" in dataset.attrs:
+            print(f"\n{dataset.attrs['solver_reason']}")
         print(f"computed in {computed - started:.1f} s, saved and drawn in {finished - computed:.1f} s:")
         for file in written:
             print(f"  {file}")

@@ -16,8 +16,17 @@ from linsim.errors import require, require_integer, require_number
 from linsim.estimates import Estimate, from_samples
 from linsim.matrix_free import curvature_along, top_eigenvalues
 from linsim.monitoring import probes
-from linsim.monitoring.predictive import Batch, Loss, Params, Predictive
-from linsim.monitoring.trees import examples_in, parameters_of, require_scalar, shapes_of, spread
+from linsim.monitoring.predictive import Predictive
+from linsim.monitoring.trees import (
+    Batch,
+    Loss,
+    Params,
+    examples_in,
+    parameters_of,
+    require_scalar,
+    shapes_of,
+    spread,
+)
 from linsim.products import loss_product
 
 Reading = dict[str, Estimate]

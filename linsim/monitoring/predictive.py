@@ -5,6 +5,7 @@ A prediction is one row of outputs: an example, or a token of a sequence. Losses
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -16,15 +17,7 @@ from jaxtyping import Array, Float
 
 from linsim.errors import require
 from linsim.losses import Scalar
-
-Params = Any
-"""A pytree of floating-point arrays."""
-
-Batch = Any
-"""A pytree of arrays whose first axis runs over examples; for a `Predictive`, a pair (inputs, targets)."""
-
-Loss = Callable[[Params, Batch], Any]
-"""The mean loss of a batch, a scalar; a `Predictive` is one."""
+from linsim.monitoring.trees import Batch, Params, leaves_of
 
 
 @runtime_checkable
@@ -121,11 +114,15 @@ class Predictive:
         """The loss of a Flax module called on inputs; its parameters are `nnx.state(module, nnx.Param)`.
 
         Everything else in the module (statistics, random streams) stays as it is at this moment. Put dropout and the
-        like into evaluation mode first: `module.eval()`.
+        like into evaluation mode first: `module.eval()`. Other trees with the same names in the same order will do for
+        the parameters; nnx pairs them with the module by their order alone, so the names are compared here.
         """
-        graph, _, *rest = nnx.split(module, nnx.Param, ...)
+        graph, own, *rest = nnx.split(module, nnx.Param, ...)
+        names = list(leaves_of(own))
 
         def outputs(params: Params, inputs: Any) -> Array:
+            for given, wanted in itertools.zip_longest(leaves_of(params), names, fillvalue="no array"):
+                require(given == wanted, "params", given, f"{wanted}, the next name in the module")
             return nnx.merge(graph, params, *rest, copy=True)(inputs)
 
         return cls(outputs, likelihood)

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from linsim.losses import Scalar
-from linsim.monitoring.predictive import Batch, Loss, Params, Predictive
+from linsim.monitoring.predictive import Predictive
+from linsim.monitoring.trees import Batch, Loss, Params
 from linsim.products import loss_product
 
 Probe = Callable[..., Scalar]

@@ -14,8 +14,7 @@ from jaxtyping import Array, Float
 from linsim.errors import require, require_integer
 from linsim.monitoring.alarm import Alarm, Watched
 from linsim.monitoring.measuring import Monitor, Reading
-from linsim.monitoring.predictive import Batch
-from linsim.monitoring.trees import parameters_of, require_same_shapes, shapes_of
+from linsim.monitoring.trees import Batch, parameters_of, require_same_shapes, shapes_of
 
 
 @dataclass

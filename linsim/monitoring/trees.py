@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,7 +13,15 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from linsim.errors import require
-from linsim.monitoring.predictive import Batch, Loss, Params
+
+Params = Any
+"""A pytree of floating-point arrays."""
+
+Batch = Any
+"""A pytree of arrays whose first axis runs over examples; for a `Predictive`, a pair (inputs, targets)."""
+
+Loss = Callable[[Params, Batch], Any]
+"""The mean loss of a batch, a scalar; a `Predictive` is one."""
 
 
 def parameters_of(model: Any) -> Params:
@@ -25,6 +34,14 @@ def parameters_of(model: Any) -> Params:
         floating = jnp.issubdtype(kind, jnp.floating)
         require(floating, f"params{jax.tree_util.keystr(path)}", f"dtype {kind}", "real floating-point numbers")
     return jax.tree.map(jnp.asarray, tree)
+
+
+def leaves_of(tree: Any) -> dict[str, Any]:
+    """Every leaf by its name, layers.0.kernel, whatever kinds of trees are nested; Flax variables count as leaves."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    variables = all(len(path) > 1 and path[-1] == jax.tree_util.GetAttrKey("value") for path, _ in leaves)
+    named = ((path[:-1] if variables else path, leaf) for path, leaf in leaves)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in named}
 
 
 def shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,64 @@
+"""What somebody else's code is called on a command line, MODULE:NAME, and its failures in one line."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+
+import linsim
+from linsim.errors import InvalidInput, require
+
+T = TypeVar("T")
+
+
+def named(field: str, name: str) -> Any:
+    """What MODULE:NAME names; MODULE is imported, from the current folder first.
+
+    Raises:
+      InvalidInput: no such module, it fails when imported, or has no such name.
+    """
+    module, colon, attribute = name.partition(":")
+    right = bool(colon and attribute.isidentifier() and all(part.isidentifier() for part in module.split(".")))
+    require(right, field, name or "nothing", "MODULE:NAME, such as my_training:loss")
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        imported = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name not in (module, module.partition(".")[0]):
+            raise InvalidInput(field, name, f"a module that can be imported: it lacks {error.name}") from error
+        raise InvalidInput(field, name, f"a module that is found: {module} is not, from {here}") from error
+    except Exception as error:
+        raise InvalidInput(field, name, f"a module that can be imported: {_told(error)}") from error
+    require(hasattr(imported, attribute), field, name, f"a name in {getattr(imported, '__file__', module)}")
+    return getattr(imported, attribute)
+
+
+def call_named(field: str, name: str, call: Callable[[], T]) -> T:
+    """The result of somebody else's code; `InvalidInput` with file and line where it fails."""
+    try:
+        return call()
+    except (InvalidInput, MemoryError, jax.errors.JaxRuntimeError):
+        raise
+    except Exception as error:
+        raise InvalidInput(field, name, f"code that does not fail: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    """KeyError: 'w' (my_training.py, line 12)."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = (Path(__file__).parent, Path(linsim.__file__).parent, Path(jax.__file__).parent.parent)
+    installed = (*map(str, ours), sys.base_prefix, "<")
+    theirs = [frame for frame in frames if not frame.filename.startswith(installed)]
+    where = f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""
+    reason = (str(error) or "no reason given").splitlines()[0][:160]
+    return f"{type(error).__name__}: {reason}{where}"

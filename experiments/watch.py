@@ -1,0 +1,247 @@
+"""How do sensitivity and curvature change over the checkpoints of a training run, and does the alarm ring?
+
+    python -m experiments.watch --folder CHECKPOINTS --loss MODULE:NAME --batches MODULE:NAME --out DIR
+
+measures every checkpoint in a folder (orbax, safetensors, npz; nothing is unpickled), one in memory at a time. Modules
+are imported from the current folder or from where Python finds them. MODULE:NAME of the loss is a function
+`loss(params, batch)` or a `linsim.monitoring.predictive.Predictive`, which more measures are defined for; that of the
+batches an iterable of microbatches, or a function without arguments that returns one. The loss gets the parameters as
+nested dicts of arrays by name, positions in lists as integers, or in the structure of --template.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from experiments.named import call_named, named
+from linsim import cli
+from linsim.checkpoints import Checkpoint, Tolerance, find, read
+from linsim.config import require_choices
+from linsim.errors import InvalidInput, require, require_integer
+from linsim.monitoring.alarm import Alarm, Watched
+from linsim.monitoring.measuring import Monitor
+from linsim.monitoring.record import Record
+from linsim.monitoring.trees import examples_in, require_same_shapes, require_scalar, shapes_of
+from linsim.named_trees import put_into
+from linsim.provenance import provenance
+from linsim.training import Progress
+
+
+@dataclass(frozen=True)
+class Config:
+    """What to measure, where, and when to worry."""
+
+    folder: Path = Path("checkpoints")
+    """Folder of checkpoints; the last integer in a name is the number of training steps."""
+    loss: str = ""
+    """MODULE:NAME of the loss."""
+    batches: str = ""
+    """MODULE:NAME of the held-out microbatches."""
+    template: str | None = None
+    """MODULE:NAME of a Flax module or a tree of parameters, whose structure the loss wants and whose names and shapes
+    every checkpoint must have."""
+    params: str = ""
+    """Path of the parameters in a checkpoint that holds more, such as model.params."""
+    measures: tuple[str, ...] = ()
+    """Measures to take; default all that the loss allows."""
+    probes: int = 4
+    """Random probes of each microbatch."""
+    noise: float = 0.01
+    """Size gamma of the weight noise of noise_increase."""
+    relative: bool = True
+    """Noise in units of the root mean square of each array of parameters."""
+    lanczos: int = 16
+    """Products with the Hessian for top_eigenvalue."""
+    alarm_on: str | None = None
+    """Measure that the alarm listens to; default the first that is taken."""
+    alarm: Alarm = field(default_factory=Alarm)
+    precision: Literal["float32", "float64"] = "float32"
+    """Of the parameters."""
+    seed: int = 0
+    """Seed of the probes, the same at every checkpoint."""
+    skip_broken: bool = False
+    """Leave out checkpoints that cannot be read or have no finite loss, and say so, instead of stopping there."""
+
+
+@dataclass
+class _Work:
+    """What a checkpoint meets."""
+
+    config: Config
+    monitor: Monitor
+    batches: Sequence[Any]
+    template: Any
+    record: Record = field(default_factory=Record)
+    shapes: dict[str, tuple[int, ...]] | None = None
+
+    def measure(self, checkpoint: Checkpoint, tolerance: Tolerance) -> None:
+        """Read one checkpoint and add it to the record; `InvalidInput` names it."""
+        name = checkpoint.path.name
+        with tolerance.of(name):
+            params = self._params(checkpoint)
+            shapes = shapes_of(params)
+            require_same_shapes(f"{name}: ", shapes, self.shapes or shapes)
+        if name in tolerance.skipped:
+            return
+        if self.shapes is None:
+            self._try_loss(name, params)
+            self.shapes = shapes
+        try:
+            reading = self.monitor.measure(params, self.batches, jax.random.key(self.config.seed))
+        except InvalidInput as error:
+            if error.field != "loss":  # no fault of the checkpoint
+                raise
+            with tolerance.of(name):
+                raise InvalidInput(f"{name}: loss", error.value, error.allowed) from error
+            return
+        self.record.add(checkpoint.budget, reading)
+
+    def _params(self, checkpoint: Checkpoint) -> Any:
+        tree: Any = read(checkpoint, self.config.params)
+        if self.template is not None:
+            try:
+                tree = put_into(self.template, tree)
+            except InvalidInput as error:
+                raise InvalidInput(f"{checkpoint.path.name}: {error.field}", error.value, error.allowed) from error
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, self.config.precision), tree)
+
+    def _try_loss(self, name: str, params: Any) -> None:
+        """Tell a loss that fails, or is no scalar, from a checkpoint that does."""
+        for batch in self.batches:
+            check = partial(require_scalar, self.monitor.loss, params, batch)
+            call_named("loss", f"{self.config.loss} on {name}", check)
+
+
+def run(config: Config, report: Progress | None = None) -> xr.Dataset:
+    """The record of all checkpoints and what the alarm makes of it; `InvalidInput` for bad input of any kind."""
+    require_choices(config)
+    require_integer("seed", config.seed, at_least=0)
+    tolerance = Tolerance(config.skip_broken)
+    checkpoints = find(config.folder, tolerance)
+    _require_enough(len(checkpoints), config)
+    with jax.enable_x64(config.precision == "float64"), jax.default_matmul_precision("highest"):
+        work = _prepare(config)
+        for done, checkpoint in enumerate(checkpoints):
+            work.measure(checkpoint, tolerance)
+            if report is not None:
+                report(done + 1, len(checkpoints))
+    _tell(tolerance)
+    _require_enough(len(work.record.budgets), config)
+    return _label(config, work, checkpoints, tolerance)
+
+
+def _prepare(config: Config) -> _Work:
+    loss = named("loss", config.loss)
+    require(callable(loss), "loss", config.loss, "a function loss(params, batch) or a Predictive")
+    monitor = Monitor(loss, config.measures or None, config.probes, config.noise, config.relative, config.lanczos)
+    taken = monitor.measures or ()
+    require(_alarm_on(config, monitor) in taken, "alarm_on", config.alarm_on, f"one of {', '.join(taken)}")
+    batches = named("batches", config.batches)
+    made = call_named("batches", config.batches, lambda: list(batches() if callable(batches) else batches))
+    require(len(made) > 0, "batches", "none", "at least one microbatch")
+    for batch in made:
+        examples_in(batch)
+    return _Work(config, monitor, made, None if config.template is None else named("template", config.template))
+
+
+def _alarm_on(config: Config, monitor: Monitor) -> str:
+    return config.alarm_on or next(iter(monitor.measures or ()))
+
+
+def _require_enough(count: int, config: Config) -> None:
+    require(count >= 2, "checkpoints", count, f"at least 2 for a trend, {config.alarm.needs} for this alarm to ring")
+
+
+def _tell(tolerance: Tolerance) -> None:
+    for kind, entries in (("ignored", tolerance.ignored), ("skipped", tolerance.skipped)):
+        for name, reason in entries.items():
+            print(f"{kind} {reason if reason.startswith(name) else f'{name}: {reason}'}", file=sys.stderr)
+
+
+def _label(config: Config, work: _Work, checkpoints: Sequence[Checkpoint], tolerance: Tolerance) -> xr.Dataset:
+    dataset, listens = work.record.to_dataset(), _alarm_on(config, work.monitor)
+    watched = work.record.watch(listens, config.alarm)
+    for name, described in (
+        ("growth", f"growth rate of {listens} x budget"),
+        ("lower", f"lower {config.alarm.confidence:.0%} bound of the growth"),
+        ("exceeds", f"bound above {config.alarm.growth:g}"),
+        ("rings", "alarm rings"),
+    ):
+        dataset[f"alarm_{name}"] = ("pretrain_steps", getattr(watched, name), {"long_name": described})
+    used = {one.budget: one.path.name for one in checkpoints}
+    names = [used[budget] for budget in work.record.budgets]
+    told = asdict(config) | {"folder": str(config.folder), "measures": list(work.monitor.measures or ())}
+    examples = sum(examples_in(batch) for batch in work.batches)
+    return dataset.assign_attrs(
+        config=json.dumps(told),
+        loss=config.loss,
+        alarm_on=listens,
+        alarm=_verdict(watched, work.record.budgets, config.alarm),
+        checkpoints=json.dumps(names),
+        skipped=json.dumps(tolerance.skipped),
+        ignored=json.dumps(tolerance.ignored),
+        measured=(
+            f"{len(names)} checkpoints, {len(tolerance.skipped)} skipped; {examples} examples in {len(work.batches)} "
+            f"microbatches, {config.precision}"
+        ),
+        **provenance(),
+    )
+
+
+def _verdict(watched: Watched, budgets: Sequence[int], alarm: Alarm) -> str:
+    if watched.first is not None:
+        return f"rings at {budgets[watched.first]:,} steps"
+    if len(budgets) < alarm.needs:
+        return f"does not ring; it needs {alarm.needs} checkpoints, has {len(budgets)}"
+    return "does not ring"
+
+
+def summarise(dataset: xr.Dataset) -> str:
+    """Every measure at the first and the last checkpoint, and whether the alarm rings."""
+    first, last = (dataset.isel(pretrain_steps=position) for position in (0, -1))
+    heads = [f"at {int(end['pretrain_steps']):,} steps" for end in (first, last)]
+    lines = [f"{'measure':<18}{heads[0]:>26}{heads[1]:>26}{'ratio':>10}"]
+    for name in (str(name) for name in dataset.data_vars if f"{name}_error" in dataset):
+        ends = [(float(end[name]), float(end[f"{name}_error"])) for end in (first, last)]
+        ratio = ends[1][0] / ends[0][0] if ends[0][0] else np.nan
+        cells = [f"{value:.4g} ± {error:.1g}" for value, error in ends]
+        lines.append(f"{name:<18}{cells[0]:>26}{cells[1]:>26}{ratio:>10.3g}")
+    verdict = f"{dataset.attrs['alarm_on']}: the alarm {dataset.attrs['alarm']}"
+    return "\n".join([*lines, "", verdict, "", dataset.attrs["measured"]])
+
+
+def draw(dataset: xr.Dataset, folder: Path) -> Sequence[Path]:
+    """The picture of this record; figures are imported only when one is wanted."""
+    from figures import watch as figure
+
+    return figure.save(dataset, folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    return cli.execute(
+        Config,
+        run,
+        name="watch",
+        description=__doc__,
+        draw=draw,
+        summarise=summarise,
+        picture="watch",
+        doing="measuring",
+        arguments=arguments,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
