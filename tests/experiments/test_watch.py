@@ -168,9 +168,9 @@ def test_the_command_leaves_a_record_a_picture_and_a_summary(tmp_path, capsys):
 
 def test_too_few_checkpoints_to_ring_are_charted_and_said_so(tmp_path):
     save(tmp_path, (10, 20, 30))
-    assert summarise(run(config(tmp_path))).endswith("the alarm does not ring; it needs 7 checkpoints, has 3")
+    assert "the alarm does not ring; it needs 7 checkpoints, has 3" in summarise(run(config(tmp_path)))
     early = config(tmp_path, alarm=Alarm(window=3, consecutive=1, growth=50.0))
-    assert summarise(run(early)).endswith("gradient_square: the alarm does not ring")
+    assert "gradient_square: the alarm does not ring" in summarise(run(early))
 
 
 def test_bad_flags_are_one_line(tmp_path, capsys):
