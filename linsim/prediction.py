@@ -83,7 +83,8 @@ def predict(
     """
     if problem.idealised:
         return Unpredictable("idealised checkpoints jump from stage to stage: there is no smooth curve over budgets")
-    solver = flow_of(problem.tuned(float(learning_rates[-1]), regularizer, float(strengths[-1])))
+    with jax.enable_x64(True):
+        solver = flow_of(problem.tuned(float(learning_rates[-1]), regularizer, float(strengths[-1])))
     if isinstance(solver, str):
         return Unpredictable(solver)
     with jax.enable_x64(True):

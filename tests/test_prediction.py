@@ -188,3 +188,11 @@ def test_outside_its_domain_the_prediction_gives_its_reason(problem, regularizer
     answer = predict(problem(), np.asarray([1e-3]), np.asarray([0.0]), regularizer)
     assert isinstance(answer, Unpredictable)
     assert reason in answer.reason
+
+
+def test_a_prediction_is_in_float64_whatever_its_caller_computes_in():
+    settings = np.asarray([1e-3]), np.asarray([0.0]), "product_penalty"
+    problem = aligned_problem(3, pretrain=Phase(1e-3), finetune=Phase(1e-3))
+    with jax.enable_x64(False):  # asking for float64 there is a warning, and so an error
+        prediction = predict(problem, *settings)
+    np.testing.assert_array_equal(prediction.loss, predict(problem, *settings).loss)
