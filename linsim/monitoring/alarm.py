@@ -96,12 +96,13 @@ class Alarm:
         logs = np.log(np.where(usable, values, 1.0).astype(np.float64))
         relative = np.where(usable, spread / np.where(usable, values, 1.0), 0.0)
         growth, lower = np.full(count, np.nan), np.full(count, np.nan)
+        quantile = student.ppf(self.confidence, self.window - 2)
         for last in range(self.window - 1, count):
             within = slice(last - self.window + 1, last + 1)
             if usable[within].all():
                 scaled = budgets[within] / np.mean(budgets[within])  # so that the slope is growth rate x budget
                 growth[last], error = _slope(scaled, logs[within], relative[within])
-                lower[last] = growth[last] - student.ppf(self.confidence, self.window - 2) * error
+                lower[last] = growth[last] - quantile * error
         with np.errstate(invalid="ignore"):
             exceeds = lower > self.growth
         return Watched(growth, lower, exceeds, _ends_run(exceeds, self.consecutive))

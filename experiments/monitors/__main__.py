@@ -1,0 +1,7 @@
+"""`python -m experiments.monitors`."""
+
+import sys
+
+from experiments.monitors.experiment import main
+
+sys.exit(main())

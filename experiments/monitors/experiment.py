@@ -1,0 +1,104 @@
+"""Which monitor tells the truth? Alarms during pre-training, held against the budgets at which it turns harmful.
+
+    python -m experiments.monitors --out DIR
+
+draws a family of transfers, reads every monitor at every checkpoint exactly, fine-tunes from all of them at several
+rates and strengths, and scores: lead or lag of the alarm against the inflection point, false alarms, misses, and the
+rank correlation of the monitor with actual forgetting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from experiments.monitors.dataset import label
+from experiments.monitors.family import FINETUNE_STEPS, LANES, RATE_SHARES, family
+from experiments.monitors.judging import judge
+from experiments.monitors.record import record
+from experiments.monitors.summary import summarise
+from linsim import cli
+from linsim.errors import require_integer, require_number
+from linsim.losses import LOSS_CONVENTION
+from linsim.monitoring.alarm import Alarm
+from linsim.provenance import provenance
+from linsim.training import Progress
+
+THRESHOLDS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The family, the monitors and their alarm."""
+
+    transfers: int = 245
+    """Number of transfers; 245 is every lane with every spectrum and shift once."""
+    lanes: tuple[str, ...] = tuple(LANES)
+    """Kinds of networks: depth, and whether tasks and start share their bases."""
+    seed: int = 0
+    """Seed of the family and of the bootstrap."""
+    harmful: float = 0.01
+    """Harm above which a cell counts as harmful: loss after fine-tuning at the last budget / least loss - 1."""
+    noise: float = 0.1
+    """gamma of the loss increase under absolute noise, in units of the weights."""
+    relative_noise: float = 0.1
+    """gamma of the loss increase under relative noise, in units of each layer's rms weight."""
+    resamples: int = 400
+    """Bootstrap resamples of the transfers."""
+    alarm: Alarm = field(default_factory=Alarm)
+
+
+def run(config: Config, report: Progress | None = None) -> xr.Dataset:
+    """Records and scores of a configuration; `InvalidInput` for a field outside its domain."""
+    require_number("harmful", config.harmful, above=0)
+    require_integer("resamples", config.resamples, at_least=1, at_most=100_000)
+    thresholds = np.unique([*THRESHOLDS, config.alarm.growth])
+    members, records = family(config.transfers, config.seed, config.lanes), []
+    for member in members:
+        settings = config.harmful, config.noise, config.relative_noise
+        records.append(record(member, config.alarm, thresholds, *settings))
+        if report is not None:
+            report(len(records), len(members))
+    dataset = label(members, records, thresholds)
+    judged = judge(dataset, config.resamples, config.seed)
+    result = dataset.merge(judged, combine_attrs="no_conflicts")
+    shares = ", ".join(f"{share:.3g}" for share in RATE_SHARES)
+    result.attrs |= {
+        "config": json.dumps(dataclasses.asdict(config)),
+        "threshold": config.alarm.growth,
+        "harmful": config.harmful,
+        "loss_convention": LOSS_CONVENTION,
+        "rule_of_rates": f"{shares} x 2 / top curvature of the sharper task",
+        "rule_of_budgets": "from a tenth of the first mode's rise time to 1.6 .. 6.3 times the last one's",
+        "finetune_steps": FINETUNE_STEPS,
+        "solver_reason": "charts: of each problem the cheapest exact solver; monitors: exact population values",
+        **provenance(),
+    }
+    return result
+
+
+def draw(dataset: xr.Dataset, folder: Path) -> Sequence[Path]:
+    """The picture of the scores; figures are imported only when one is wanted."""
+    from figures import monitors as figure
+
+    return figure.save(dataset, folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    return cli.execute(
+        Config,
+        run,
+        name="monitors",
+        description=__doc__,
+        draw=draw,
+        summarise=summarise,
+        picture="monitors",
+        arguments=arguments,
+    )

@@ -1,0 +1,248 @@
+"""Scores of alarms and monitors, with bootstrap intervals over transfers: cells of one transfer are not independent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata
+
+Sample = Int[np.ndarray, " transfers"]
+Scores = dict[str, np.ndarray]
+
+NEAR = 1.0
+"""e-folds before the inflection within which an alarm is timely; those before are early."""
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """What is scored. Cells are (rate, strength), flattened."""
+
+    budgets: Float[np.ndarray, "transfers checkpoints"]
+    inflection: Float[np.ndarray, "transfers cells"]
+    harmful: Bool[np.ndarray, "transfers cells"]
+    harmless: Bool[np.ndarray, "transfers cells"]
+    """Cells that are neither are left out."""
+    loss: Float[np.ndarray, "transfers checkpoints cells"]
+    """Pre-training loss after fine-tuning over that of the zero map."""
+    forgetting: Float[np.ndarray, "transfers checkpoints cells"]
+    """Likewise."""
+    base: Float[np.ndarray, "transfers checkpoints"]
+    """Base loss over that of the first checkpoint."""
+    alarms: Int[np.ndarray, "monitors transfers cells thresholds"]
+    """Checkpoint, or the number of checkpoints: never."""
+    peaks: Float[np.ndarray, "monitors transfers cells"]
+    values: Float[np.ndarray, "monitors transfers cells checkpoints"]
+    stages: Int[np.ndarray, "transfers stages"]
+    """Checkpoints at which monitors are compared across transfers."""
+
+    @property
+    def leads(self) -> Float[np.ndarray, "monitors transfers cells thresholds"]:
+        """ln(inflection / alarm budget), e-folds, of harmful cells with an alarm; else NaN."""
+        ahead = np.log(self.inflection)[..., None] - np.log(self.at_alarm(self.budgets))
+        return np.where(self.harmful[..., None] & self.rang, ahead, np.nan)
+
+    @property
+    def rang(self) -> Bool[np.ndarray, "monitors transfers cells thresholds"]:
+        """Whether there was an alarm."""
+        return self.alarms < self.budgets.shape[1]
+
+    @property
+    def regrets(self) -> Float[np.ndarray, "monitors transfers cells thresholds"]:
+        """Loss after fine-tuning from the checkpoint of the alarm, or the last one, less the least of any."""
+        return self.stopped(np.minimum(self.alarms, self.budgets.shape[1] - 1))
+
+    def stopped(self, places: Int[np.ndarray, "monitors transfers cells thresholds"]) -> np.ndarray:
+        """The regret of stopping at given checkpoints."""
+        transfers, cells = np.ogrid[: self.loss.shape[0], : self.loss.shape[2]]
+        at = self.loss[transfers[..., None], places, cells[..., None]]
+        return at - self.loss.min(axis=1)[..., None]
+
+    def at_alarm(self, curve: Float[np.ndarray, "transfers checkpoints"]) -> np.ndarray:
+        """A curve at the checkpoints of the alarms; at the last one where there is none."""
+        places = np.minimum(self.alarms, curve.shape[1] - 1)
+        return curve[np.arange(len(curve))[:, None, None], places]
+
+
+def alarm_scores(family: Family) -> Callable[[Sample], Scores]:
+    """Shares of early, timely, late and missed alarms among harmful cells, of false ones among harmless; leads; regret.
+
+    Returns:
+      A function of a sample of transfers -> scores, each of shape (monitors, thresholds).
+    """
+    leads, rang = family.leads, family.rang
+    harmful, harmless = family.harmful[..., None], family.harmless[..., None]
+    kinds = {
+        "early": leads > NEAR,
+        "timely": (leads >= 0) & (leads <= NEAR),
+        "late": leads < 0,
+        "missed": harmful & ~rang,
+    }
+    per_transfer = {name: kind.sum(axis=2) for name, kind in kinds.items()}
+    false, cells = (harmless & rang).sum(axis=2), harmful.sum(axis=1)
+    calm = harmless.sum(axis=1)
+    scored = harmful | harmless
+    regrets, learned = family.regrets, np.where(scored & rang, family.at_alarm(family.base), np.nan)
+    costs = {"regret": scored, "regret_of_harmful": harmful}
+    cost = {name: (np.where(kind, regrets, 0.0).sum(axis=2), kind.sum(axis=1)) for name, kind in costs.items()}
+
+    def score(sample: Sample) -> Scores:
+        shares = {
+            name: _ratio(kind[:, sample].sum(axis=1), cells[sample].sum(axis=0)) for name, kind in per_transfer.items()
+        }
+        shares["in_time"] = shares["early"] + shares["timely"]
+        shares["false_alarm"] = _ratio(false[:, sample].sum(axis=1), calm[sample].sum(axis=0))
+        shares["informedness"] = shares["in_time"] - shares["false_alarm"]
+        shares["detection"] = 1 - shares["missed"] - shares["false_alarm"]
+        drawn = leads[:, sample].reshape(len(leads), -1, leads.shape[-1])
+        lower, middle, upper = quantiles(drawn, (0.25, 0.5, 0.75))
+        return {
+            **shares,
+            "lead": middle,
+            "lead_lower_quartile": lower,
+            "lead_upper_quartile": upper,
+            "lead_spread": _deviation(drawn),
+            "base_loss_at_alarm": quantiles(learned[:, sample].reshape(drawn.shape), (0.5,))[0],
+            **{name: _ratio(sums[:, sample].sum(axis=1), n[sample].sum(axis=0)) for name, (sums, n) in cost.items()},
+        }
+
+    return score
+
+
+def monitor_scores(family: Family) -> Callable[[Sample], Scores]:
+    """Separation of harmful from harmless cells, and rank correlations with forgetting; a constant has correlation 0.
+
+    * separation: chance that the peak of a harmful cell exceeds that of a harmless one, ties counted half
+    * correlation_along: over the checkpoints of a cell; median over scored cells
+    * correlation_of_changes: the same of the changes from checkpoint to checkpoint, where a clock has none
+    * correlation_across: over transfers at one stage, shape (monitors, stages); median over cells
+
+    Returns:
+      A function of a sample of transfers -> scores, each of shape (monitors,) or (monitors, stages).
+    """
+    scored = family.harmful | family.harmless
+    along, changes = correlations(family)
+    places = np.arange(len(family.stages))[:, None]
+    read = np.moveaxis(family.values, 3, 2)[:, places, family.stages]  # monitors, transfers, stages, cells
+    forgot = family.forgetting[places, family.stages]
+
+    def score(sample: Sample) -> Scores:
+        bad, fine = family.harmful[sample].ravel(), family.harmless[sample].ravel()
+        peaks = family.peaks[:, sample].reshape(len(family.peaks), -1)
+        ranks = rankdata(peaks[:, bad | fine], axis=1)
+        both = bad.sum() * fine.sum()
+        above = ranks[:, bad[bad | fine]].sum(axis=1) - bad.sum() * (bad.sum() + 1) / 2
+        kept = scored[sample].ravel()
+        across = spearman(*(np.moveaxis(x, -3, -1) for x in (read[:, sample], forgot[sample])))
+        return {
+            "separation": above / both if both else np.full(len(peaks), np.nan),
+            "correlation_along": _middle(along[:, sample], kept),
+            "correlation_of_changes": _middle(changes[:, sample], kept),
+            "correlation_across": np.median(across, axis=-1),
+        }
+
+    return score
+
+
+def correlations(family: Family) -> tuple[np.ndarray, np.ndarray]:
+    """Rank correlation of each monitor with forgetting along every cell, and of their changes.
+
+    Forgetting is taken to 1e-9 of the zero map's loss and values to nine digits, so that rounding has no rank.
+    """
+    forgot = np.round(np.moveaxis(family.forgetting, 1, 2), 9)
+    values = np.asarray([[significant(values) for values in monitor] for monitor in family.values])
+    return spearman(values, forgot), spearman(np.diff(values), np.round(np.diff(forgot), 9))
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Rank correlation along the last axis; 0 where one of the two is constant."""
+    ranks = [rankdata(values, axis=-1) for values in (first, second)]
+    one, other = (rank - rank.mean(axis=-1, keepdims=True) for rank in ranks)
+    size = np.sqrt(np.sum(one**2, axis=-1) * np.sum(other**2, axis=-1))
+    return np.divide(np.sum(one * other, axis=-1), size, out=np.zeros_like(size), where=size > 0)
+
+
+def spread_of_inflections(family: Family, unit: Float[np.ndarray, " transfers"]) -> Callable[[Sample], Scores]:
+    """How much ln inflection varies within a transfer, over rate and strength: no monitor of pre-training can see it.
+
+    within: standard deviation about the transfer's mean, the least spread of leads of any alarm that rings once per
+    transfer. within_share: of the variance of ln(inflection / unit), transfers with two harmful cells or more.
+
+    Args:
+      family: whose harmful cells count.
+      unit: a budget of each transfer, steps.
+    """
+    logs = np.where(family.harmful, np.log(family.inflection / unit[:, None]), np.nan)
+    counts = family.harmful.sum(axis=1)
+    several = counts > 1
+    means = np.where(several, np.nansum(logs, axis=1) / np.maximum(counts, 1), 0.0)
+    inside = np.where(several, np.nansum((logs - means[:, None]) ** 2, axis=1), 0.0)
+    counted = np.where(several, counts, 0)
+
+    def score(sample: Sample) -> Scores:
+        cells = counted[sample].sum()
+        centre = _ratio(np.sum(counted[sample] * means[sample]), cells)
+        between = np.sum(counted[sample] * (means[sample] - centre) ** 2)
+        within = inside[sample].sum()
+        return {
+            "within": np.sqrt(_ratio(within, cells - np.count_nonzero(counted[sample]))),
+            "within_share": _ratio(within, within + between),
+        }
+
+    return score
+
+
+def with_intervals(score: Callable[[Sample], Scores], transfers: int, resamples: int, seed: int) -> Scores:
+    """Each score with its bootstrap interval over transfers, along a last axis: estimate, 2.5 % and 97.5 %."""
+    whole = score(np.arange(transfers))
+    rng = np.random.default_rng(seed)
+    drawn = [score(rng.integers(transfers, size=transfers)) for _ in range(resamples)]
+    return {
+        name: np.stack(
+            [value, *quantiles(np.stack([one[name] for one in drawn], axis=-2 if value.ndim else 0), (0.025, 0.975))],
+            -1,
+        )
+        for name, value in whole.items()
+    }
+
+
+def quantiles(values: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
+    """Quantiles along the last axis but one (of a vector, along it) that pass over NaN; NaN where nothing is left."""
+    rows = values[..., :, None] if values.ndim == 1 else values
+    ordered = np.sort(rows, axis=-2)  # NaN last
+    count = np.sum(~np.isnan(ordered), axis=-2)
+    found = []
+    for level in levels:
+        place = level * np.maximum(count - 1, 0)
+        low = np.floor(place).astype(int)
+        high = np.minimum(low + 1, np.maximum(count - 1, 0))
+        below, above = (np.take_along_axis(ordered, at[..., None, :], axis=-2)[..., 0, :] for at in (low, high))
+        found.append(below + (place - low) * (above - below))
+    return np.stack(found)[..., 0] if values.ndim == 1 else np.stack(found)
+
+
+def significant(values: np.ndarray, digits: int = 9) -> np.ndarray:
+    """Values rounded to significant digits."""
+    size = np.abs(values)
+    power = 10.0 ** (digits - 1 - np.floor(np.log10(np.where(size > 0, size, 1.0))))
+    return np.round(values * power) / power
+
+
+def _deviation(values: np.ndarray) -> np.ndarray:
+    """Standard deviation along the last axis but one, passing over NaN."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=-2)
+    mean = _ratio(np.where(known, values, 0.0).sum(axis=-2), count)
+    return np.sqrt(_ratio(np.where(known, (values - mean[..., None, :]) ** 2, 0.0).sum(axis=-2), count))
+
+
+def _middle(values: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    flat = values.reshape(len(values), -1)[:, kept]
+    return np.median(flat, axis=1) if kept.any() else np.full(len(values), np.nan)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    part, whole = np.asarray(part, np.float64), np.asarray(whole, np.float64)
+    return np.divide(part, whole, out=np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan), where=whole > 0)

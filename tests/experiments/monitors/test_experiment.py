@@ -1,0 +1,269 @@
+"""The family is what it says it is, readings are exact, and the conclusion follows the data."""
+
+import dataclasses
+import itertools
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+from experiments.monitors.experiment import Config, run
+from experiments.monitors.family import LABEL_NOISE, LANES, SHIFTS, SPECTRA, STRENGTHS, family, member, rise_times
+from experiments.monitors.judging import _family, judge
+from experiments.monitors.record import HARMFUL, HARMLESS, REHEARSED, UNRESOLVED, _outcomes, _weights
+from experiments.monitors.summary import conclusions, summarise
+from experiments.monitors.values import MONITORS, hessians, read_monitors
+from linsim import store
+from linsim.curvature import loss_hessian, top_curvature
+from linsim.dynamics.mode_flow import mode_flow
+from linsim.errors import InvalidInput
+from linsim.monitoring.alarm import Alarm
+from linsim.sweep import chart
+from linsim.tasks import LinearTask
+
+SMALL = Config(transfers=5, lanes=("random-2",), resamples=20)
+
+
+@pytest.fixture(scope="module")
+def result():
+    return run(SMALL)
+
+
+# The family
+
+
+def same(one, other):
+    problems = one.problem, other.problem
+    arrays = [(problem.transfer.finetune.target, problem.initial[0], problem.budgets) for problem in problems]
+    return all(np.array_equal(*pair) for pair in zip(*arrays, strict=True)) and np.array_equal(one.rates, other.rates)
+
+
+def test_a_longer_family_begins_with_the_shorter_one():
+    assert all(same(*pair) for pair in zip(family(9, 3), family(15, 3), strict=False))
+
+
+def test_a_member_does_not_depend_on_the_other_lanes():
+    assert same(family(15, 3)[9], family(2, 3, ("random-2",))[1])
+
+
+def test_another_seed_draws_other_transfers():
+    assert not any(same(*pair) for pair in zip(family(9, 0), family(9, 1), strict=True))
+
+
+def test_lanes_draw_for_themselves():
+    tops = [member(lane, 0, 0).problem.transfer.pretrain.strengths[0] for lane in LANES]
+    assert len(set(tops)) == len(LANES)
+
+
+def test_the_default_family_has_every_lane_with_every_spectrum_and_shift_once():
+    members = family(Config().transfers, 0)
+    kinds = [(one.lane, one.spectrum, one.shift) for one in members]
+    assert sorted(kinds) == sorted(itertools.product(LANES, SPECTRA, SHIFTS))
+    noises = np.asarray([one.problem.transfer.pretrain.label_noise for one in members])
+    assert all(np.sum(noises == noise) > 60 for noise in LABEL_NOISE)
+    assert {one.problem.depth for one in members} == {1, 2, 3, 4}
+
+
+def test_budgets_span_all_modes_and_rates_are_stable():
+    for one in family(70, 0):
+        problem, sigma = one.problem, one.problem.transfer.pretrain.strengths
+        assert len(np.unique(problem.budgets)) == len(problem.budgets) == 40
+        times = rise_times(sigma[sigma != 0], np.exp(-problem.depth * one.tau), problem.depth)
+        assert problem.budgets[-1] * problem.pretrain.learning_rate > 1.5 * times.max()
+        assert problem.budgets[0] <= max(0.1 * times.min() / problem.pretrain.learning_rate, 1) + 1
+        for task in (problem.transfer.pretrain, problem.transfer.finetune):
+            sharpest = float(top_curvature(task.strengths, problem.depth))
+            assert problem.pretrain.learning_rate * float(top_curvature(sigma, problem.depth)) < 0.11
+            assert one.rates[-1] * sharpest * (1 + STRENGTHS[-1]) < 2
+
+
+def test_each_shift_does_what_its_name_says():
+    for number, shift in enumerate(SHIFTS):
+        one = member("aligned-2", number, 0)
+        first, second = one.problem.transfer.pretrain, one.problem.transfer.finetune
+        assert one.shift == shift
+        a, b = np.diag(first.target), np.diag(second.target)
+        match shift:
+            case "weaker tail":
+                assert (b <= a).all() and (b < a).any()
+            case "stronger tail":
+                assert (b >= a).all() and (b > 1.4 * a).any()
+            case "permuted":
+                assert np.array_equal(np.sort(a), np.sort(b)) and not np.array_equal(a, b)
+            case "new modes":
+                assert ((a == 0) & (b > 0)).sum() >= 2 and np.array_equal(a[a > 0], b[a > 0])
+            case "zeroed modes":
+                assert ((a > 0) & (b == 0)).any() and np.array_equal(a[b > 0], b[b > 0])
+            case _:
+                assert not np.allclose(second.target, np.diag(b))
+
+
+def test_rise_times_are_when_modes_are_half_learned():
+    sigma, start = np.array([2.0, 0.3]), 1e-3
+    np.testing.assert_allclose(rise_times(sigma, start, 2), np.log(sigma / start - 1) / (4 * sigma), rtol=1e-4)
+    np.testing.assert_allclose(mode_flow(start, sigma, 1.0, rise_times(sigma, start, 2)), sigma / 2, rtol=1e-3)
+    np.testing.assert_allclose(rise_times(sigma, start, 1), np.log((sigma - start) / (sigma / 2)) / 2, rtol=1e-4)
+    assert rise_times(np.array([0.5]), 0.4, 3) == 0  # already there
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"transfers": 0}, {"lanes": ()}, {"lanes": ("aligned-9",)}, {"lanes": ("aligned-2", "aligned-2")}),
+        *({"seed": -1}, {"harmful": 0.0}, {"resamples": 0}, {"noise": 0.0}, {"relative_noise": -1.0}),
+    ],
+)
+def test_a_bad_field_is_named(changes):
+    with pytest.raises(InvalidInput) as error:
+        run(dataclasses.replace(SMALL, **changes))
+    assert error.value.field == next(iter(changes))
+
+
+# What the monitors read
+
+
+@pytest.mark.parametrize("widths", [(3, 4), (4, 1, 3), (3, 4, 2, 5), (2, 3, 4, 2, 3)])
+def test_the_hessian_by_blocks_is_the_hessian(widths):
+    rng = np.random.default_rng(0)
+    weights = tuple(rng.standard_normal((2, rows, columns)) for columns, rows in itertools.pairwise(widths))
+    inputs = rng.standard_normal((widths[0], 9))
+    second = inputs @ inputs.T
+    task = LinearTask.from_target(rng.standard_normal((widths[-1], widths[0])), (second + second.T) / 2)
+    for at, found in enumerate(hessians(weights, task)):
+        exact = loss_hessian(tuple(jnp.asarray(weight[at]) for weight in weights), task.target, task.input_covariance)
+        np.testing.assert_allclose(found, exact, atol=1e-13 * float(jnp.abs(exact).max()))  # a few hundred roundings
+
+
+@pytest.fixture(scope="module")
+def one_step():
+    """A transfer whose fine-tuning is a single step, its checkpoints' weights, and what is read."""
+    one = member("random-2", 1, 0)
+    problem = dataclasses.replace(one.problem, finetune_steps=1, budgets=one.problem.budgets[::8])
+    done = chart(problem, one.rates, np.asarray(STRENGTHS))
+    weights = _weights(problem, float(one.rates[-1]))
+    return one, problem, done, weights, read_monitors(problem, weights, one.rates, done, 0.2, 0.1)
+
+
+def test_predicted_forgetting_is_that_of_one_small_step(one_step):
+    one, _, done, _, values = one_step
+    measured = done["forgetting"].values[:, 0, 0, 0]
+    # The next order is smaller by the step, 2e-3 of the stability limit.
+    np.testing.assert_allclose(values["predicted_forgetting"][0], measured, rtol=0.02, atol=1e-9)
+    assert values["predicted_forgetting"].shape == (len(one.rates), len(measured))
+
+
+def test_readings_agree_with_dense_curvature_and_with_noise(one_step):
+    _, problem, done, weights, values = one_step
+    task, tuned = problem.transfer.pretrain, problem.transfer.finetune
+    curvature = hessians(weights, task)
+    np.testing.assert_allclose(values["fisher_trace"][0], np.trace(curvature, axis1=1, axis2=2) / 2, rtol=1e-12)
+    np.testing.assert_allclose(values["top_eigenvalue"][0], np.linalg.eigvalsh(curvature)[:, -1], rtol=1e-8)
+    inner, outer = layers = [np.asarray(weight[3]) for weight in weights]
+    error, other = (outer @ inner - one.target for one in (task, tuned))
+    gradient, along = (np.append(2 * outer.T @ rest, 2 * rest @ inner.T) for rest in (error, other))
+    np.testing.assert_allclose(values["gradient_square"][0, 3], gradient @ gradient, rtol=1e-10)
+    np.testing.assert_allclose(values["finetuning_curvature"][0, 3], along @ curvature[3] @ along / (along @ along))
+    rng, draws = np.random.default_rng(0), 4000
+    relative = [0.1 * np.sqrt(np.mean(layer**2)) for layer in layers]
+    for name, scales in (("absolute_noise", (0.2, 0.2)), ("relative_noise", relative)):
+        first, second = (
+            layer + scale * rng.standard_normal((draws, 8, 8)) for layer, scale in zip(layers, scales, strict=True)
+        )
+        rises = np.sum((second @ first - task.target) ** 2, axis=(1, 2)) - np.sum(error**2)
+        assert abs(values[name][0, 3] - rises.mean()) < 4 * rises.std() / np.sqrt(draws)
+    np.testing.assert_allclose(1 / values["inverse_loss"][0], done["pretrain_loss_before"].values[:, 0], rtol=1e-9)
+    np.testing.assert_array_equal(values["clock"][0], problem.budgets)
+
+
+def test_harm_within_the_error_of_minibatch_runs_is_unresolved():
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((2, 2, 6))
+    noise -= noise.mean(axis=-1, keepdims=True)
+    curve = np.ones((2, 2, 2, 6))
+    curve[1] = 1.5 + np.array([[0.01], [3.0]])[..., None] * noise
+    dataset = chart_like(curve)
+    outcome = _outcomes(dataset, np.full((2, 2), 0.5), np.zeros((2, 2), bool), 0.01)
+    np.testing.assert_array_equal(outcome, [[HARMFUL, HARMFUL], [REHEARSED, UNRESOLVED]])
+
+
+def chart_like(curve):
+    axes = ("pretrain_steps", "learning_rate", "regularization", "seed")
+    return xr.Dataset({"pretrain_loss_after": (axes, curve)})
+
+
+# A small run
+
+
+def test_a_run_describes_itself_and_can_be_stored(result, tmp_path):
+    assert dict(result.sizes) | {"monitor": 12, "transfer": 5, "checkpoint": 40, "rate": 5} == dict(result.sizes)
+    assert json.loads(result.attrs["config"])["alarm"]["window"] == 5
+    assert {"versions", "git_revision", "solver_reason", "loss_convention"} <= result.attrs.keys()
+    assert all("long_name" in variable.attrs for variable in result.data_vars.values())
+    store.save(result, tmp_path)
+    again = store.load(tmp_path)
+    assert list(again["label"].values) == [monitor.label for monitor in MONITORS.values()]
+    assert summarise(again) == summarise(result)
+
+
+def test_recorded_alarms_are_those_of_the_recorded_values(result):
+    one = result.isel(transfer=1).sel(monitor="fisher_trace", threshold=1.0)
+    first = Alarm().watch(one["budget"].values, one["value"].values[0]).first
+    assert first is not None and (one["alarm"].values == first).all()
+    turned = result["inflection"].values[result["outcome"].values == HARMFUL]
+    clock = result["alarm"].sel(monitor="clock").values[:, 0, 0]
+    for budgets, at in zip(result["budget"].values, clock, strict=True):
+        assert at == np.count_nonzero(budgets < np.median(turned))
+
+
+def test_the_rehearsed_cell_is_not_scored(result):
+    assert (result["outcome"].values[:, 2, 0] == REHEARSED).all()
+    assert np.count_nonzero(result["outcome"].values == REHEARSED) == 5
+    assert {HARMLESS, HARMFUL} <= set(np.unique(result["outcome"].values))
+
+
+def test_cells_that_are_neither_harmful_nor_harmless_are_left_out(result):
+    scored = _family(result)
+    assert [np.sum(scored.harmless), np.sum(scored.harmful)] == [np.sum(result["outcome"] == kind) for kind in (0, 1)]
+    fewer = result.copy(deep=True)
+    fewer["outcome"].values[fewer["outcome"].values == HARMLESS] = UNRESOLVED
+    assert not _family(fewer).harmless.any()
+
+
+def test_the_table_has_a_line_for_each_monitor(result):
+    told = summarise(result)
+    assert all(monitor.label in told for monitor in MONITORS.values())
+    assert all(len(line) <= 118 for line in told.splitlines())
+
+
+def test_the_conclusion_follows_the_data(result):
+    """Records in which the squared gradient rings before every inflection, and nothing else at all."""
+    derived = [name for name, variable in result.data_vars.items() if "statistic" in variable.dims]
+    derived += [
+        "cell_correlation",
+        "cell_correlation_of_changes",
+        "regret_of_going_on",
+        "regret_of_going_on_if_harmful",
+    ]
+    fake = result.drop_vars([*derived, "statistic", "stage"]).copy(deep=True)
+    bad = np.arange(5) < 3
+    fake["outcome"].values[...] = np.where(bad, HARMFUL, HARMLESS)[:, None, None]
+    fake["inflection"].values[...] = fake["budget"].values[:, 30, None, None]
+    fake["alarm"].values[...] = 40
+    fake["peak"].values[...] = 0
+    fake["alarm"].loc["gradient_square"].values[bad] = 29
+    fake["peak"].loc["gradient_square"].values[bad] = 1
+    forgetting = fake["loss_after"].values[..., 0] - fake["loss_before"].values[..., None]
+    fake["value"].loc["gradient_square"] = np.moveaxis(forgetting, 1, 2)
+    judged = fake.merge(judge(fake, 20, 0))
+    judged.attrs |= result.attrs
+    whether, _, _, snippet, aware, *_ = conclusions(judged)
+    assert "some monitor of pre-training alone tells harm from no harm" in whether
+    assert "squared mean gradient (snippet), rings in time on 100% of the harmful cells and falsely on 0%" in whether
+    assert "moves with forgetting" in snippet and "is worth heeding" in snippet
+    assert "does no better" in aware
+    assert "do not tell harm from no harm" in conclusions(result)[0]
+    harmless = judged.copy()
+    harmless["outcome"] = harmless["outcome"] * 0
+    assert conclusions(harmless) == ["No conclusion: it takes harmful and harmless cells."]

@@ -1,0 +1,78 @@
+"""The figure draws any scores of monitors, says what is in them, and gives the same bytes every time."""
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.text import Text
+
+from experiments.monitors.experiment import Config, run
+from experiments.monitors.values import MONITORS
+from figures import monitors as figure
+from figures.monitor_example import typical
+from linsim.errors import InvalidInput
+
+
+@pytest.fixture(scope="module")
+def result():
+    return run(Config(transfers=4, lanes=("random-2",), resamples=10))
+
+
+def words(drawn):
+    return " | ".join(text.get_text() for text in drawn.findobj(Text))
+
+
+def test_every_monitor_has_a_row_and_the_example_its_name(result):
+    text = words(figure.draw(result))
+    for part in (*(monitor.label for monitor in MONITORS.values()), "sees pre-training only", "false alarm", "rank"):
+        assert part in text
+    example = result.isel(transfer=typical(result.sel(threshold=1.0)))
+    assert f"{example['lane'].item()}, {example['spectrum'].item()}, {example['shift'].item()}" in text
+    assert (example["outcome"] == 1).any()
+
+
+def test_the_heading_follows_the_data(result):
+    heading = figure.draw(result).get_suptitle()
+    assert heading == "Alarms on curvature ring whether or not fine-tuning will do harm"
+    informed = result.copy(deep=True)
+    informed["informedness"].loc["top_eigenvalue"].values[...] = 0.9
+    assert (
+        figure.draw(informed).get_suptitle().startswith("Of the monitors of pre-training, top Hessian eigenvalue tells")
+    )
+
+
+def test_bars_are_the_shares_of_harmful_cells(result):
+    drawn = figure.draw(result)
+    (axes,) = (axes for axes in drawn.findobj(Axes) if axes.get_title("left").startswith("(a)"))
+    widths = np.reshape([bar.get_width() for bar in axes.patches], (4, len(MONITORS)))
+    np.testing.assert_allclose(widths.sum(axis=0), 100)
+    starts = np.reshape([bar.get_x() for bar in axes.patches], (4, len(MONITORS)))
+    np.testing.assert_allclose(starts[1:], np.cumsum(widths, axis=0)[:-1])
+    missed = result["missed"].sel(threshold=1.0, statistic="estimate").values
+    np.testing.assert_allclose(widths[3], 100 * missed)
+
+
+@pytest.mark.parametrize("outcome", [0, 2], ids=["nothing harmful", "all diverged"])
+def test_scores_without_harm_can_be_drawn(result, outcome, tmp_path):
+    empty = result.copy(deep=True)
+    empty["outcome"].values[...] = outcome
+    empty["inflection"].values[...] = np.nan
+    for name, variable in empty.data_vars.items():
+        if "statistic" in variable.dims:
+            empty[name].values[...] = np.nan
+    assert all(path.stat().st_size > 10_000 for path in figure.save(empty, tmp_path))
+    assert "No finding" in words(figure.draw(empty))
+
+
+def test_the_same_scores_give_the_same_bytes(result, tmp_path):
+    first, second = (figure.save(result, tmp_path / name) for name in ("a", "b"))
+    assert all(one.read_bytes() == other.read_bytes() for one, other in zip(first, second, strict=True))
+
+
+def test_what_is_no_result_of_monitors_is_refused(result):
+    with pytest.raises(InvalidInput, match="dataset: got no separation"):
+        figure.draw(result.drop_vars("separation"))
+
+
+def test_a_stored_result_is_drawn_again_or_refused_in_one_line(tmp_path, capsys):
+    assert figure.main(["--data", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
