@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
@@ -99,12 +98,8 @@ def record(
 def _weights(problem: Problem, rate: float) -> Weights:
     """Weights of seed 0 at every budget: the chart's own run, once more."""
     solver = choose(problem.tuned(rate, "product_penalty", STRENGTHS[-1])).solver
-    states = Session.open(problem, solver, np.float64).pretrain().states
-    steps = [
-        solver.weights(problem, jax.tree.map(lambda leaf, at=at: leaf[at], states))
-        for at in range(len(problem.budgets))
-    ]
-    return tuple(jnp.stack([layer[0] for layer in layers]) for layers in zip(*steps, strict=True))
+    session = Session.open(problem, solver, np.float64)
+    return tuple(layer[:, 0] for layer in session.weights(session.pretrain().states))
 
 
 def _outcomes(
