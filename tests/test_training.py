@@ -21,7 +21,7 @@ def over_checkpoints(function):
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
 def test_weights_have_the_losses_that_are_told(solver):
-    problem = aligned_problem(pretrain=Phase(0.01), finetune=Phase(0.01))
+    problem = aligned_problem(pretrain=Phase(0.01), finetune=Phase(0.01, weight_decay=0.05))
     refused = solver.refusal(problem)
     assert refused is None, refused
     session = Session.open(problem, solver, np.float64)

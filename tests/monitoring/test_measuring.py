@@ -231,6 +231,18 @@ def test_microbatches_count_by_their_examples():
     np.testing.assert_allclose(apart.mean, together.mean, rtol=1e-12)
 
 
+def test_probes_of_one_microbatch_are_no_independent_samples_of_the_data():
+    rng = np.random.default_rng(0)  # one parameter: each probe z H z with z = +-1 is H itself, 2 mean(x^2)
+    batches = [(jnp.asarray(rng.standard_normal(size)[:, None]), jnp.zeros((size, 1))) for size in (2, 5, 3, 8)]
+    monitor = Monitor(Predictive(lambda w, inputs: inputs * w, SQUARED_ERROR), ("hessian_trace",), probes=10)
+    reading = monitor.measure(jnp.ones(()), batches, jax.random.key(0))["hessian_trace"]
+    each, sizes = np.asarray([2 * float(jnp.mean(inputs**2)) for inputs, _ in batches]), np.asarray([2, 5, 3, 8])
+    mean = np.sum(sizes * each) / 18
+    np.testing.assert_allclose(reading.mean, mean, rtol=1e-12)
+    expected = np.sqrt(4 / 3 * np.sum((sizes * (each - mean)) ** 2)) / 18
+    np.testing.assert_allclose(reading.error, expected, rtol=1e-12)
+
+
 def test_one_batch_leaves_no_error_to_what_is_not_drawn():
     reading = Monitor(CLASSES, ("gradient_square", "fisher")).measure(PARAMS, [labelled()], jax.random.key(0))
     assert reading["loss"].error == reading["gradient_square"].error == 0
