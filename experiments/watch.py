@@ -30,7 +30,7 @@ from linsim.checkpoints import Checkpoint, Tolerance, find, read
 from linsim.config import require_choices
 from linsim.errors import InvalidInput, require, require_integer
 from linsim.monitoring.alarm import Alarm, Watched
-from linsim.monitoring.measuring import Monitor
+from linsim.monitoring.measuring import MEASURES, Monitor
 from linsim.monitoring.record import Record
 from linsim.monitoring.trees import examples_in, require_same_shapes, require_scalar, shapes_of
 from linsim.named_trees import put_into
@@ -100,10 +100,10 @@ class _Work:
         try:
             reading = self.monitor.measure(params, self.batches, jax.random.key(self.config.seed))
         except InvalidInput as error:
-            if error.field != "loss":  # no fault of the checkpoint
+            if error.field not in ("loss", *MEASURES):  # no fault of the checkpoint
                 raise
             with tolerance.of(name):
-                raise InvalidInput(f"{name}: loss", error.value, error.allowed) from error
+                raise InvalidInput(f"{name}: {error.field}", error.value, error.allowed) from error
             return
         self.record.add(checkpoint.budget, reading)
 

@@ -120,8 +120,6 @@ def read(checkpoint: Checkpoint, part: str = "") -> Tree:
     name = checkpoint.path.name
     try:
         saved = _READERS[checkpoint.form](checkpoint.path.absolute())  # orbax takes no other
-    except MemoryError:
-        raise
     except InvalidInput as error:
         raise InvalidInput(f"{name}: {error.field}", error.value, error.allowed) from error
     except Exception as error:  # whatever the formats' libraries raise of a file that is not whole
@@ -152,6 +150,7 @@ def _form_of(path: Path) -> Form:
                 return "orbax"
             started = any((path / name).exists() for name in (*_ORBAX, "d", "default"))
             raise InvalidInput(path.name, "a half-written save of orbax" if started else "some other folder", _ALLOWED)
+        require(path.is_file(), path.name, "neither a file nor a folder", _ALLOWED)
         with path.open("rb") as file:
             first = file.read(9)
         if first.startswith(b"PK\x03\x04"):
@@ -198,8 +197,6 @@ def _read_orbax_tree(path: Path) -> Any:
                     lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(path).tree
                 )
                 return handler.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_arrays))
-        except MemoryError:
-            raise
         except Exception as error:
             reason = _reason(error)
         time.sleep(_SETTLING)

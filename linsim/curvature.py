@@ -17,7 +17,7 @@ from linsim.losses import Scalar, Weights, end_to_end, matmul, population_loss, 
 
 Matrix = Float[Array | np.ndarray, "_ _"]
 Square = Float[Array, "weights weights"]
-Modes = Float[Array | np.ndarray, " modes"]
+Modes = Float[Array | np.ndarray, " _"]
 
 
 def loss_hessian(weights: Weights, target: Matrix, covariance: Matrix | None = None) -> Square:
@@ -168,6 +168,8 @@ def aligned_spectrum(
     Source: re-derived.
     """
     p, q, sigma = (jnp.asarray(values) for values in (outer, inner, strengths))
+    shapes = p.shape, q.shape, sigma.shape
+    require(len(set(shapes)) == 1, "strengths", f"shapes {shapes}", "one shape for outer, inner and strengths")
     d_in, hidden, d_out = (p.size,) * 3 if widths is None else widths
     for width in (d_in, hidden, d_out):
         require_integer("widths", width, at_least=p.size)

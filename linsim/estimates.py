@@ -23,11 +23,14 @@ def from_samples(
 ) -> Estimate:
     """The mean of independent samples and its standard error, s / sqrt(n) with s^2 over n - 1.
 
-    With weights the mean is sum(w x) / sum(w), its variance n / (n - 1) sum(w^2 (x - mean)^2) / sum(w)^2. The error of
-    a single sample is NaN: nothing is known of it. Works on arrays of JAX, traced or not, and of NumPy.
+    With shares w that sum to 1 the mean is sum(w x), its variance sum(w^2 (x - mean)^2) / (1 - sum(w^2)): right on
+    average where x has variance 1 / w, as a mean over w has, and where all shares are equal. The error of a single
+    sample is NaN: nothing is known of it. Works on arrays of JAX, traced or not, and of NumPy.
     """
     count = samples.size
-    shares = 1.0 / count if weights is None else weights / weights.sum()
+    shares: Any = 1.0 / count if weights is None else weights / weights.sum()
     mean = (shares * samples).sum()
-    freedom = count / (count - 1) if count > 1 else math.nan
-    return Estimate(mean, (freedom * ((shares * (samples - mean)) ** 2).sum()) ** 0.5)
+    if count == 1:
+        return Estimate(mean, math.nan * mean)
+    rest = 1 - 1.0 / count if weights is None else 1 - (shares**2).sum()
+    return Estimate(mean, (((shares * (samples - mean)) ** 2).sum() / rest) ** 0.5)

@@ -96,7 +96,8 @@ def perturbed_increase(
     """E L(perturbed weights) - L(weights), the sensitivity, averaged over differences; arguments of `perturbed_loss`.
 
     With `antithetic` a difference is (L(w + e) - 2 L(w) + L(w - e)) / 2, the curvature along e to leading order. Each
-    is accurate to a rounding of L: where an increase is below that, only `linsim.sensitivity` has it.
+    is accurate to a rounding of L, which all draws share and the error does not know: where an increase is below that,
+    only `linsim.sensitivity` has it. Weights in half precision lose more in being moved.
     """
     clean = loss(params)
     return from_samples(
@@ -115,6 +116,8 @@ def _draws(
 ) -> Float[Array, " samples"]:
     require_integer("samples", samples, at_least=1)
     require_integer("batch_size", batch_size, at_least=1)
+    shape = jnp.shape(jax.eval_shape(loss, params))
+    require(shape == (), "loss", f"a result of shape {shape}", "a scalar")
 
     def draw(one: PRNGKeyArray) -> Scalar:
         moved = perturb(one, params)

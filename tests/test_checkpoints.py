@@ -307,3 +307,17 @@ def test_arrays_go_into_any_structure_by_name():
 def test_other_names_or_shapes_than_the_template_are_refused(tree, said):
     with pytest.raises(InvalidInput, match=said):
         put_into({"w": jnp.zeros(2), "b": jnp.zeros(1)}, tree)
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "step_5.npz")
+    with pytest.raises(InvalidInput, match="step_5.npz: got neither a file nor a folder"):
+        find(tmp_path)
+
+
+def test_a_header_that_claims_more_than_there_is_memory_for_is_a_broken_file(tmp_path):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (35184372088832,), }"
+    with zipfile.ZipFile(tmp_path / "step_5.npz", "w") as archive:
+        archive.writestr("w.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
+    with pytest.raises(InvalidInput, match="step_5.npz: got not readable"):
+        read(find(tmp_path)[0])

@@ -216,3 +216,8 @@ GOOD = (jnp.ones((3, 4)), jnp.ones((2, 3)))
 def test_bad_input_is_one_clear_line(call, message):
     with pytest.raises(InvalidInput, match=message):
         call()
+
+
+def test_a_spectrum_of_modes_that_do_not_match_is_refused():
+    with pytest.raises(InvalidInput, match="strengths: got shapes"):
+        curvature.aligned_spectrum(jnp.ones(2), jnp.ones(1), jnp.ones(2))

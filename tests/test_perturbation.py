@@ -180,6 +180,10 @@ def test_a_key_gives_every_checkpoint_the_same_noise():
             lambda w: perturbed_loss(jnp.sum, w, jax.random.key(0), gaussian(0.1), 1, batch_size=0),
             "batch_size: got 0; allowed: an integer >= 1",
         ),
+        (
+            lambda w: perturbed_loss(lambda moved: moved[0], w, jax.random.key(0), gaussian(0.1), 2),
+            r"loss: got a result of shape \(2, 2\); allowed: a scalar",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line(call, message):

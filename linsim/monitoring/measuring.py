@@ -47,11 +47,15 @@ class Monitor:
 
     fisher            tr F, gradients of log-likelihood at targets drawn from the model; a `Predictive` only
     gauss_newton      tr G = 2 tr F for squared errors, tr F for cross-entropy; a `Predictive` only
-    empirical_fisher  mean square of the gradients at the true targets, prediction by prediction
-    gradient_square   square of the gradient of the mean loss: what is often, wrongly, called Fisher trace
+    empirical_fisher  mean square of the gradients at the true targets, prediction by prediction, of log-likelihoods;
+                      of a loss that is no `Predictive` of the loss itself, example by example: for squared errors
+                      4 times as much
+    gradient_square   square of the gradient of a microbatch's mean loss, what is often, wrongly, called Fisher trace;
+                      it carries the scatter of single gradients over the microbatch's size
     hessian_trace     tr H
-    noise_increase    E L(W + noise Z) - L(W), Z standard normal
-    top_eigenvalue    largest eigenvalue of H
+    noise_increase    E L(W + noise Z) - L(W), Z standard normal; relative noise leaves arrays of zeros alone
+    top_eigenvalue    largest eigenvalue of H on these batches, by Lanczos: from below in the number of products, above
+                      that of all data where these are few, as maxima are; its error knows neither
 
     Example:
       >>> from linsim.monitoring.predictive import SQUARED_ERROR
@@ -95,11 +99,13 @@ class Monitor:
 
         Args:
           model: a tree of floating-point arrays, or a Flax module.
-          batches: microbatches, at least one; examples along the first axis. They count by their examples.
+          batches: microbatches, at least one; examples along the first axis. They count by their predictions that
+            count, for a loss that is no `Predictive` by their examples.
           key: of everything that is drawn.
 
         Raises:
-          InvalidInput: parameters that are not floating-point, no or an empty batch, a loss that is no finite scalar.
+          InvalidInput: parameters that are not floating-point, no or an empty batch, a loss that is no scalar, a value
+            that is not finite.
         """
         params, keeps = parameters_of(model), "top_eigenvalue" in self._measures
         for_probes, for_start = jax.random.split(key)
@@ -107,11 +113,13 @@ class Monitor:
         samples: list[dict[str, np.ndarray]] = []
         kept: list[Batch] = []
         for number, batch in enumerate(batches):
-            sizes.append(examples_in(batch))
+            sizes.append(self._size(batch))
             if number == 0:
                 require_scalar(self.loss, params, batch)
             taken = jax.device_get(self._sample(*spread(params, batch), jax.random.fold_in(for_probes, number)))
-            require(bool(np.isfinite(taken["loss"])), "loss", f"{taken['loss']} of batch {number}", "a finite number")
+            for name in ("loss", *taken):
+                finite = bool(np.isfinite(taken[name]).all())
+                require(finite, name, f"{np.mean(taken[name])} of batch {number}", "a finite number")
             samples.append(taken)
             if keeps:
                 kept.append(batch)
@@ -119,8 +127,12 @@ class Monitor:
         enough = self.probes > 1 or len(samples) > 1
         require(enough, "probes", self.probes, "at least 2 with a single microbatch: one alone tells no error")
         reading = {name: _estimate([one[name] for one in samples], sizes) for name in samples[0]}
+        if "noise_increase" in reading:  # the rounding of L(W) is the same in all probes
+            rounding = np.finfo(samples[0]["loss"].dtype).eps * abs(reading["loss"].mean)
+            mean, error = reading["noise_increase"]
+            reading["noise_increase"] = Estimate(mean, np.hypot(error, rounding))
         if keeps:
-            reading["top_eigenvalue"] = self._top_eigenvalue(params, kept, for_start)
+            reading["top_eigenvalue"] = self._top_eigenvalue(params, kept, sizes, for_start)
         return {name: reading[name] for name in (*self._measures, "loss")}
 
     @property
@@ -147,20 +159,26 @@ class Monitor:
 
         return jax.jit(sample)
 
-    def _top_eigenvalue(self, params: Params, batches: Sequence[Batch], key: Array) -> Estimate:
-        """The largest eigenvalue of the mean Hessian over microbatches of equal size."""
+    def _size(self, batch: Batch) -> int:
+        """How much a microbatch counts."""
+        examples = examples_in(batch)
+        return self.loss.count(batch) if isinstance(self.loss, Predictive) else examples
+
+    def _top_eigenvalue(self, params: Params, batches: Sequence[Batch], sizes: Sequence[int], key: Array) -> Estimate:
+        """The largest eigenvalue of the mean Hessian over microbatches of one shape."""
         shapes = [str(shapes_of(batch)) for batch in batches]
         same = len(set(shapes)) == 1
         require(same, "batches", f"shapes {sorted(set(shapes))}", "microbatches of one shape, for top_eigenvalue")
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
-        return Estimate(*self._lanczos(*spread(params, stacked, axis=1), key))
+        shares = jnp.asarray(np.asarray(sizes) / np.sum(sizes), jnp.float32)
+        return Estimate(*self._lanczos(*spread(params, stacked, axis=1), shares, key))
 
     @cached_property
     def _lanczos(self) -> Any:
-        def top(params: Params, batches: Batch, key: Array) -> tuple[Array, Array]:
+        def top(params: Params, batches: Batch, shares: Array, key: Array) -> tuple[Array, Array]:
             def mean_product(direction: Params) -> Params:
                 each = jax.lax.map(lambda batch: loss_product(self.loss, params, batch)(direction), batches)
-                return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), each)
+                return jax.tree.map(lambda leaf: jnp.tensordot(shares.astype(leaf.dtype), leaf, 1), each)
 
             found = top_eigenvalues(mean_product, params, key, count=1, steps=self.lanczos)
             vector = jax.tree.map(lambda leaf: leaf[0], found.vectors)
@@ -169,7 +187,8 @@ class Monitor:
                 return curvature_along(loss_product(self.loss, params, batch), vector)
 
             # To first order the eigenvalue scatters over microbatches as the curvature along its own direction does.
-            scatter = from_samples(jax.lax.map(curvature, batches)).error
+            along = jax.lax.map(curvature, batches)
+            scatter = from_samples(along, shares.astype(along.dtype)).error
             alone = jax.tree.leaves(batches)[0].shape[0] == 1
             return found.values[0], jnp.hypot(0.0 if alone else scatter, found.errors[0])
 

@@ -37,8 +37,8 @@ class Likelihood(Protocol):
         """Which predictions are part of the loss: 1 or 0 each."""
         ...
 
-    def draw(self, key: Array, outputs: Array) -> Array:
-        """Targets drawn from the model."""
+    def score(self, key: Array, outputs: Array) -> Array:
+        """The gradient of the surprise in the outputs, at a target drawn from the model."""
         ...
 
     def root(self, key: Array, outputs: Array) -> Array:
@@ -55,13 +55,15 @@ class SquaredError:
         return 2.0
 
     def surprise(self, outputs: Array, targets: Array) -> Array:
+        wanted = f"shape {outputs.shape}, as the outputs"
+        require(targets.shape == outputs.shape, "targets", f"shape {targets.shape}", wanted)
         return 0.5 * jnp.sum((outputs - targets) ** 2, axis=-1)
 
     def counted(self, targets: Array) -> Array:
         return jnp.ones(targets.shape[:-1], targets.dtype)
 
-    def draw(self, key: Array, outputs: Array) -> Array:
-        return outputs + jax.random.normal(key, outputs.shape, outputs.dtype)
+    def score(self, key: Array, outputs: Array) -> Array:
+        return jax.random.normal(key, outputs.shape, outputs.dtype)  # f - y, without the rounding of y = f + noise
 
     def root(self, key: Array, outputs: Array) -> Array:
         return jax.random.rademacher(key, outputs.shape, outputs.dtype)
@@ -76,14 +78,17 @@ class CrossEntropy:
         return 1.0
 
     def surprise(self, outputs: Array, targets: Array) -> Array:
+        whole = jnp.issubdtype(targets.dtype, jnp.integer)
+        require(whole, "targets", f"dtype {targets.dtype}", "integers, the classes")
         logs = jax.nn.log_softmax(outputs)
         return -jnp.take_along_axis(logs, jnp.maximum(targets, 0)[..., None], axis=-1)[..., 0]
 
     def counted(self, targets: Array) -> Array:
         return jnp.asarray(targets >= 0, jnp.float32)
 
-    def draw(self, key: Array, outputs: Array) -> Array:
-        return jax.random.categorical(key, outputs)
+    def score(self, key: Array, outputs: Array) -> Array:
+        drawn = jax.random.categorical(key, outputs)
+        return jax.nn.softmax(outputs) - jax.nn.one_hot(drawn, outputs.shape[-1], dtype=outputs.dtype)
 
     def root(self, key: Array, outputs: Array) -> Array:
         chances = jax.nn.softmax(outputs)
@@ -113,10 +118,18 @@ class Predictive:
     def of_module(cls, module: nnx.Module, likelihood: Likelihood) -> Predictive:
         """The loss of a Flax module called on inputs; its parameters are `nnx.state(module, nnx.Param)`.
 
-        Everything else in the module (statistics, random streams) stays as it is at this moment. Put dropout and the
-        like into evaluation mode first: `module.eval()`. Other trees with the same names in the same order will do for
-        the parameters; nnx pairs them with the module by their order alone, so the names are compared here.
+        Everything else in the module (statistics, random streams) stays as it is at this moment. Other trees with the
+        same names in the same order will do for the parameters; nnx pairs them with the module by their order alone, so
+        the names are compared here.
+
+        Raises:
+          InvalidInput: dropout, batch statistics and the like that are not in evaluation mode.
         """
+        for path, part in nnx.iter_graph(module):
+            where = f"module{''.join(f'.{name}' for name in path)}"
+            for switch, value in (("deterministic", False), ("use_running_average", False)):
+                draws = isinstance(part, nnx.Module) and getattr(part, switch, None) is value
+                require(not draws, where, f"{switch}={value}", "evaluation mode, as after module.eval()")
         graph, own, *rest = nnx.split(module, nnx.Param, ...)
         names = list(leaves_of(own))
 
@@ -128,15 +141,36 @@ class Predictive:
         return cls(outputs, likelihood)
 
     def __call__(self, params: Params, batch: Batch) -> Scalar:
-        """The mean loss over the predictions of a batch."""
-        inputs, targets = batch
+        """The mean loss over the predictions of a batch that count."""
+        inputs, targets = self.pair(batch)
         each, counted = self.surprises(params, inputs, targets)
         return self.likelihood.scale * jnp.sum(each * counted) / jnp.sum(counted)
 
     def surprises(self, params: Params, inputs: Any, targets: Array) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """-log p of every prediction of a batch, and whether it counts."""
-        outputs = self.outputs(params, inputs)
+        outputs = self.predict(params, inputs)
         counted = self.likelihood.counted(targets)
         expected = counted.shape == outputs.shape[:-1]
         require(expected, "targets", f"shape {targets.shape}", f"one target for each of the {outputs.shape} outputs")
         return self.likelihood.surprise(outputs, targets), counted.astype(outputs.dtype)
+
+    def predict(self, params: Params, inputs: Any) -> Float[Array, "..."]:
+        """The outputs, in float32 or better."""
+        outputs = self.outputs(params, inputs)
+        rows = jax.tree.leaves(inputs)[0].shape[0]
+        right = outputs.ndim >= 2 and outputs.shape[0] == rows
+        require(right, "outputs", f"shape {outputs.shape}", f"shape ({rows}, ..., outputs), a row an example")
+        return outputs.astype(jnp.promote_types(outputs.dtype, jnp.float32))
+
+    def count(self, batch: Batch) -> int:
+        """How many predictions of a batch count; `InvalidInput` where none does."""
+        count = int(jnp.sum(self.likelihood.counted(jnp.asarray(self.pair(batch)[1]))))
+        require(count > 0, "targets", "none that counts in a microbatch", "at least one")
+        return count
+
+    @staticmethod
+    def pair(batch: Batch) -> tuple[Any, Array]:
+        """(inputs, targets) of a batch."""
+        right = isinstance(batch, tuple | list) and len(batch) == 2
+        require(right, "batch", type(batch).__name__, "a pair (inputs, targets) in a list of microbatches")
+        return batch[0], jnp.asarray(batch[1])

@@ -24,17 +24,13 @@ Probe = Callable[..., Scalar]
 
 def fisher(loss: Predictive, params: Params, batch: Batch, key: Array) -> Scalar:
     """tr F = E_y~model ||grad log p(y | x)||^2, mean over predictions, by targets drawn from the model."""
-    inputs, _ = batch
-    outputs, pull = jax.vjp(lambda weights: loss.outputs(weights, inputs), params)
-    drawn = jax.lax.stop_gradient(loss.likelihood.draw(key, outputs))
-    scores = jax.grad(lambda values: jnp.sum(loss.likelihood.surprise(values, drawn)))(outputs)
-    return _mean_square(loss, pull, scores, batch)
+    outputs, pull = jax.vjp(lambda weights: loss.predict(weights, batch[0]), params)
+    return _mean_square(loss, pull, loss.likelihood.score(key, outputs), batch)
 
 
 def gauss_newton(loss: Predictive, params: Params, batch: Batch, key: Array) -> Scalar:
     """tr G, G = mean of J^T (d^2 loss / df^2) J: `scale` times the Fisher trace for these likelihoods, another draw."""
-    inputs, _ = batch
-    outputs, pull = jax.vjp(lambda weights: loss.outputs(weights, inputs), params)
+    outputs, pull = jax.vjp(lambda weights: loss.predict(weights, batch[0]), params)
     return loss.likelihood.scale * _mean_square(loss, pull, loss.likelihood.root(key, outputs), batch)
 
 
@@ -44,7 +40,7 @@ def empirical_fisher(loss: Loss, params: Params, batch: Batch, key: Array) -> Sc
     For a loss without likelihood: mean over examples of ||grad loss||^2, the loss of each example by itself.
     """
     if isinstance(loss, Predictive):
-        predictive, (inputs, targets) = loss, batch
+        predictive, (inputs, targets) = loss, loss.pair(batch)
 
         def terms(weights: Params) -> tuple[Array, Array]:
             return predictive.surprises(weights, inputs, targets)

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
-from linsim.errors import require, require_integer
+from linsim.errors import require
 from linsim.monitoring.alarm import Alarm, Watched
 from linsim.monitoring.measuring import Monitor, Reading
 from linsim.monitoring.trees import Batch, parameters_of, require_same_shapes, shapes_of
@@ -26,15 +26,22 @@ class Record:
     readings: list[Reading] = field(default_factory=list)
     """What the monitor said there."""
 
-    def add(self, budget: int, reading: Reading) -> None:
+    def add(self, budget: Any, reading: Reading) -> None:
         """Append a checkpoint; `InvalidInput` where its budget does not increase or its measures are others."""
-        require_integer("budget", budget, at_least=1)
-        before = self.budgets[-1] if self.budgets else 0
-        require(budget > before, "budget", budget, f"more steps than the {before} of the checkpoint before")
+        budget = self.next_budget(budget)
         names = sorted(self.readings[0]) if self.readings else sorted(reading)
         require(sorted(reading) == names, "reading", sorted(reading), f"the measures {names}")
         self.budgets.append(budget)
         self.readings.append(reading)
+
+    def next_budget(self, budget: Any) -> int:
+        """A budget as an integer, of whatever library; `InvalidInput` unless it is above those before."""
+        number = np.asarray(budget)
+        whole = number.ndim == 0 and number.dtype.kind in "iu"
+        require(whole and int(number) >= 1, "budget", budget, "an integer >= 1")
+        before, steps = self.budgets[-1] if self.budgets else 0, int(number)
+        require(steps > before, "budget", steps, f"more steps than the {before} of the checkpoint before")
+        return steps
 
     def series(self, measure: str) -> tuple[Float[np.ndarray, " checkpoints"], Float[np.ndarray, " checkpoints"]]:
         """Means and standard errors of one measure over the checkpoints."""
@@ -87,12 +94,13 @@ class Watch:
         require(self.measure in taken, "measure", self.measure, f"one that the monitor takes: {', '.join(taken)}")
         require(iter(self.batches) is not self.batches, "batches", "a generator", "a list, to be gone through again")
 
-    def __call__(self, budget: int, model: Any) -> bool:
+    def __call__(self, budget: Any, model: Any) -> bool:
         """Measure a model after `budget` training steps; True once the alarm rings.
 
         Raises:
           InvalidInput: as `Monitor.measure`; parameters of other shapes than before; a budget that does not increase.
         """
+        budget = self.record.next_budget(budget)
         shapes = shapes_of(parameters_of(model))
         if self._shapes is None:
             self._shapes = shapes

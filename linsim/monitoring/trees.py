@@ -25,7 +25,11 @@ Loss = Callable[[Params, Batch], Any]
 
 
 def parameters_of(model: Any) -> Params:
-    """The parameters of a Flax module, or the tree that was given; `InvalidInput` for anything but floating leaves."""
+    """The parameters of a Flax module, or the tree that was given, in float32 or better.
+
+    Squares of half-precision gradients overflow or vanish, and differences of losses are lost in rounding.
+    `InvalidInput` for anything but floating leaves.
+    """
     tree = nnx.state(model, nnx.Param) if isinstance(model, nnx.Module) else model
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     require(len(leaves) > 0, "params", tree, "a tree with at least one array")
@@ -33,7 +37,7 @@ def parameters_of(model: Any) -> Params:
         kind = jnp.result_type(leaf)
         floating = jnp.issubdtype(kind, jnp.floating)
         require(floating, f"params{jax.tree_util.keystr(path)}", f"dtype {kind}", "real floating-point numbers")
-    return jax.tree.map(jnp.asarray, tree)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32)), tree)
 
 
 def leaves_of(tree: Any) -> dict[str, Any]:
@@ -80,12 +84,16 @@ def require_scalar(loss: Loss, params: Params, batch: Batch) -> None:
 def spread(params: Params, batch: Batch, axis: int = 0) -> tuple[Params, Batch]:
     """Spread the examples of a batch over the devices of the process, and the parameters to each of them.
 
-    Parameters that already live on several devices are left where they are, and the batch with them.
+    Parameters that already live on several devices are left there, and the whole batch is put on each of those.
     """
     devices = jax.devices()
+    for leaf in jax.tree.leaves(params):
+        if isinstance(leaf, jax.Array) and len(leaf.devices()) > 1:
+            held = leaf.sharding
+            everywhere = NamedSharding(held.mesh, PartitionSpec()) if isinstance(held, NamedSharding) else None
+            return params, batch if everywhere is None else jax.device_put(batch, everywhere)
     count = math.gcd(len(devices), jax.tree.leaves(batch)[0].shape[axis])
-    placed = any(isinstance(leaf, jax.Array) and len(leaf.devices()) > 1 for leaf in jax.tree.leaves(params))
-    if placed or len(devices) == 1:
+    if len(devices) == 1:
         return params, batch
     mesh = Mesh(np.asarray(devices[:count]), ("examples",))
     rows = NamedSharding(mesh, PartitionSpec(*[None] * axis, "examples"))

@@ -95,6 +95,22 @@ def test_a_constant_and_a_falling_monitor_never_ring():
         assert Alarm(growth=0.0).watch(BUDGETS, values).first is None
 
 
+def test_budgets_and_values_may_be_lists_and_unsigned():
+    steps, values = np.asarray([100, 200, 300, 400, 500]), np.exp(np.arange(5.0))
+    alarm = Alarm(window=3, consecutive=1)
+    expected = alarm.watch(steps, values).growth
+    np.testing.assert_array_equal(alarm.watch(steps.tolist(), values.tolist(), [0.0] * 5).growth, expected)
+    np.testing.assert_array_equal(alarm.watch(steps.astype(np.uint32), values).growth, expected)
+    with pytest.raises(InvalidInput, match="strictly increasing"):
+        alarm.watch(steps[::-1].astype(np.uint32), values)
+
+
+def test_a_power_law_over_distant_checkpoints_is_no_exponential():
+    steps = 4.0 ** np.arange(1, 10)
+    watched = Alarm().watch(steps, steps**3)
+    assert np.all(watched.growth[4:] > 3) and not watched.exceeds.any()
+
+
 @pytest.mark.parametrize(
     ("call", "line"),
     [
@@ -103,7 +119,7 @@ def test_a_constant_and_a_falling_monitor_never_ring():
         (lambda: Alarm(growth=-1.0), "growth: got -1.0; allowed: a finite number >= 0"),
         (lambda: Alarm(consecutive=0), "consecutive: got 0; allowed: an integer >= 1"),
         (lambda: Alarm().watch(np.array([5]), np.ones(1)), "checkpoints: got 1; allowed: at least 2, and 7 for this"),
-        (lambda: Alarm().watch(np.array([5, 5]), np.ones(2)), "budgets: got array([5, 5]); allowed: strictly "),
+        (lambda: Alarm().watch(np.array([5, 5]), np.ones(2)), "budgets: got array([5., 5.]); allowed: strictly "),
         (lambda: Alarm().watch(np.array([5, 6]), np.ones(3)), "values: got 3 values; allowed: one for each of 2"),
         (lambda: Alarm().watch(np.array([5, 6]), np.ones(2), np.ones(3)), "errors: got shape (3,); allowed: one for"),
     ],

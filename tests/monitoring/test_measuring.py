@@ -197,6 +197,69 @@ def test_arrays_under_other_names_are_not_taken_for_those_of_the_module():
         loss({"layers": dict(enumerate(weights[:10]))}, batch)
 
 
+def test_modules_in_training_mode_are_refused():
+    module = nnx.Sequential(nnx.Linear(5, 4, rngs=nnx.Rngs(0)), nnx.Dropout(0.5, rngs=nnx.Rngs(1)))
+    with pytest.raises(InvalidInput, match="deterministic=False; allowed: evaluation mode"):
+        Predictive.of_module(module, SQUARED_ERROR)
+    module.eval()
+    Predictive.of_module(module, SQUARED_ERROR)
+    with pytest.raises(InvalidInput, match="use_running_average=False"):
+        Predictive.of_module(nnx.BatchNorm(4, rngs=nnx.Rngs(0)), SQUARED_ERROR)
+
+
+def test_padding_is_no_part_of_any_mean():
+    inputs, targets = labelled()
+    padded = jnp.where((jnp.arange(24) < 12) & (jnp.arange(24) > 1), -1, targets)  # 2 of 12 count, then 12 of 12
+    monitor = Monitor(CLASSES, ("fisher", "top_eigenvalue"), probes=3000, lanczos=32)
+    whole = monitor.measure(PARAMS, [(inputs, padded)], jax.random.key(0))
+    parts = [(inputs[:12], padded[:12]), (inputs[12:], padded[12:])]
+    halves = monitor.measure(PARAMS, parts, jax.random.key(0))
+    np.testing.assert_allclose(halves["loss"].mean, whole["loss"].mean, rtol=1e-12)
+    np.testing.assert_allclose(
+        halves["top_eigenvalue"].mean, whole["top_eigenvalue"].mean, rtol=1e-6
+    )  # shares, float32
+    # The error between halves is of two samples; that of the probes is what this can differ by.
+    gap = halves["fisher"].mean - whole["fisher"].mean
+    assert abs(gap) < TOO_FAR * np.sqrt(2) * whole["fisher"].error
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_measured_in_single(dtype):
+    inputs = 30 * jax.random.normal(jax.random.key(0), (32, 8), jnp.float32)
+    half = (0.1 * jax.random.normal(jax.random.key(1), (8, 3))).astype(dtype)
+    loss, measures = Predictive(lambda w, x: x @ w, SQUARED_ERROR), ("fisher", "gradient_square", "noise_increase")
+    rows = [(inputs, jnp.zeros((32, 3), jnp.float32))]
+    ours, single = (Monitor(loss, measures).measure(w, rows, jax.random.key(0)) for w in (half, half.astype("float32")))
+    for name in measures:  # the same numbers, not only near ones: squares near 1e6 overflow in float16
+        assert ours[name] == single[name] and ours[name].mean > 0
+
+
+def test_a_score_of_large_outputs_is_not_lost_in_them():
+    loss = Predictive(lambda w, x: 1e8 * x @ w, SQUARED_ERROR)
+    rows = jnp.ones((4, 2), jnp.float32), jnp.zeros((4, 3), jnp.float32)
+    reading = Monitor(loss, ("fisher",), probes=200).measure(jnp.ones((2, 3), jnp.float32), [rows], jax.random.key(0))
+    exact = 2 * 3 * 1e16  # sum over inputs and outputs of (1e8)^2
+    assert abs(reading["fisher"].mean - exact) < TOO_FAR * reading["fisher"].error
+
+
+def test_the_error_of_an_increase_knows_the_rounding_of_the_loss():
+    inputs = 10 * jax.random.normal(jax.random.key(0), (64, 8), jnp.float32)
+    monitor = Monitor(Predictive(lambda w, x: x @ w, SQUARED_ERROR), ("noise_increase",), 64, 1e-4, relative=False)
+    weights, rows = jnp.ones((8, 3), jnp.float32), (inputs, jnp.zeros((64, 3), jnp.float32))
+    reading = monitor.measure(weights, [rows], jax.random.key(1))["noise_increase"]
+    exact = 1e-8 * 3 * float(jnp.mean(jnp.sum(inputs**2, axis=1)))
+    assert abs(reading.mean - exact) < TOO_FAR * reading.error
+
+
+def test_parameters_on_several_devices_stay_there():
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()), ("all",))
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    placed, batch = jax.device_put(PARAMS, everywhere), jax.device_put(labelled(), jax.devices()[1])
+    monitor = Monitor(CLASSES, ("fisher",), probes=3)
+    ours, theirs = (monitor.measure(w, [b], jax.random.key(0)) for w, b in ((placed, batch), (PARAMS, labelled())))
+    np.testing.assert_allclose(ours["fisher"].mean, theirs["fisher"].mean, rtol=1e-10)
+
+
 def test_a_module_keeps_its_other_state():
     module = nnx.Sequential(nnx.Linear(5, 4, rngs=nnx.Rngs(0)), nnx.BatchNorm(4, rngs=nnx.Rngs(0)))
     module.eval()
@@ -239,7 +302,8 @@ def test_probes_of_one_microbatch_are_no_independent_samples_of_the_data():
     each, sizes = np.asarray([2 * float(jnp.mean(inputs**2)) for inputs, _ in batches]), np.asarray([2, 5, 3, 8])
     mean = np.sum(sizes * each) / 18
     np.testing.assert_allclose(reading.mean, mean, rtol=1e-12)
-    expected = np.sqrt(4 / 3 * np.sum((sizes * (each - mean)) ** 2)) / 18
+    shares = sizes / 18
+    expected = np.sqrt(np.sum((shares * (each - mean)) ** 2) / (1 - np.sum(shares**2)))
     np.testing.assert_allclose(reading.error, expected, rtol=1e-12)
 
 
@@ -321,6 +385,34 @@ GOOD = (jnp.ones((4, 5)), jnp.zeros(4, int))
                 PARAMS, [labelled(8), labelled(6)], jax.random.key(0)
             ),
             "batches: got shapes",
+        ),
+        (
+            lambda: Monitor(CLASSES).measure(PARAMS, [GOOD, (GOOD[0], -jnp.ones(4, int))], jax.random.key(0)),
+            "targets: got none that counts in a microbatch; allowed: at least one",
+        ),
+        (
+            lambda: Monitor(CLASSES).measure(PARAMS, GOOD, jax.random.key(0)),
+            "batch: got ArrayImpl; allowed: a pair (inputs, targets) in a list of microbatches",
+        ),
+        (
+            lambda: Monitor(CLASSES).measure(PARAMS, [(GOOD[0], jnp.zeros(4))], jax.random.key(0)),
+            "targets: got dtype float64; allowed: integers, the classes",
+        ),
+        (
+            lambda: Monitor(LINEAR).measure(linear(1), [(jnp.ones((4, 5)), jnp.ones((4, 1)))], jax.random.key(0)),
+            "targets: got shape (4, 1); allowed: shape (4, 3), as the outputs",
+        ),
+        (
+            lambda: Monitor(Predictive(lambda w, x: (x @ w)[:, 0], SQUARED_ERROR)).measure(
+                jnp.ones((5, 1)), [(jnp.ones((4, 5)), jnp.ones(4))], jax.random.key(0)
+            ),
+            "outputs: got shape (4,); allowed: shape (4, ..., outputs), a row an example",
+        ),
+        (
+            lambda: Monitor(lambda p, b: jnp.sum(jnp.sqrt(p["inner"] ** 2)), ("hessian_trace",)).measure(
+                {"inner": jnp.zeros(3)}, [GOOD], jax.random.key(0)
+            ),
+            "gradient_square: got nan of batch 0; allowed: a finite number",
         ),
         (
             lambda: Monitor(CLASSES).measure(PARAMS, [(jnp.ones((4, 5)), jnp.zeros((4, 3), int))], jax.random.key(0)),

@@ -53,6 +53,26 @@ def test_all_checkpoints_share_their_random_numbers():
     assert first == second
 
 
+@pytest.mark.parametrize("integer", [int, np.int64, jnp.int32])
+def test_budgets_may_be_integers_of_any_library(integer):
+    watch = Watch(Monitor(LOSS, ("fisher",)), BATCHES)
+    watch(integer(3), {"map": jnp.eye(3)})
+    assert watch.record.budgets == [3] and type(watch.record.budgets[0]) is int
+
+
+def test_a_bad_budget_is_told_before_anything_is_measured():
+    measured = []
+    watch = Watch(
+        Monitor(lambda params, batch: measured.append(1) or jnp.sum(params), ("hessian_trace",)),
+        BATCHES,
+        measure="hessian_trace",
+    )
+    for bad in (0, 1.5, True):
+        with pytest.raises(InvalidInput, match="budget: got"):
+            watch(bad, jnp.ones(3))
+    assert not measured
+
+
 def test_a_record_becomes_a_dataset_with_errors_beside_means():
     record = Record()
     record.add(10, reading(1.0, 0.1))
