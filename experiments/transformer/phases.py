@@ -1,0 +1,149 @@
+"""Pre-training to every budget, and fine-tuning from every budget at every rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from experiments.transformer.language import Tables
+from experiments.transformer.measuring import Losses, Measured
+from experiments.transformer.model import Model, Params, Recipe, Run, begin, train
+
+_PIECE = 200  # steps between which progress is told and an interrupt is heard
+
+Done = Callable[[int], None]
+"""Called with the training steps done, summed over lanes."""
+
+
+class Phase(NamedTuple):
+    """How a model is trained on a language."""
+
+    tables: Tables
+    learning_rate: float
+    warmup: int
+    batch: int
+    steps: int
+
+
+class Finetuned(NamedTuple):
+    """What fine-tuning leaves behind, over (budget, rate, seed)."""
+
+    losses: Losses
+    displacement: Float[np.ndarray, "budgets rates seeds"]
+    """Root mean square of how far a parameter moved."""
+    diverged: Bool[np.ndarray, "budgets rates seeds"]
+
+
+def pretrain(
+    model: Model,
+    phase: Phase,
+    budgets: Int[np.ndarray, " budgets"],
+    initial_keys: PRNGKeyArray,
+    text_keys: PRNGKeyArray,
+    lanes: int,
+    done: Done | None = None,
+) -> Params:
+    """One run per seed to the largest budget.
+
+    Args:
+      model: the transformer.
+      phase: how it is trained.
+      budgets: at which parameters are recorded, in steps.
+      initial_keys: of the initial parameters, one a seed.
+      text_keys: of the text, one a seed.
+      lanes: seeds that step together.
+      done: told how far training is.
+
+    Returns:
+      Parameters with leading axes (budget, seed).
+    """
+    groups = []
+    for first in range(0, len(text_keys), lanes):
+        keys = text_keys[first : first + lanes]
+        runs = _begin(model, initial_keys[first : first + lanes])
+        records = []
+        for budget, steps in zip(budgets, np.diff(budgets, prepend=0), strict=True):
+            behind = (first * int(budgets[-1])) + len(keys) * int(budget - steps)
+            runs = _advance(model, phase, runs, [phase.learning_rate] * len(keys), keys, int(steps), behind, done)
+            records.append(jax.tree.map(jnp.copy, runs.params))
+        groups.append(jax.tree.map(lambda *leaves: jnp.stack(leaves), *records))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *groups)
+
+
+def finetune(
+    measured: Measured,
+    phase: Phase,
+    checkpoints: Params,
+    learning_rates: Sequence[float],
+    text_keys: PRNGKeyArray,
+    lanes: int,
+    done: Done | None = None,
+) -> Finetuned:
+    """Fine-tune from every checkpoint at every rate; the text of a seed is the same from all its checkpoints.
+
+    Args:
+      measured: the model and how it is judged.
+      phase: how it is trained, but for the rate.
+      checkpoints: parameters with leading axes (budget, seed).
+      learning_rates: of fine-tuning.
+      text_keys: of the text, one a seed.
+      lanes: runs that step together.
+      done: told how far training is.
+    """
+    recorded = jax.tree.leaves(checkpoints)[0].shape[0]
+    shape = recorded, len(learning_rates), len(text_keys)
+    indices = np.stack(np.unravel_index(np.arange(np.prod(shape)), shape))
+    results = []
+    for first in range(0, indices.shape[1], lanes):
+        budget, rate, seed = indices[:, first : first + lanes]
+        start = jax.tree.map(lambda leaf, budget=budget, seed=seed: leaf[budget, seed], checkpoints)
+        runs = jax.vmap(begin)(jax.tree.map(jnp.copy, start))
+        rates = [learning_rates[index] for index in rate]
+        behind = first * phase.steps
+        runs = _advance(measured.model, phase, runs, rates, text_keys[seed], phase.steps, behind, done)
+        losses = measured.losses_of_lanes(runs.params)
+        results.append((losses, _distance(start, runs.params)))
+    losses, displacement = jax.tree.map(lambda *parts: np.concatenate(parts).reshape(shape), *results)
+    return Finetuned(losses, displacement, measured.diverged(losses))
+
+
+def _advance(
+    model: Model,
+    phase: Phase,
+    runs: Run,
+    rates: Sequence[float],
+    keys: PRNGKeyArray,
+    steps: int,
+    behind: int,
+    done: Done | None,
+) -> Run:
+    """Train in pieces; `behind` are the training steps done before."""
+    recipes = Recipe(jnp.asarray(rates, jnp.float32), jnp.full(len(rates), phase.warmup, jnp.float32))
+    for first in range(0, steps, _PIECE):
+        piece = min(_PIECE, steps - first)
+        runs = train(model, runs, phase.tables, recipes, keys, phase.batch, np.int32(piece))
+        jax.block_until_ready(runs)
+        if done is not None:
+            done(behind + (first + piece) * len(rates))
+    return runs
+
+
+@partial(jax.jit, static_argnames="model")
+def _begin(model: Model, keys: PRNGKeyArray) -> Run:
+    return jax.vmap(lambda key: begin(model.draw(key)))(keys)
+
+
+@jax.jit
+def _distance(first: Params, second: Params) -> Float[Array, " lanes"]:
+    """Root mean square of the difference of all parameters, one a lane."""
+    flat = [
+        jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(each)], axis=1)
+        for each in (first, second)
+    ]
+    return jnp.sqrt(jnp.mean((flat[0] - flat[1]) ** 2, axis=1))
