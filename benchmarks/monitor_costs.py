@@ -85,13 +85,13 @@ def peers(module: nnx.Module, batch: Any) -> dict[str, tuple[Callable[[], Any], 
 
     descend, lanczos = jax.jit(step), Monitor(loss, ("top_eigenvalue",), lanczos=PRODUCTS)._lanczos
     square = jax.jit(lambda weights, rows: probes.square(jax.grad(loss)(weights, rows)))
-    stacked = jax.tree.map(lambda leaf: leaf[None], batch)
+    stacked, shares = jax.tree.map(lambda leaf: leaf[None], batch), jnp.ones(1)
     return {
         "gradient step": (lambda: descend(params, batch), 1),
         "gradient_square": (lambda: square(params, batch), 1),
         **{name: (compiled(probe), 1) for name, probe in (OF_OUTPUTS | OF_LOSSES).items()},
         "noise_increase": (compiled(probes.noise_increase, 0.01, True), 1),
-        "top_eigenvalue": (lambda: lanczos(params, stacked, key), PRODUCTS),
+        "top_eigenvalue": (lambda: lanczos(params, stacked, shares, key), PRODUCTS),
     }
 
 
