@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import xarray as xr
 
+from experiments.picture import drawn_by
 from linsim import cli
 from linsim.building import build_chart
 from linsim.config import ChartConfig as Config
@@ -28,13 +28,6 @@ C = TypeVar("C")
 def run(config: Config, report: Progress | None = None) -> xr.Dataset:
     """The chart of a configuration; `InvalidInput` for a field outside its domain."""
     return build_chart(config, build_transfer(config), report)
-
-
-def draw(dataset: xr.Dataset, folder: Path) -> Sequence[Path]:
-    """The picture of this chart; figures are imported only when one is wanted."""
-    from figures import overtraining_chart as figure
-
-    return figure.save(dataset, folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +49,7 @@ def chart_command(
         run,
         name=name,
         description=description,
-        draw=draw,
+        draw=drawn_by("overtraining_chart"),
         summarise=summarise,
         picture="overtraining_chart",
         arguments=arguments,

@@ -25,6 +25,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.named import call_named, named
+from experiments.picture import drawn_by
 from linsim import cli
 from linsim.checkpoints import Checkpoint, Tolerance, find, read
 from linsim.config import require_choices
@@ -221,13 +222,6 @@ def summarise(dataset: xr.Dataset) -> str:
     return "\n".join([*lines, "", verdict, "", dataset.attrs["measured"]])
 
 
-def draw(dataset: xr.Dataset, folder: Path) -> Sequence[Path]:
-    """The picture of this record; figures are imported only when one is wanted."""
-    from figures import watch as figure
-
-    return figure.save(dataset, folder)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
     return cli.execute(
@@ -235,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run,
         name="watch",
         description=__doc__,
-        draw=draw,
+        draw=drawn_by("watch"),
         summarise=summarise,
         picture="watch",
         doing="measuring",

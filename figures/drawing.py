@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib.style
 import numpy as np
-import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
@@ -18,8 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
-from linsim import store
-from linsim.errors import InvalidInput, RunFailed
+from linsim.errors import RunFailed
 
 Floats = NDArray[np.float64]
 
@@ -59,18 +56,6 @@ def write(figure: Figure, folder: Path, name: str) -> list[Path]:
             path.unlink()
         raise RunFailed(f"out: {folder}/{name} could not be drawn ({error.strerror or error})") from error
     return paths
-
-
-def redraw(save: Callable[[xr.Dataset, Path], list[Path]], data: Path, out: Path) -> int:
-    """Draw a stored result again; exit status 0, or 2 (no result) or 3 (not written) with one line on stderr."""
-    try:
-        paths = save(store.load(data), out)
-    except (InvalidInput, RunFailed) as error:
-        print(error, file=sys.stderr)
-        return 2 if isinstance(error, InvalidInput) else 3
-    for path in paths:
-        print(path)
-    return 0
 
 
 class Scale(NamedTuple):

@@ -5,10 +5,8 @@ Usage: python -m figures.monitors [--data results/monitors] [--out figures/galle
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from figures import drawing
+from figures.command import redraw
 from figures.monitor_example import draw_example
 from linsim.errors import require
 
@@ -34,6 +33,7 @@ _NEEDED = {
         "loss_after",
         "loss_before",
         "informedness",
+        "informedness_of_reachable",
         "in_time",
     ),
     *(
@@ -44,6 +44,7 @@ _NEEDED = {
         "false_alarm",
         "lead",
         "separation",
+        "separation_of_values",
         "cell_correlation",
         "correlation_across",
     ),
@@ -103,7 +104,8 @@ def _draw(dataset: xr.Dataset) -> Figure:
 
 def _message(chosen: xr.Dataset) -> str:
     """The finding, in one line."""
-    alone = chosen["informedness"].sel(statistic="low")[chosen["sees"].values == "pre-training"]
+    low = chosen[["informedness", "informedness_of_reachable"]].sel(statistic="low").to_array().max("variable")
+    alone = low[chosen["sees"].values == "pre-training"]
     if not np.isfinite(alone).any():
         return "No finding: it takes harmful and harmless cells"
     if float(alone.max()) < 0.1:
@@ -152,11 +154,18 @@ def _draw_alarms(axes: Axes, chosen: xr.Dataset, rows: np.ndarray) -> None:
 
 
 def _draw_separation(axes: Axes, chosen: xr.Dataset, rows: np.ndarray) -> None:
+    """Twice: by what each alarm looks at, and by one statistic for all."""
     axes.axvline(0.5, color="0.6", linewidth=1, linestyle="--")
-    _points(axes, rows, chosen["separation"], "o", "#0072B2")
-    axes.set(xlim=(0.3, 1.0), xlabel="chance that the harmful\ncell looks worse")
+    _points(axes, rows - 0.14, chosen["separation"], "o", "#0072B2")
+    _points(axes, rows + 0.14, chosen["separation_of_values"], "s", "#D55E00")
+    axes.set(xlim=(0.2, 1.0), xlabel="chance that the harmful\ncell looks worse")
     axes.set_title("(b) Harmful against\nharmless cells", loc="left")
-    axes.text(0.51, rows[0] - 0.62, "guess", color="0.35", va="center")
+    axes.text(0.51, rows[0] - 0.66, "guess", color="0.35", va="center")
+    handles: list[Any] = [
+        Line2D([], [], linestyle="none", marker="o", color="#0072B2", label="by the alarm's statistic"),
+        Line2D([], [], linestyle="none", label="by the last value", **_hollow("s", "#D55E00")),
+    ]
+    axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.22), handlelength=1)
 
 
 def _draw_correlations(axes: Axes, chosen: xr.Dataset, rows: np.ndarray) -> None:
@@ -191,12 +200,7 @@ def _hollow(marker: str, color: str) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m figures.monitors", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("results/monitors"), help="folder of the result")
-    parser.add_argument("--out", type=Path, default=Path("figures/gallery"), help="folder for the picture")
-    parser.add_argument("--name", default="monitors", help="name of the files, without ending")
-    options = parser.parse_args(arguments)
-    return drawing.redraw(partial(save, name=options.name), options.data, options.out)
+    return redraw(save, "monitors", __doc__, arguments)
 
 
 if __name__ == "__main__":

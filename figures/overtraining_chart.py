@@ -5,13 +5,11 @@ Usage: python -m figures.overtraining_chart [--data results/overtraining_chart] 
 
 from __future__ import annotations
 
-import argparse
 import sys
 import textwrap
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -20,6 +18,7 @@ from matplotlib.figure import Figure
 from figures import drawing
 from figures.cell_map import SMALL_GRID, draw_map
 from figures.cells import Cells, cells_of, chosen_cells, levels_of
+from figures.command import redraw
 from figures.loss_curves import draw_curves
 from linsim.errors import require
 from linsim.summary import computed
@@ -95,21 +94,9 @@ def _message(cells: Cells) -> str:
     return "Beyond the inflection budget, more pre-training makes the fine-tuned model worse"
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    """Tells a bad argument in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{message}; see --help\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = _OneLineParser(prog="python -m figures.overtraining_chart", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("results/overtraining_chart"), help="folder of the result")
-    parser.add_argument("--out", type=Path, default=Path("figures/gallery"), help="folder for the picture")
-    parser.add_argument("--name", default="overtraining_chart", help="name of the files, without ending")
-    options = parser.parse_args(arguments)
-    return drawing.redraw(partial(save, name=options.name), options.data, options.out)
+    return redraw(save, "overtraining_chart", __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,11 @@ Usage: python -m figures.transformer [--data results/transformer] [--out figures
 
 from __future__ import annotations
 
-import argparse
 import sys
 import textwrap
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -22,6 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from figures import drawing
+from figures.command import redraw
 from linsim.errors import require
 
 _NEEDED = {
@@ -225,21 +224,9 @@ def _message(dataset: xr.Dataset) -> str:
     return f"{sensitive}; after fine-tuning at rate {rate:g}, {hurt}"
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    """Tells a bad argument in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{message}; see --help\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = _OneLineParser(prog="python -m figures.transformer", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("results/transformer"), help="folder of the result")
-    parser.add_argument("--out", type=Path, default=Path("figures/gallery"), help="folder for the picture")
-    parser.add_argument("--name", default="transformer", help="name of the files, without ending")
-    options = parser.parse_args(arguments)
-    return drawing.redraw(partial(save, name=options.name), options.data, options.out)
+    return redraw(save, "transformer", __doc__, arguments)
 
 
 if __name__ == "__main__":

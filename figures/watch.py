@@ -5,12 +5,9 @@ Usage: python -m figures.watch [--data results/watch] [--out figures/gallery] [-
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import xarray as xr
@@ -21,6 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from figures import drawing
+from figures.command import redraw
 from figures.drawing import Floats
 from linsim.errors import require
 
@@ -154,21 +152,9 @@ def _spaced(verdict: str) -> str:
     return verdict.replace(",", "\N{THIN SPACE}")
 
 
-class _OneLineParser(argparse.ArgumentParser):
-    """Tells a bad argument in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{message}; see --help\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    parser = _OneLineParser(prog="python -m figures.watch", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, default=Path("results/watch"), help="folder of the result")
-    parser.add_argument("--out", type=Path, default=Path("figures/gallery"), help="folder for the picture")
-    parser.add_argument("--name", default="watch", help="name of the files, without ending")
-    options = parser.parse_args(arguments)
-    return drawing.redraw(partial(save, name=options.name), options.data, options.out)
+    return redraw(save, "watch", __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,15 @@ from experiments.monitors.record import HARMFUL, OUTCOMES, Record
 from experiments.monitors.values import MONITORS
 
 
-def label(members: Sequence[Member], records: Sequence[Record], thresholds: np.ndarray) -> xr.Dataset:
-    """Everything that was measured, with names and units."""
+def label(members: Sequence[Member], records: Sequence[Record], thresholds: np.ndarray, needs: int) -> xr.Dataset:
+    """Everything that was measured, with names and units.
+
+    Args:
+      members: of the family.
+      records: theirs.
+      thresholds: of the alarm on growth.
+      needs: checkpoints before it can ring.
+    """
     zero = np.asarray([member.problem.transfer.pretrain.zero_loss for member in members])
     stacked: dict[str, Any] = {
         name: np.stack([getattr(one, name) for one in records])
@@ -59,6 +66,7 @@ def label(members: Sequence[Member], records: Sequence[Record], thresholds: np.n
             "predicted_inflection": (cells, stacked["predicted"], {"long_name": "inflection, closed form", **steps}),
             "harm": (cells, stacked["harm"], {"long_name": "loss at the last budget / least loss - 1", "units": "1"}),
             "outcome": (cells, stacked["outcome"], {"long_name": "kind of cell", "values": ", ".join(OUTCOMES)}),
+            "needs": ((), needs, {"long_name": "checkpoints before an alarm on growth can ring"}),
         },
         coords={
             "monitor": ("monitor", texts(list(MONITORS))),

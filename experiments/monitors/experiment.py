@@ -13,7 +13,6 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -23,6 +22,7 @@ from experiments.monitors.family import FINETUNE_STEPS, LANES, RATE_SHARES, fami
 from experiments.monitors.judging import judge
 from experiments.monitors.record import record
 from experiments.monitors.summary import summarise
+from experiments.picture import drawn_by
 from linsim import cli
 from linsim.errors import require_integer, require_number
 from linsim.losses import LOSS_CONVENTION
@@ -65,7 +65,7 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
         records.append(record(member, config.alarm, thresholds, *settings))
         if report is not None:
             report(len(records), len(members))
-    dataset = label(members, records, thresholds)
+    dataset = label(members, records, thresholds, config.alarm.needs)
     judged = judge(dataset, config.resamples, config.seed)
     result = dataset.merge(judged, combine_attrs="no_conflicts")
     shares = ", ".join(f"{share:.3g}" for share in RATE_SHARES)
@@ -83,13 +83,6 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
     return result
 
 
-def draw(dataset: xr.Dataset, folder: Path) -> Sequence[Path]:
-    """The picture of the scores; figures are imported only when one is wanted."""
-    from figures import monitors as figure
-
-    return figure.save(dataset, folder)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
     return cli.execute(
@@ -97,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run,
         name="monitors",
         description=__doc__,
-        draw=draw,
+        draw=drawn_by("monitors"),
         summarise=summarise,
         picture="monitors",
         arguments=arguments,

@@ -14,6 +14,7 @@ from experiments.monitors.scores import (
     alarm_scores,
     correlations,
     monitor_scores,
+    paired_spreads,
     spread_of_inflections,
     with_intervals,
 )
@@ -30,15 +31,20 @@ _SCORES = {
     "in_time": ("harmful cells with an alarm before the inflection", "1"),
     "false_alarm": ("harmless cells with an alarm", "1"),
     "informedness": ("share in time less share of false alarms", "1"),
+    "in_time_of_reachable": ("the share in time, of harmful cells that turn once an alarm on growth can ring", "1"),
+    "informedness_of_reachable": ("the same less share of false alarms", "1"),
     "lead": ("median of ln(inflection budget / alarm budget)", "e-folds"),
     "lead_lower_quartile": ("lower quartile of the lead", "e-folds"),
     "lead_upper_quartile": ("upper quartile of the lead", "e-folds"),
     "lead_spread": ("standard deviation of the lead", "e-folds"),
+    "spread_in_common": ("the same, of the harmful cells in which the base loss halved as well", "e-folds"),
+    "spread_above_halved": ("the same less that of the alarm when the base loss has halved", "e-folds"),
     "regret": ("mean loss after fine-tuning if stopped at the alarm, above the best budget's", "zero map's loss"),
     "regret_of_harmful": ("the same, of harmful cells", "zero map's loss"),
     "base_loss_at_alarm": ("median base loss at the alarm", "that of the first checkpoint"),
     "detection": ("harmful cells with an alarm at any time less share of false alarms", "1"),
     "separation": ("chance that the peak of a harmful cell exceeds that of a harmless one", "1"),
+    "separation_of_values": ("the same of the value at the last budget", "1"),
     "correlation_along": ("rank correlation with forgetting over checkpoints, median cell", "1"),
     "correlation_of_changes": ("rank correlation of changes with those of forgetting, median cell", "1"),
     "correlation_across": ("rank correlation with forgetting over transfers at one stage, median cell", "1"),
@@ -46,6 +52,7 @@ _SCORES = {
     "within_share": ("its share of the variance of ln(inflection / budget of half the base loss)", "1"),
     "cell_correlation": ("rank correlation with forgetting over checkpoints", "1"),
     "cell_correlation_of_changes": ("rank correlation of changes with those of forgetting", "1"),
+    "reachable": ("harmful, and turns once an alarm on growth can ring", "1"),
     "regret_of_going_on_if_harmful": ("the same, of harmful cells", "zero map's loss"),
     "regret_of_going_on": (
         "mean loss after fine-tuning at the last budget, above the best one's",
@@ -71,12 +78,15 @@ def judge(dataset: xr.Dataset, resamples: int, seed: int, transfers: Sequence[in
     statistic = ("statistic", texts(["estimate", "low", "high"]), told)
     kept = {name: chosen[name] for name in ("monitor", "label", "sees", "threshold")}
     result = xr.Dataset(coords={"statistic": statistic, "stage": ("stage", texts(list(STAGES))), **kept})
-    for name, value in with_intervals(alarm_scores(scored), count, resamples, seed).items():
-        result[name] = (("monitor", "threshold", "statistic"), value)
+    halves = list(chosen["monitor"].values).index("loss_halved")
+    for alarms in (alarm_scores(scored), paired_spreads(scored, halves)):
+        for name, value in with_intervals(alarms, count, resamples, seed).items():
+            result[name] = (("monitor", "threshold", "statistic"), value)
     for name, value in with_intervals(monitor_scores(scored), count, resamples, seed).items():
         result[name] = ((*("monitor", "stage")[: value.ndim - 1], "statistic"), value)
     for name, value in with_intervals(spread_of_inflections(scored, halved), count, resamples, seed).items():
         result[name] = ("statistic", value)
+    result["reachable"] = (chosen["outcome"].dims, scored.reachable.reshape(chosen["outcome"].shape))
     along, changes = correlations(scored)
     shape = (-1, *chosen["outcome"].shape)
     cells = ("monitor", "transfer", "rate", "regularization")
@@ -127,4 +137,5 @@ def _family(dataset: xr.Dataset) -> Family:
         every(dataset["peak"].values),
         every(dataset["value"].values),
         np.stack([_stage(before, share) for share in STAGES.values()], axis=1).reshape(transfers, -1),
+        int(dataset["needs"]),
     )

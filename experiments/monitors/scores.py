@@ -37,6 +37,15 @@ class Family:
     values: Float[np.ndarray, "monitors transfers cells checkpoints"]
     stages: Int[np.ndarray, "transfers stages"]
     """Checkpoints at which monitors are compared across transfers."""
+    needs: int
+    """Checkpoints before an alarm on growth can ring."""
+
+    @property
+    def reachable(self) -> Bool[np.ndarray, "transfers cells"]:
+        """Harmful cells that turn no earlier than an alarm on growth can ring."""
+        if self.needs > self.budgets.shape[1]:
+            return np.zeros_like(self.harmful)
+        return self.harmful & (self.inflection >= self.budgets[:, [self.needs - 1]])
 
     @property
     def leads(self) -> Float[np.ndarray, "monitors transfers cells thresholds"]:
@@ -82,6 +91,8 @@ def alarm_scores(family: Family) -> Callable[[Sample], Scores]:
     }
     per_transfer = {name: kind.sum(axis=2) for name, kind in kinds.items()}
     false, cells = (harmless & rang).sum(axis=2), harmful.sum(axis=1)
+    reachable = family.reachable
+    reached, within_reach = ((leads >= 0) & reachable[..., None]).sum(axis=2), reachable.sum(axis=1)
     calm = harmless.sum(axis=1)
     scored = harmful | harmless
     regrets, learned = family.regrets, np.where(scored & rang, family.at_alarm(family.base), np.nan)
@@ -95,6 +106,9 @@ def alarm_scores(family: Family) -> Callable[[Sample], Scores]:
         shares["in_time"] = shares["early"] + shares["timely"]
         shares["false_alarm"] = _ratio(false[:, sample].sum(axis=1), calm[sample].sum(axis=0))
         shares["informedness"] = shares["in_time"] - shares["false_alarm"]
+        in_reach = _ratio(reached[:, sample].sum(axis=1), within_reach[sample].sum(axis=0))
+        shares["in_time_of_reachable"] = in_reach
+        shares["informedness_of_reachable"] = in_reach - shares["false_alarm"]
         shares["detection"] = 1 - shares["missed"] - shares["false_alarm"]
         drawn = leads[:, sample].reshape(len(leads), -1, leads.shape[-1])
         lower, middle, upper = quantiles(drawn, (0.25, 0.5, 0.75))
@@ -114,7 +128,9 @@ def alarm_scores(family: Family) -> Callable[[Sample], Scores]:
 def monitor_scores(family: Family) -> Callable[[Sample], Scores]:
     """Separation of harmful from harmless cells, and rank correlations with forgetting; a constant has correlation 0.
 
-    * separation: chance that the peak of a harmful cell exceeds that of a harmless one, ties counted half
+    * separation: chance that the peak of a harmful cell exceeds that of a harmless one, ties counted half; a peak is
+      what the monitor's own alarm looks at
+    * separation_of_values: the same of the value at the last checkpoint, one statistic for all monitors
     * correlation_along: over the checkpoints of a cell; median over scored cells
     * correlation_of_changes: the same of the changes from checkpoint to checkpoint, where a clock has none
     * correlation_across: over transfers at one stage, shape (monitors, stages); median over cells
@@ -130,18 +146,48 @@ def monitor_scores(family: Family) -> Callable[[Sample], Scores]:
 
     def score(sample: Sample) -> Scores:
         bad, fine = family.harmful[sample].ravel(), family.harmless[sample].ravel()
-        peaks = family.peaks[:, sample].reshape(len(family.peaks), -1)
-        ranks = rankdata(peaks[:, bad | fine], axis=1)
-        both = bad.sum() * fine.sum()
-        above = ranks[:, bad[bad | fine]].sum(axis=1) - bad.sum() * (bad.sum() + 1) / 2
+        peaks, last = (x[:, sample].reshape(len(x), -1) for x in (family.peaks, family.values[..., -1]))
         kept = scored[sample].ravel()
         across = spearman(*(np.moveaxis(x, -3, -1) for x in (read[:, sample], forgot[sample])))
         return {
-            "separation": above / both if both else np.full(len(peaks), np.nan),
+            "separation": separation(peaks[:, bad], peaks[:, fine]),
+            "separation_of_values": separation(last[:, bad], last[:, fine]),
             "correlation_along": _middle(along[:, sample], kept),
             "correlation_of_changes": _middle(changes[:, sample], kept),
             "correlation_across": np.median(across, axis=-1),
         }
+
+    return score
+
+
+def separation(bad: Float[np.ndarray, "monitors _"], fine: Float[np.ndarray, "monitors _"]) -> np.ndarray:
+    """Chance that one of the first exceeds one of the second, ties counted half; NaN where either is empty."""
+    count = bad.shape[1]
+    ranks = rankdata(np.concatenate([bad, fine], axis=1), axis=1)[:, :count]
+    return _ratio(ranks.sum(axis=1) - count * (count + 1) / 2, np.full(len(bad), count * fine.shape[1]))
+
+
+def paired_spreads(family: Family, reference: int) -> Callable[[Sample], Scores]:
+    """Spread of leads over the harmful cells in which a monitor and the reference both ring, and its excess.
+
+    * spread_in_common: standard deviation of the leads over these cells
+    * spread_above_halved: the same less that of the reference over the same cells
+
+    Args:
+      family: whose leads are compared.
+      reference: position of the monitor that the others are held against.
+
+    Returns:
+      A function of a sample of transfers -> scores, each of shape (monitors, thresholds).
+    """
+    leads = family.leads
+    beside = np.broadcast_to(leads[reference], leads.shape)
+    unknown = np.isnan(leads) | np.isnan(beside)
+    pair = [np.where(unknown, np.nan, x) for x in (leads, beside)]
+
+    def score(sample: Sample) -> Scores:
+        own, other = (_deviation(x[:, sample].reshape(len(x), -1, x.shape[-1])) for x in pair)
+        return {"spread_in_common": own, "spread_above_halved": own - other}
 
     return score
 

@@ -11,25 +11,31 @@ import xarray as xr
 _UNINFORMED = 0.1
 """Informedness, and correlation, that is as good as none."""
 _SNIPPET = "gradient_square"
+_INFORMED = ("informedness", "informedness_of_reachable")
+_SEPARATIONS = {"separation": "the alarm's own statistic", "separation_of_values": "the value at the last budget"}
 _COLUMNS = 118
 _ALARM_HEAD = (
-    f"{'alarms':37}{'in time':>8}{'> 1 e-fold':>11}{'late':>6}{'missed':>8}{'false':>7}"
-    f"{'informedness':>22}{'lead':>19}",
-    f"{'':37}{'':>8}{'too early':>11}{'':>14}{'alarm':>7}{'(in time - false)':>22}{'e-folds':>19}",
+    f"{'alarms':37}{'in':>7}{'> 1 e-fold':>12}{'':5}{'':7}{'false':>7}{'informedness':>22}{'of harmful cells':>21}",
+    f"{'':37}{'time':>7}{'too early':>12} late missed{'alarm':>7}{'(in time - false)':>22}{'within reach':>21}",
+)
+_LEAD_HEAD = (
+    f"{'times':37}{'lead, e-folds':>21}{'spread where':>15}{'less that of':>24}{'regret of':>21}",
+    f"{'':37}{'(quartiles)':>21}{'loss halved':>15}{'loss halved':>24}{'stopping there':>21}",
 )
 _VALUE_HEAD = (
-    f"{'values':37}{'separation':>19}{'rank correlation with forgetting':>45}{'regret of':>17}",
-    f"{'':37}{'of harm':>19}{'along':>11}{'changes':>12}{'across, at the end':>22}{'stopping there':>17}",
+    f"{'values':37}{'separation of harm by':>42}{'rank correlation with forgetting':>39}",
+    f"{'':37}{'alarm statistic':>21}{'last value':>21}{'along':>9}{'changes':>10}{'across, at the end':>20}",
 )
 
 
 def summarise(dataset: xr.Dataset) -> str:
-    """Counts, two tables of a line a monitor at the alarm's own threshold, and the conclusion."""
+    """Counts, three tables of a line a monitor at the alarm's own threshold, and the conclusion."""
     chosen = dataset.sel(threshold=dataset.attrs["threshold"])
     rows = [chosen.sel(monitor=name) for name in dataset["monitor"].values]
     told = [textwrap.fill(text, _COLUMNS) for text in (_counts(dataset), *conclusions(dataset))]
-    tables = [*_ALARM_HEAD, *map(_alarm_line, rows), "", *_VALUE_HEAD, *map(_value_line, rows)]
-    return "\n\n".join([told[0], "\n".join(tables), *told[1:]])
+    parts = ((_ALARM_HEAD, _alarm_line), (_LEAD_HEAD, _lead_line), (_VALUE_HEAD, _value_line))
+    tables = ["\n".join([*head, *map(line, rows)]) for head, line in parts]
+    return "\n\n".join([told[0], *tables, *told[1:]])
 
 
 def conclusions(dataset: xr.Dataset) -> list[str]:
@@ -40,6 +46,7 @@ def conclusions(dataset: xr.Dataset) -> list[str]:
     alone, aware = (_seeing(dataset, kind) for kind in ("pre-training", "fine-tuning"))
     return [
         _whether(dataset, alone),
+        _separation(chosen, alone),
         _sweep(dataset),
         _when(chosen, alone),
         _snippet(chosen),
@@ -49,24 +56,59 @@ def conclusions(dataset: xr.Dataset) -> list[str]:
 
 
 def _whether(dataset: xr.Dataset, alone: Sequence[str]) -> str:
-    """Do monitors of pre-training alone tell harmful cells from harmless ones, at any threshold?"""
-    informed = dataset["informedness"].sel(monitor=alone)
-    own = informed.sel(threshold=dataset.attrs["threshold"])
-    place = int(np.nanargmax(own.sel(statistic="estimate")))
-    best = dataset.sel(monitor=alone[place], threshold=dataset.attrs["threshold"])
-    most = float(informed.sel(statistic="low").max())
+    """Do alarms on pre-training alone tell harmful cells from harmless ones in time, at any threshold?
+
+    Judged by the interval that begins highest, of all harmful cells and of those that an alarm can reach in time.
+    """
+    chosen = dataset.sel(monitor=alone)
+    own = chosen.sel(threshold=dataset.attrs["threshold"])
+    both = xr.concat([chosen[name].sel(statistic="low") for name in _INFORMED], "counted", coords="minimal")
+    counted, place, level = np.unravel_index(int(np.nanargmax(both.values)), both.shape)
+    most, highest = float(both.max()), chosen.isel(monitor=place, threshold=level)
     verdict = (
-        "Whether: monitors of pre-training alone do not tell harm from no harm"
-        if most < _UNINFORMED
-        else "Whether: some monitor of pre-training alone tells harm from no harm"
+        "some alarm on pre-training alone tells harm from no harm in time"
+        if most >= _UNINFORMED
+        else "alarms on pre-training alone tell harm from no harm in time hardly better than chance"
+        if most > 0
+        else "no alarm on pre-training alone tells harm from no harm in time"
     )
-    fisher = dataset["separation"].sel(monitor="fisher_trace")
+    best, harmful, reach = _best(own, "informedness"), _cells(dataset, 1), int(dataset["reachable"].sum())
+    within = ""
+    if reach:
+        near = _best(own, "informedness_of_reachable")
+        within = (
+            f"; on the others {_name(near)} rings in time on {_share(near, 'in_time_of_reachable')}: informedness "
+            f"{_interval(near['informedness_of_reachable'])}"
+        )
     return (
-        f"{verdict}. The best, {_name(best)}, rings in time on {_share(best, 'in_time')} of the harmful cells and "
-        f"falsely on {_share(best, 'false_alarm')} of the harmless: informedness {_interval(best['informedness'])}. "
-        f"At no threshold of any of them does the interval begin above {most:+.2f}. The Fisher trace separates harmful "
-        f"from harmless cells with {_interval(fisher, '.2f')} (0.5 is chance)."
+        f"Whether: {verdict}. The best, {_name(best)}, rings in time on {_share(best, 'in_time')} of the harmful cells "
+        f"and falsely on {_share(best, 'false_alarm')} of the harmless: informedness "
+        f"{_interval(best['informedness'])}. {harmful - reach} of the {harmful} harmful cells are out of reach, as "
+        f"they turn before an alarm on growth can ring{within}. Of the {both.size} intervals, over "
+        f"monitors, thresholds and both ways to count, the one that begins highest is "
+        f"{_interval(highest[_INFORMED[counted]])}, of {_name(highest)} at a threshold of "
+        f"{float(highest['threshold']):g}."
     )
+
+
+def _separation(chosen: xr.Dataset, alone: Sequence[str]) -> str:
+    """Do their readings, late or not, look worse where there is harm?"""
+    own = chosen.sel(monitor=alone)
+    told = []
+    for name, statistic in _SEPARATIONS.items():
+        best = _best(own, name)
+        low, high = (own[name].sel(statistic=end).values for end in ("low", "high"))
+        sides = {"above": low > 0.5, "below": high < 0.5}
+        beyond = [
+            f"{side} chance: {' and '.join(str(label) for label in own['label'].values[apart])}"
+            for side, apart in sides.items()
+            if apart.any()
+        ]
+        told.append(
+            f"by {statistic} {_name(best)} separates best, {_interval(best[name], '.2f')} "
+            f"({'; '.join(beyond) or 'none differs from chance'})"
+        )
+    return f"Readings of pre-training alone, harmful against harmless cells (0.5 is chance): {', and '.join(told)}."
 
 
 def _sweep(dataset: xr.Dataset) -> str:
@@ -81,34 +123,38 @@ def _sweep(dataset: xr.Dataset) -> str:
 
 
 def _when(chosen: xr.Dataset, alone: Sequence[str]) -> str:
-    """Given that there is harm, do they tell the time better than alarms that know nothing of curvature?"""
+    """Given that there is harm, do they tell the time better than the base loss? Judged where both ring."""
     frequent = [name for name in alone if float(_estimate(chosen.sel(monitor=name)["missed"])) < 0.5]
-    trivial = chosen.sel(monitor="loss_halved")
     if not frequent:
         return "When: every monitor of pre-training alone misses at least half of the harmful cells."
-    spreads = chosen["lead_spread"].sel(monitor=frequent)
-    best = chosen.sel(monitor=frequent[int(np.nanargmin(_estimate(spreads)))])
-    sharper = float(best["lead_spread"].sel(statistic="high")) < float(trivial["lead_spread"].sel(statistic="low"))
+    gains = chosen["spread_above_halved"].sel(monitor=frequent, statistic="high")
+    if not np.isfinite(gains).any():
+        return "When: no monitor of pre-training alone rings in harmful cells in which the base loss has halved."
+    best = chosen.sel(monitor=frequent[int(np.nanargmin(gains))])
+    sharper = float(gains.min()) < 0
     verdict = (
         f"When: {best['label'].item()} tells the time better than the base loss does"
         if sharper
         else "When: none tells the time better than the base loss does"
     )
+    own, more = (float(_estimate(best[name])) for name in ("spread_in_common", "spread_above_halved"))
     onset = _share(chosen.sel(monitor="fisher_trace"), "base_loss_at_alarm")
     return (
-        f"{verdict}. Leads spread least, by {_interval(best['lead_spread'], '.2f')} e-folds, for {_name(best)}, "
-        f"and by {_interval(trivial['lead_spread'], '.2f')} for an alarm when the base loss has halved. The alarm "
-        f"of the Fisher trace rings when the base loss is at {onset} of its first value (median)."
+        f"{verdict}. In the harmful cells where both ring, leads of the best, {_name(best)}, spread by {own:.2f} "
+        f"e-folds and those of an alarm when the base loss has halved by {own - more:.2f}: difference "
+        f"{_interval(best['spread_above_halved'])}. The alarm of the Fisher trace rings when the base loss is at "
+        f"{onset} of its first value (median)."
     )
 
 
 def _snippet(chosen: xr.Dataset) -> str:
     """The squared gradient of the mean loss."""
     own = chosen.sel(monitor=_SNIPPET)
-    along, informed = float(_estimate(own["correlation_along"])), float(own["informedness"].sel(statistic="low"))
+    along = float(_estimate(own["correlation_along"]))
+    informed = max(float(own[name].sel(statistic="low")) for name in _INFORMED)
     moves = "against" if along < -_UNINFORMED else "with" if along > _UNINFORMED else "independently of"
     fisher = chosen.sel(monitor="fisher_trace")
-    worth = "is worth heeding" if informed > _UNINFORMED and along > 0 else "says nothing of harm"
+    worth = "is worth heeding" if informed > _UNINFORMED and along > 0 else "is not worth heeding"
     return (
         f"The common snippet moves {moves} forgetting, rank correlation {_interval(own['correlation_along'])} in the "
         f"median cell (Fisher trace {_interval(fisher['correlation_along'])}); its alarm {worth}: "
@@ -120,8 +166,9 @@ def _snippet(chosen: xr.Dataset) -> str:
 def _aware(chosen: xr.Dataset, alone: Sequence[str], aware: Sequence[str]) -> str:
     """What looking at the fine-tuning task adds."""
     groups = [chosen.sel(monitor=list(names)) for names in (aware, alone)]
-    seen, blind = (_best(group, "separation") for group in groups)
-    separates = float(seen["separation"].sel(statistic="low")) > float(blind["separation"].sel(statistic="high"))
+    same = "separation_of_values"
+    seen, blind = (_best(group, same) for group in groups)
+    separates = float(seen[same].sel(statistic="low")) > float(blind[same].sel(statistic="high"))
     last, last_alone = (
         _best(group.assign(last=group["correlation_across"].sel(stage="last")), "last") for group in groups
     )
@@ -129,9 +176,9 @@ def _aware(chosen: xr.Dataset, alone: Sequence[str], aware: Sequence[str]) -> st
     rehearsed, stopped = (_regret(chosen, name) for name in ("rehearsal", "fisher_trace"))
     end = f"{float(chosen['regret_of_going_on_if_harmful']):.3f}"
     return (
-        f"Looking at the fine-tuning task {better}: {_name(seen)} separates harmful from harmless cells with "
-        f"{_interval(seen['separation'], '.2f')}, the best monitor of pre-training alone, {_name(blind)}, with "
-        f"{_interval(blind['separation'], '.2f')}. Across transfers forgetting at the last budget goes with "
+        f"Looking at the fine-tuning task {better}: by the value at the last budget {_name(seen)} separates harmful "
+        f"from harmless cells with {_interval(seen[same], '.2f')}, the best of pre-training alone, {_name(blind)}, "
+        f"with {_interval(blind[same], '.2f')}. Across transfers forgetting at the last budget goes with "
         f"{_name(last)} ({_interval(last['last'])}), at best {_interval(last_alone['last'])} with one of those. In "
         f"harmful cells stopping at the alarm of a rehearsal costs {rehearsed} of the zero map's loss against the best "
         f"budget, at that of the Fisher trace {stopped}, going on to the end {end}."
@@ -166,26 +213,29 @@ def _counts(dataset: xr.Dataset) -> str:
 
 
 def _alarm_line(row: xr.Dataset) -> str:
-    shares = {name: float(_estimate(row[name])) for name in ("in_time", "early", "late", "missed", "false_alarm")}
-    low, middle, high = (float(_estimate(row[f"lead{end}"])) for end in ("_lower_quartile", "", "_upper_quartile"))
+    time, early, late, missed, false = (
+        float(_estimate(row[name])) for name in ("in_time", "early", "late", "missed", "false_alarm")
+    )
     return (
-        f"{_name(row):37}{shares['in_time']:8.0%}{shares['early']:11.0%}{shares['late']:6.0%}"
-        f"{shares['missed']:8.0%}{shares['false_alarm']:7.0%}{_interval(row['informedness']):>22}"
-        f"{f'{middle:+.1f} ({low:+.1f}, {high:+.1f})':>19}"
+        f"{_name(row):37}{time:7.0%}{early:12.0%}{late:5.0%}{missed:7.0%}{false:7.0%}"
+        f"{_interval(row['informedness']):>22}{_interval(row['informedness_of_reachable']):>21}"
+    )
+
+
+def _lead_line(row: xr.Dataset) -> str:
+    low, middle, high = (float(_estimate(row[f"lead{end}"])) for end in ("_lower_quartile", "", "_upper_quartile"))
+    spread, regret = (float(_estimate(row[name])) for name in ("spread_in_common", "regret"))
+    return (
+        f"{_name(row):37}{f'{middle:+.1f} ({low:+.1f}, {high:+.1f})':>21}{spread:15.2f}"
+        f"{_interval(row['spread_above_halved']):>24}{regret:21.3f}"
     )
 
 
 def _value_line(row: xr.Dataset) -> str:
-    scores = (
-        row["correlation_along"],
-        row["correlation_of_changes"],
-        row["correlation_across"].sel(stage="last"),
-    )
+    scores = row["correlation_along"], row["correlation_of_changes"], row["correlation_across"].sel(stage="last")
     along, changes, last = (float(_estimate(score)) for score in scores)
-    return (
-        f"{_name(row):37}{_interval(row['separation'], '.2f'):>19}{along:+11.2f}{changes:+12.2f}{last:+22.2f}"
-        f"{float(_estimate(row['regret'])):17.3f}"
-    )
+    separations = "".join(f"{_interval(row[name], '.2f'):>21}" for name in _SEPARATIONS)
+    return f"{_name(row):37}{separations}{along:+9.2f}{changes:+10.2f}{last:+20.2f}"
 
 
 def _name(row: xr.Dataset) -> str:

@@ -20,7 +20,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +27,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Int
 
+from experiments.picture import drawn_by
 from experiments.transformer.config import Config
 from experiments.transformer.language import Language, draw_language
 from experiments.transformer.measuring import Measured
@@ -167,13 +167,6 @@ def _attributes(config: Config, laboratory: Laboratory) -> dict[str, Any]:
     }
 
 
-def draw(dataset: xr.Dataset, folder: Path) -> Sequence[Path]:
-    """The picture; figures are imported only when one is wanted."""
-    from figures import transformer as figure
-
-    return figure.save(dataset, folder)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
     return cli.execute(
@@ -181,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run,
         name="transformer",
         description=__doc__,
-        draw=draw,
+        draw=drawn_by("transformer"),
         summarise=summarise,
         picture="transformer",
         arguments=arguments,

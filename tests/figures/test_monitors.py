@@ -34,7 +34,7 @@ def test_the_heading_follows_the_data(result):
     heading = figure.draw(result).get_suptitle()
     assert heading == "Alarms on curvature ring whether or not fine-tuning will do harm"
     informed = result.copy(deep=True)
-    informed["informedness"].loc["top_eigenvalue"].values[...] = 0.9
+    informed["informedness_of_reachable"].loc["top_eigenvalue"].values[...] = 0.9
     assert (
         figure.draw(informed).get_suptitle().startswith("Of the monitors of pre-training, top Hessian eigenvalue tells")
     )
@@ -49,6 +49,16 @@ def test_bars_are_the_shares_of_harmful_cells(result):
     np.testing.assert_allclose(starts[1:], np.cumsum(widths, axis=0)[:-1])
     missed = result["missed"].sel(threshold=1.0, statistic="estimate").values
     np.testing.assert_allclose(widths[3], 100 * missed)
+
+
+def test_separation_is_drawn_by_both_statistics(result):
+    drawn = figure.draw(result)
+    (axes,) = (axes for axes in drawn.findobj(Axes) if axes.get_title("left").startswith("(b)"))
+    told = [text.get_text() for text in axes.get_legend().get_texts()]
+    points = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == len(MONITORS)]
+    assert told == ["by the alarm's statistic", "by the last value"]
+    for name, drawn_at in zip(("separation", "separation_of_values"), points, strict=True):
+        np.testing.assert_array_equal(drawn_at, result[name].sel(statistic="estimate"))
 
 
 @pytest.mark.parametrize("outcome", [0, 2], ids=["nothing harmful", "all diverged"])

@@ -240,12 +240,8 @@ def test_the_table_has_a_line_for_each_monitor(result):
 def test_the_conclusion_follows_the_data(result):
     """Records in which the squared gradient rings before every inflection, and nothing else at all."""
     derived = [name for name, variable in result.data_vars.items() if "statistic" in variable.dims]
-    derived += [
-        "cell_correlation",
-        "cell_correlation_of_changes",
-        "regret_of_going_on",
-        "regret_of_going_on_if_harmful",
-    ]
+    going_on = [f"regret_of_going_on{name}" for name in ("", "_if_harmful")]
+    derived += ["cell_correlation", "cell_correlation_of_changes", "reachable", *going_on]
     fake = result.drop_vars([*derived, "statistic", "stage"]).copy(deep=True)
     bad = np.arange(5) < 3
     fake["outcome"].values[...] = np.where(bad, HARMFUL, HARMLESS)[:, None, None]
@@ -258,12 +254,46 @@ def test_the_conclusion_follows_the_data(result):
     fake["value"].loc["gradient_square"] = np.moveaxis(forgetting, 1, 2)
     judged = fake.merge(judge(fake, 20, 0))
     judged.attrs |= result.attrs
-    whether, _, _, snippet, aware, *_ = conclusions(judged)
-    assert "some monitor of pre-training alone tells harm from no harm" in whether
+    whether, separation, _, when, snippet, aware, *_ = conclusions(judged)
+    assert "some alarm on pre-training alone tells harm from no harm in time" in whether
+    assert "0 of the 45 harmful cells are out of reach" in whether
+    assert "snippet) separates best, 1.00 [1.00, 1.00] (above chance: squared mean gradient" in separation
+    assert "rings in harmful cells in which the base loss has halved" in when
     assert "squared mean gradient (snippet), rings in time on 100% of the harmful cells and falsely on 0%" in whether
     assert "moves with forgetting" in snippet and "is worth heeding" in snippet
     assert "does no better" in aware
-    assert "do not tell harm from no harm" in conclusions(result)[0]
+    assert "in time hardly better than chance" in verdict_with(
+        judged, informedness=-0.2, informedness_of_reachable=0.05
+    )
+    assert "no alarm on pre-training" in verdict_with(judged, informedness=-0.2, informedness_of_reachable=-0.1)
+    late = verdict_with(judged, informedness=0.0, informedness_of_reachable=0.3)
+    assert "some alarm on pre-training alone tells" in late and "begins highest is +0.30 [+0.30, +0.30]" in late
     harmless = judged.copy()
     harmless["outcome"] = harmless["outcome"] * 0
     assert conclusions(harmless) == ["No conclusion: it takes harmful and harmless cells."]
+
+
+def verdict_with(judged, **scores):
+    """The first conclusion if each monitor's score were a given one."""
+    told = judged.copy(deep=True)
+    for name, value in scores.items():
+        told[name].values[...] = value
+    return conclusions(told)[0]
+
+
+def test_the_base_loss_is_outdone_only_by_a_paired_interval_below_0(result):
+    told = result.copy(deep=True)
+    told["missed"].values[...] = 0
+    told["spread_above_halved"].values[...] = [-0.1, -0.2, 0.01]
+    assert "none tells the time better" in conclusions(told)[3]
+    told["spread_above_halved"].loc["relative_noise"] = [-0.1, -0.2, -0.01]
+    assert "relative noise tells the time better" in conclusions(told)[3]
+
+
+def test_reach_is_that_of_the_alarm(result):
+    harmful = result["outcome"].values == HARMFUL
+    first = result["budget"].values[:, Alarm().needs - 1]
+    reachable = harmful & (result["inflection"].values >= first[:, None, None])
+    np.testing.assert_array_equal(result["reachable"].values, reachable)
+    out = np.count_nonzero(harmful & ~reachable)
+    assert f"{out} of the {np.count_nonzero(harmful)} harmful cells are out of reach" in conclusions(result)[0]

@@ -11,6 +11,7 @@ from experiments.monitors.scores import (
     Family,
     alarm_scores,
     monitor_scores,
+    paired_spreads,
     quantiles,
     spearman,
     spread_of_inflections,
@@ -41,6 +42,7 @@ def records(alarm_of, *, transfers=12, thresholds=1, peaks=None, values=None):
         peaks=np.ones(shape) if peaks is None else np.broadcast_to(peaks[None, :, None], shape),
         values=np.ones((*shape, 20)) if values is None else np.broadcast_to(values, (*shape, 20)),
         stages=np.full((transfers, 1), 19),
+        needs=7,
     )
 
 
@@ -69,10 +71,50 @@ def test_alarms_are_early_timely_or_late(shift, kind, lead):
     assert found["regret"] == pytest.approx(0.1 * abs(shift))
 
 
+@pytest.mark.parametrize(("needs", "missed"), [(7, 0), (9, 0), (10, 2), (12, 4), (13, 5), (14, 6), (21, 6)])
+def test_cells_that_turn_before_an_alarm_can_ring_are_out_of_reach(needs, missed):
+    """Harmful transfers turn at checkpoints 8, 9, 10, 11, 12, 8, counted from 0; a first alarm comes at needs - 1."""
+    given = dataclasses.replace(records(lambda at, bad: max(at - 1, needs - 1) if bad else 20), needs=needs)
+    found = scores(given)
+    assert np.count_nonzero(given.reachable) == 3 * (6 - missed) and not given.reachable[given.harmless].any()
+    assert found["late"] == (pytest.approx(missed / 6) if needs < 21 else 0)
+    assert found["informedness"] == pytest.approx(1 - missed / 6)
+    expected = 1 if missed < 6 else np.nan
+    assert found["in_time_of_reachable"] == pytest.approx(expected, nan_ok=True)
+    assert found["informedness_of_reachable"] == pytest.approx(expected, nan_ok=True)
+
+
+def test_false_and_late_alarms_count_against_the_reachable_as_against_all():
+    found = scores(dataclasses.replace(records(lambda at, bad: at if at < 10 else at + 1), needs=10))
+    assert found["false_alarm"] == 1 and found["in_time"] == 0.5  # those that turn at 8 and 9: 3 of 6
+    assert found["in_time_of_reachable"] == pytest.approx(1 / 4)  # those at 9 of those at 9, 10, 11 and 12
+    assert found["informedness_of_reachable"] == pytest.approx(1 / 4 - 1)
+
+
+def test_spreads_are_compared_over_the_cells_in_which_both_ring():
+    """The reference leads by 0.5 and 1.5 e-folds in turn; the other by twice that, in the first four transfers."""
+    given = records(lambda at, bad: 20)
+    leads = np.where(np.arange(12) < 4, 1 + 2 * (np.arange(12) % 2), 5)  # checkpoints, half an e-fold apart
+    turning = 8 + np.arange(12) % 5
+    beside = np.where(np.arange(12) < 4, turning - 2 * leads, 20)
+    alarms = np.stack([turning - leads, beside])[:, :, None, None] * np.ones((1, 1, 3, 1), int)
+    found = paired_spreads(dataclasses.replace(given, alarms=alarms), 0)(np.arange(12))
+    np.testing.assert_allclose(found["spread_in_common"][1], 1.0)
+    np.testing.assert_allclose(found["spread_above_halved"][:, 0], [0, 0.5], atol=1e-12)
+    fewer = alarms.copy()
+    fewer[0, 1:3] = 20  # what is left of both leads by 0.5 and 1.5 (reference), by 1 and 3 (other)
+    found = paired_spreads(dataclasses.replace(given, alarms=fewer), 0)(np.array([0, 1, 2, 2, 3]))
+    np.testing.assert_allclose(found["spread_above_halved"][:, 0], [0, 0.5], atol=1e-12)
+    np.testing.assert_allclose(found["spread_in_common"][1], 1.0)
+    fewer[0] = 20
+    none = paired_spreads(dataclasses.replace(given, alarms=fewer), 0)(np.arange(12))
+    assert np.isnan(none["spread_in_common"]).all()
+
+
 def test_a_constant_monitor_misses_all_and_separates_nothing():
     found = scores(records(lambda at, bad: 20))
     assert (found["missed"], found["false_alarm"], found["informedness"]) == (1, 0, 0)
-    assert found["separation"] == 0.5
+    assert found["separation"] == found["separation_of_values"] == 0.5
     assert found["correlation_along"] == found["correlation_of_changes"] == found["correlation_across"] == 0
     assert np.isnan(found["lead"]) and np.isnan(found["base_loss_at_alarm"])
 
@@ -84,6 +126,20 @@ def test_separation_is_the_share_of_pairs_in_order():
     pairs = [(one > other) + 0.5 * (one == other) for one in bad for other in fine]
     assert scores(given)["separation"] == pytest.approx(np.mean(pairs))
     assert scores(records(lambda at, bad: 20, peaks=(np.arange(12) < 6).astype(float)))["separation"] == 1
+
+
+def test_separation_of_values_takes_the_last_one_whatever_the_alarm_looks_at():
+    rng = np.random.default_rng(1)
+    values = rng.integers(0, 3, (1, 12, 3, 20)).astype(float)
+    given = records(lambda at, bad: 20, peaks=-(np.arange(12) < 6).astype(float), values=values)
+    bad, fine = values[0, ..., -1][given.harmful], values[0, ..., -1][given.harmless]
+    pairs = [(one > other) + 0.5 * (one == other) for one in bad for other in fine]
+    found = scores(given)
+    assert found["separation_of_values"] == pytest.approx(np.mean(pairs)) and found["separation"] == 0
+    bound = with_intervals(monitor_scores(given), 12, 50, 0)["separation_of_values"][0]
+    assert bound[1] < bound[0] < bound[2]
+    fewer = dataclasses.replace(given, harmful=given.harmful & False)
+    assert np.isnan(scores(fewer)["separation_of_values"])
 
 
 def test_correlations_of_a_monitor_that_is_forgetting_are_1_and_of_its_inverse_minus_1():
