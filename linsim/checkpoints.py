@@ -188,7 +188,7 @@ def _read_orbax(path: Path) -> Any:
 
 def _read_orbax_tree(path: Path) -> Any:
     """One tree as NumPy arrays, on whatever devices it was saved."""
-    import orbax.checkpoint as ocp  # type: ignore[import-untyped]  # imported where needed: it takes seconds
+    import orbax.checkpoint as ocp  # where needed: it takes seconds
 
     with _quiet():
         try:

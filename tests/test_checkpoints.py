@@ -11,6 +11,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
 from safetensors.numpy import save_file
@@ -19,7 +20,6 @@ from linsim.checkpoints import Checkpoint, Tolerance, find, read
 from linsim.errors import InvalidInput
 from linsim.named_trees import nested, plain, put_into
 
-ocp = pytest.importorskip("orbax.checkpoint")
 LAYERS = 12  # more than ten: as text, layer 10 sorts before layer 2
 
 
