@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from experiments.overtraining_chart import chart_command
+from experiments.command import command
 from linsim.building import build_chart
 from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, TrainingConfig, require_choices
 from linsim.errors import InvalidInput, require_integer
@@ -140,7 +140,7 @@ def _overlap(dataset: xr.Dataset) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    return chart_command(Config, run, "digits", __doc__, summarise, arguments)
+    return command(Config, run, "digits", __doc__, summarise, arguments, figure="overtraining_chart")
 
 
 if __name__ == "__main__":

@@ -24,9 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from experiments.command import command
 from experiments.named import call_named, named
-from experiments.picture import drawn_by
-from linsim import cli
 from linsim.checkpoints import Checkpoint, Tolerance, find, read
 from linsim.config import require_choices
 from linsim.errors import InvalidInput, require, require_integer
@@ -224,17 +223,7 @@ def summarise(dataset: xr.Dataset) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    return cli.execute(
-        Config,
-        run,
-        name="watch",
-        description=__doc__,
-        draw=drawn_by("watch"),
-        summarise=summarise,
-        picture="watch",
-        doing="measuring",
-        arguments=arguments,
-    )
+    return command(Config, run, "watch", __doc__, summarise, arguments, doing="measuring")
 
 
 if __name__ == "__main__":

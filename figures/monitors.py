@@ -6,8 +6,6 @@ Usage: python -m figures.monitors [--data results/monitors] [--out figures/galle
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +16,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from figures import drawing
-from figures.command import redraw
 from figures.monitor_example import draw_example
-from linsim.errors import require
+from figures.picture import Picture
 
 _NEEDED = {
     *(
@@ -63,28 +60,8 @@ _GROUPS = {
 _GAP = 0.7  # between groups of monitors, in rows
 
 
-def save(dataset: xr.Dataset, folder: Path, name: str = "monitors") -> list[Path]:
-    """Draw the scores and write FOLDER/NAME.png and .svg; returns both paths."""
-    with drawing.style():
-        return drawing.write(_draw(dataset), folder, name)
-
-
-def draw(dataset: xr.Dataset) -> Figure:
-    """When each monitor's alarm rings, how its readings go with forgetting, and one transfer as an example.
-
-    Args:
-      dataset: scores of monitors, as `experiments.monitors` returns them.
-
-    Raises:
-      InvalidInput: it holds none.
-    """
-    with drawing.style():
-        return _draw(dataset)
-
-
-def _draw(dataset: xr.Dataset) -> Figure:
-    missing = sorted(_NEEDED - set(dataset.variables))
-    require(not missing, "dataset", f"no {', '.join(missing)}", "scores of monitors")
+def _paint(dataset: xr.Dataset) -> Figure:
+    """When each monitor's alarm rings, how its readings go with forgetting, and one transfer as an example."""
     chosen = dataset.sel(threshold=dataset.attrs["threshold"])
     figure = drawing.new_figure(10.4, 7.6)
     figure.suptitle(_message(chosen), x=0.012, ha="left")
@@ -198,10 +175,8 @@ def _hollow(marker: str, color: str) -> dict[str, Any]:
     return {"marker": marker, **drawing.hollow(5, color)}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    return redraw(save, "monitors", __doc__, arguments)
-
+picture = Picture("monitors", __doc__, "scores of monitors", _NEEDED, _paint)
+draw, save, main = picture.draw, picture.save, picture.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +16,8 @@ from matplotlib.figure import Figure
 from figures import drawing
 from figures.cell_map import SMALL_GRID, draw_map
 from figures.cells import Cells, cells_of, chosen_cells, levels_of
-from figures.command import redraw
 from figures.loss_curves import draw_curves
-from linsim.errors import require
+from figures.picture import Picture
 from linsim.summary import computed
 
 _NEEDED = {
@@ -29,28 +26,8 @@ _NEEDED = {
 }
 
 
-def save(dataset: xr.Dataset, folder: Path, name: str = "overtraining_chart") -> list[Path]:
-    """Draw the chart and write FOLDER/NAME.png and .svg; returns both paths."""
-    with drawing.style():
-        return drawing.write(_draw(dataset), folder, name)
-
-
-def draw(dataset: xr.Dataset) -> Figure:
-    """The map of inflection budgets and harm, and the loss curves of a few of its cells.
-
-    Args:
-      dataset: an overtraining chart, as `experiments.overtraining_chart` returns it.
-
-    Raises:
-      InvalidInput: it is none.
-    """
-    with drawing.style():
-        return _draw(dataset)
-
-
-def _draw(dataset: xr.Dataset) -> Figure:
-    missing = sorted(_NEEDED - set(dataset.variables))
-    require(not missing, "dataset", f"no {', '.join(missing)}", "an overtraining chart")
+def _paint(dataset: xr.Dataset) -> Figure:
+    """The map of inflection budgets and harm, and the loss curves of a few of its cells."""
     cells = cells_of(dataset)
     chosen = chosen_cells(cells)
     figure = drawing.new_figure(9.6, 5.4)
@@ -94,10 +71,8 @@ def _message(cells: Cells) -> str:
     return "Beyond the inflection budget, more pre-training makes the fine-tuned model worse"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    return redraw(save, "overtraining_chart", __doc__, arguments)
-
+picture = Picture("overtraining_chart", __doc__, "an overtraining chart", _NEEDED, _paint)
+draw, save, main = picture.draw, picture.save, picture.main
 
 if __name__ == "__main__":
     sys.exit(main())

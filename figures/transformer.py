@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -20,8 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
 from figures import drawing
-from figures.command import redraw
-from linsim.errors import require
+from figures.picture import Picture
 
 _NEEDED = {
     *("pretrain_steps", "learning_rate", "seed", "pretrain_loss_before", "pretrain_loss_after", "inflection_steps"),
@@ -44,28 +41,8 @@ _NOISES = {
 _RATES = "os^Dv"
 
 
-def save(dataset: xr.Dataset, folder: Path, name: str = "transformer") -> list[Path]:
-    """Draw the picture and write FOLDER/NAME.png and .svg; returns both paths."""
-    with drawing.style():
-        return drawing.write(_draw(dataset), folder, name)
-
-
-def draw(dataset: xr.Dataset) -> Figure:
-    """Losses, sensitivities and monitors over the budget, and how monitors go with forgetting.
-
-    Args:
-      dataset: as `experiments.transformer` returns it.
-
-    Raises:
-      InvalidInput: it is none.
-    """
-    with drawing.style():
-        return _draw(dataset)
-
-
-def _draw(dataset: xr.Dataset) -> Figure:
-    missing = sorted(_NEEDED - set(map(str, dataset.variables)))
-    require(not missing, "dataset", f"no {', '.join(missing)}", "a result of the transformer")
+def _paint(dataset: xr.Dataset) -> Figure:
+    """Losses, sensitivities and monitors over the budget, and how monitors go with forgetting."""
     figure = drawing.new_figure(9.6, 7.6)
     figure.suptitle(textwrap.fill(_message(dataset), 88), x=0.012, ha="left")
     grid: Any = figure.subplots(2, 2)
@@ -224,10 +201,8 @@ def _message(dataset: xr.Dataset) -> str:
     return f"{sensitive}; after fine-tuning at rate {rate:g}, {hurt}"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    return redraw(save, "transformer", __doc__, arguments)
-
+picture = Picture("transformer", __doc__, "a result of the transformer", _NEEDED, _paint)
+draw, save, main = picture.draw, picture.save, picture.main
 
 if __name__ == "__main__":
     sys.exit(main())

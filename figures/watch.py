@@ -6,8 +6,6 @@ Usage: python -m figures.watch [--data results/watch] [--out figures/gallery] [-
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -18,8 +16,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from figures import drawing
-from figures.command import redraw
 from figures.drawing import Floats
+from figures.picture import Picture
 from linsim.errors import require
 
 _TITLES = {
@@ -35,28 +33,8 @@ _PLAIN, _HEARD, _RINGS = "#0072B2", "#000000", "#D55E00"
 _DECADES = 0.2  # height of the lowest logarithmic axis: less is noise blown up
 
 
-def save(dataset: xr.Dataset, folder: Path, name: str = "watch") -> list[Path]:
-    """Draw the record and write FOLDER/NAME.png and .svg; returns both paths."""
-    with drawing.style():
-        return drawing.write(_draw(dataset), folder, name)
-
-
-def draw(dataset: xr.Dataset) -> Figure:
-    """One panel a measure, over the budget.
-
-    Args:
-      dataset: a record of monitors with its alarm, as `experiments.watch` returns it.
-
-    Raises:
-      InvalidInput: it is none.
-    """
-    with drawing.style():
-        return _draw(dataset)
-
-
-def _draw(dataset: xr.Dataset) -> Figure:
-    missing = sorted({"pretrain_steps", "alarm_rings"} - set(map(str, dataset.variables)))
-    require(not missing, "dataset", f"no {', '.join(missing)}", "a record of monitors")
+def _paint(dataset: xr.Dataset) -> Figure:
+    """One panel a measure, over the budget."""
     measures = [str(name) for name in dataset.data_vars if f"{name}_error" in dataset.variables]
     measures.sort(key=lambda name: [*_TITLES, name].index(name))  # a stored result has lost the order
     require(len(measures) > 0, "dataset", "no measure with its error", "a record of monitors")
@@ -152,10 +130,8 @@ def _spaced(verdict: str) -> str:
     return verdict.replace(",", "\N{THIN SPACE}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    return redraw(save, "watch", __doc__, arguments)
-
+picture = Picture("watch", __doc__, "a record of monitors", ("pretrain_steps", "alarm_rings"), _paint)
+draw, save, main = picture.draw, picture.save, picture.main
 
 if __name__ == "__main__":
     sys.exit(main())

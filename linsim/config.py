@@ -149,11 +149,9 @@ class FinetuneConfig(PhaseConfig):
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """Everything about a chart but its tasks."""
+class PretrainingConfig:
+    """Pre-training, whatever the task and the depth."""
 
-    depth: int = 2
-    """Number of layers L."""
     seeds: int = 1
     """Number of random initial weights."""
     seed: int = 0
@@ -161,12 +159,9 @@ class TrainingConfig:
     solver: SolverName = "auto"
     """How the weights are moved; auto takes the cheapest solver that is exact and says why."""
     precision: Precision = "float64"
-    """Number format of the training; with float32 a sample is computed again in float64."""
-    checkpoints: Literal["real", "idealised"] = "real"
-    """Fine-tune from the trained weights, or from the rank-n truncation nearest to them."""
+    """Number format of the training; of a chart in float32 a sample is computed again in float64."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
-    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
 
     def to_json(self) -> str:
         """All fields, for the attributes of a result."""
@@ -174,13 +169,41 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class ChartConfig(TrainingConfig):
-    """A chart over pre-training budget, fine-tuning rate and regularisation strength."""
+class TrainingConfig(PretrainingConfig):
+    """Everything about a chart but its tasks."""
+
+    depth: int = 2
+    """Number of layers L."""
+    checkpoints: Literal["real", "idealised"] = "real"
+    """Fine-tune from the trained weights, or from the rank-n truncation nearest to them."""
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """The pre-training task of experiments on synthetic tasks."""
 
     dim: int | None = None
     """Inputs and outputs of the synthetic tasks; default 16."""
     task: TaskConfig = field(default_factory=TaskConfig)
+
+
+@dataclass(frozen=True)
+class ChartConfig(SyntheticConfig, TrainingConfig):
+    """A chart over pre-training budget, fine-tuning rate and regularisation strength."""
+
     shift: ShiftConfig = field(default_factory=ShiftConfig)
+
+
+def chart_of(config: Any, **changes: Any) -> ChartConfig:
+    """A chart's configuration with the fields that another configuration has too, and changes to them.
+
+    For experiments of several charts, whose own configurations have fields of other kinds, such as a list of depths.
+    """
+    shared = {
+        each.name: getattr(config, each.name) for each in dataclasses.fields(ChartConfig) if hasattr(config, each.name)
+    }
+    return ChartConfig(**shared | changes)
 
 
 def require_choices(config: Any, prefix: str = "") -> None:

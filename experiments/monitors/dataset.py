@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from experiments.charts import texts
 from experiments.monitors.family import STRENGTHS, Member
 from experiments.monitors.record import HARMFUL, OUTCOMES, Record
 from experiments.monitors.values import MONITORS
@@ -95,11 +96,6 @@ def label(members: Sequence[Member], records: Sequence[Record], thresholds: np.n
     )
     _set_clock(dataset)
     return dataset
-
-
-def texts(words: Sequence[str]) -> np.ndarray:
-    """Text of any length: the type that zarr stores by a specification."""
-    return np.asarray(words, np.dtypes.StringDType())
 
 
 def _set_clock(dataset: xr.Dataset) -> None:

@@ -17,13 +17,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
+from experiments.command import command
 from experiments.monitors.dataset import label
 from experiments.monitors.family import FINETUNE_STEPS, LANES, RATE_SHARES, family
 from experiments.monitors.judging import judge
 from experiments.monitors.record import record
 from experiments.monitors.summary import summarise
-from experiments.picture import drawn_by
-from linsim import cli
 from linsim.errors import require_integer, require_number
 from linsim.losses import LOSS_CONVENTION
 from linsim.monitoring.alarm import Alarm
@@ -85,13 +84,4 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    return cli.execute(
-        Config,
-        run,
-        name="monitors",
-        description=__doc__,
-        draw=drawn_by("monitors"),
-        summarise=summarise,
-        picture="monitors",
-        arguments=arguments,
-    )
+    return command(Config, run, "monitors", __doc__, summarise, arguments)

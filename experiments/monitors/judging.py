@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from experiments.monitors.dataset import texts
+from experiments.charts import texts
 from experiments.monitors.record import HARMFUL, HARMLESS
 from experiments.monitors.scores import (
     Family,

@@ -27,7 +27,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Int
 
-from experiments.picture import drawn_by
+from experiments.command import command
 from experiments.transformer.config import Config
 from experiments.transformer.language import Language, draw_language
 from experiments.transformer.measuring import Measured
@@ -35,7 +35,6 @@ from experiments.transformer.model import Model
 from experiments.transformer.phases import Phase, finetune, pretrain
 from experiments.transformer.result import Noisy, label, watch
 from experiments.transformer.summary import summarise
-from linsim import cli
 from linsim.building import budgets
 from linsim.config import PretrainConfig as Budgets
 from linsim.config import require_choices
@@ -169,13 +168,4 @@ def _attributes(config: Config, laboratory: Laboratory) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    return cli.execute(
-        Config,
-        run,
-        name="transformer",
-        description=__doc__,
-        draw=drawn_by("transformer"),
-        summarise=summarise,
-        picture="transformer",
-        arguments=arguments,
-    )
+    return command(Config, run, "transformer", __doc__, summarise, arguments)

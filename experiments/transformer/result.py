@@ -10,6 +10,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
+from experiments.charts import texts
 from experiments.transformer.measuring import DIVERGED, MEASURES, Losses
 from experiments.transformer.phases import Finetuned
 from linsim.estimates import Estimate
@@ -159,7 +160,7 @@ def watch(dataset: xr.Dataset, readings: Estimate, alarm: Alarm) -> xr.Dataset:
             clock,
             {"long_name": "rank correlation of budget and forgetting", "units": "1"},
         ),
-    ).assign_coords(measure=("measure", np.asarray(MEASURES, np.dtypes.StringDType()), {"long_name": "monitor"}))
+    ).assign_coords(measure=("measure", texts(MEASURES), {"long_name": "monitor"}))
 
 
 def _spearman(first: Float[np.ndarray, " budgets"], second: Float[np.ndarray, " budgets"]) -> float:
