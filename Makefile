@@ -3,8 +3,6 @@ PYTHON ?= python3
 
 VENV := .venv
 RUN := $(VENV)/bin/python
-CHARTS := overtraining_chart gaussian digits
-OTHERS := monitors transformer
 
 .PHONY: help run test claims figures lint clean
 .NOTPARALLEL:
@@ -13,7 +11,7 @@ help:
 	@echo "make run      compute and draw the overtraining chart, into results/overtraining_chart"
 	@echo "make test     run the tests"
 	@echo "make claims   judge every theoretical claim, in a few minutes, into results/claims"
-	@echo "make figures  draw the gallery again; computes the results that are missing, in half an hour"
+	@echo "make figures  draw the gallery again; computes the results that are missing, in some minutes"
 	@echo "make lint     check style and types"
 	@echo "make clean    remove .venv, caches and results"
 	@echo "With another Python: make run PYTHON=python3.12"
@@ -27,29 +25,8 @@ test: $(VENV)/test
 claims: $(VENV)/test
 	$(RUN) -m experiments.claims --overwrite
 
-figures: $(CHARTS:%=results/%/data.zarr) $(OTHERS:%=results/%/data.zarr) results/transformer_24/data.zarr
-	@for chart in $(CHARTS); do $(RUN) -m figures.overtraining_chart --data results/$$chart --name $$chart || exit 1; done
-	@for name in $(OTHERS); do $(RUN) -m figures.$$name || exit 1; done
-	$(RUN) -m figures.transformer --data results/transformer_24 --name transformer_24
-
-# Results that are missing; on two cores gaussian and each transformer take some eight minutes, monitors two, the others seconds.
-results/overtraining_chart/data.zarr: | $(VENV)/test
-	$(RUN) -m experiments.overtraining_chart --overwrite
-
-results/gaussian/data.zarr: | $(VENV)/test
-	$(RUN) -m experiments.overtraining_chart --network.init gaussian --task.bases random --dim 32 --seeds 3 --out results/gaussian --overwrite
-
-results/digits/data.zarr: | $(VENV)/test
-	$(RUN) -m experiments.digits --overwrite
-
-results/monitors/data.zarr: | $(VENV)/test
-	$(RUN) -m experiments.monitors --overwrite
-
-results/transformer/data.zarr: | $(VENV)/test
-	$(RUN) -m experiments.transformer --overwrite
-
-results/transformer_24/data.zarr: | $(VENV)/test
-	$(RUN) -m experiments.transformer --language.tokens 24 --language.shift 1 --seed 1 --monitors.sequences 16 --out results/transformer_24 --overwrite
+figures: $(VENV)/test
+	$(RUN) -m figures
 
 lint: $(VENV)/dev
 	$(RUN) -m ruff check

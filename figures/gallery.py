@@ -1,0 +1,78 @@
+"""What the gallery holds: of every picture, which experiment makes its data and which module draws it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from linsim.store import DATA
+
+RESULTS = Path("results")
+STORED = Path("figures/stored")
+"""Results that take too long to compute for each drawing: they come with the repository."""
+FOLDER = Path("figures/gallery")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A picture of the gallery, under the name of its files and of its result's folder."""
+
+    name: str
+    experiment: str = ""
+    """Module of `experiments`; default the name."""
+    arguments: tuple[str, ...] = ()
+    """Its flags, where they are not the defaults."""
+    figure: str = ""
+    """Module of `figures`; default that of the experiment's name."""
+
+    @property
+    def module(self) -> str:
+        """The experiment's module."""
+        return f"experiments.{self.experiment or self.name}"
+
+    @property
+    def drawn_by(self) -> str:
+        """The figure's module."""
+        return f"figures.{self.figure or self.experiment or self.name}"
+
+    @property
+    def stored(self) -> bool:
+        """Whether the result comes with the repository."""
+        return (STORED / self.name / DATA).is_dir()
+
+    def source(self) -> Path | None:
+        """The folder of the result, your own before the stored one; None where it has to be computed."""
+        places = (RESULTS / self.name, STORED / self.name)
+        return next((place for place in places if (place / DATA).is_dir()), None)
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What computes the result, after `python -m`."""
+        return (self.module, *self.arguments, *(("--out", f"{RESULTS / self.name}") if self.arguments else ()))
+
+
+_GAUSSIAN = (
+    *(
+        "--network.init",
+        "gaussian",
+        "--task.bases",
+        "random",
+        "--dim",
+        "32",
+        "--seeds",
+        "5",
+        "--pretrain.budgets",
+        "40",
+    ),
+    *("--finetune.rates", "12", "--finetune.strengths", "9"),
+)
+_TRANSFORMER_24 = (*("--language.tokens", "24", "--language.shift", "1", "--seed", "1", "--monitors.sequences", "16"),)
+
+GALLERY = (
+    Entry("overtraining_chart"),
+    Entry("gaussian", "overtraining_chart", _GAUSSIAN),
+    Entry("digits", figure="overtraining_chart"),
+    Entry("monitors"),
+    Entry("transformer"),
+    Entry("transformer_24", "transformer", _TRANSFORMER_24),
+)
