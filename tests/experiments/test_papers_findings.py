@@ -1,0 +1,66 @@
+"""What every experiment on a finding of the paper has: the same basic flags, claims, a figure, a place in the notes."""
+
+import dataclasses
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from figures.gallery import GALLERY
+from linsim import cli
+from linsim.claims.registry import CLAIMS
+
+ROOT = Path(__file__).parent.parent.parent
+NAMES = [
+    "incremental_learning",
+    "progressive_sensitivity",
+    "fixed_rate",
+    "tuned_rate",
+    "regularization",
+    "checkpoint_pair",
+    "depth_and_width",
+    "rich_and_lazy",
+    "stages",
+]
+BASIC = ("dim", "depth", "seeds", "seed", "solver", "precision", "task", "network", "pretrain")
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+def test_it_takes_the_basic_flags_and_says_what_each_field_means(name, capsys):
+    experiment = import_module(f"experiments.{name}")
+    fields = {field.name for field in dataclasses.fields(experiment.Config)}
+    assert set(BASIC) <= fields
+    config, output = cli.parse(experiment.Config, cli.Output, name, experiment.__doc__, ["--overwrite", "--seeds", "2"])
+    assert config == dataclasses.replace(experiment.Config(), seeds=2)
+    assert output.out == Path("results") / name
+    with pytest.raises(SystemExit) as stop:
+        experiment.main(["--help"])
+    assert stop.value.code == 0
+    assert f"experiments.{name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("bad", [["--dim", "0"], ["--seeds", "0"], ["--pretrain.steps", "0"], ["--solver", "none"]])
+def test_bad_input_is_one_line_and_leaves_nothing(name, bad, tmp_path, capsys):
+    assert import_module(f"experiments.{name}").main([*bad, "--out", str(tmp_path / "result")]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert bad[0].removeprefix("--") in told
+    assert bad[1] in told
+    assert not (tmp_path / "result").exists()
+
+
+def test_it_stands_on_claims_that_exist(name):
+    claims = import_module(f"experiments.{name}").CLAIMS
+    assert len(claims) > 0
+    assert set(claims) <= set(CLAIMS)
+
+
+def test_it_has_a_picture_and_a_section_in_the_notes(name):
+    assert name in {entry.name for entry in GALLERY}
+    assert f"`experiments/{name}.py`" in (ROOT / "paper_notes.md").read_text() or (
+        f"`experiments/{name}/`" in (ROOT / "paper_notes.md").read_text()
+    )
