@@ -52,27 +52,16 @@ class Entry:
 
 
 _GAUSSIAN = (
-    *(
-        "--network.init",
-        "gaussian",
-        "--task.bases",
-        "random",
-        "--dim",
-        "32",
-        "--seeds",
-        "5",
-        "--pretrain.budgets",
-        "40",
-    ),
-    *("--finetune.rates", "12", "--finetune.strengths", "9"),
+    "--network.init gaussian --task.bases random --seeds 5 --pretrain.budgets 40 --finetune.rates 12 "
+    "--finetune.strengths 9"
 )
-_TRANSFORMER_24 = (*("--language.tokens", "24", "--language.shift", "1", "--seed", "1", "--monitors.sequences", "16"),)
+_TRANSFORMER_24 = "--language.tokens 24 --language.shift 1 --seed 1 --monitors.sequences 16"
 
 GALLERY = (
     Entry("overtraining_chart"),
-    Entry("gaussian", "overtraining_chart", _GAUSSIAN),
+    Entry("gaussian", "overtraining_chart", tuple(_GAUSSIAN.split())),
     Entry("digits", figure="overtraining_chart"),
     Entry("monitors"),
     Entry("transformer"),
-    Entry("transformer_24", "transformer", _TRANSFORMER_24),
+    Entry("transformer_24", "transformer", tuple(_TRANSFORMER_24.split())),
 )
