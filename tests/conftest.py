@@ -1,8 +1,20 @@
 """Every test runs in float64, on two CPU devices, with shapes checked at run time and silent broadcasts refused."""
 
 import os
+from importlib.metadata import version
 
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2".strip()
+# Programs of tests run for milliseconds and compile for seconds: they are compiled with few optimisations, unless
+# JAX_DISABLE_MOST_OPTIMIZATIONS=0 is given. Those of the README and of the canary are compiled as for users. Fusion
+# costs half of what is left; an XLA that does not know a flag refuses to start: that one is for the pinned version.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = os.environ.get("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        *["--xla_cpu_use_fusion_emitters=false"]
+        * (version("jaxlib") == "0.10.1" and os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"),
+        "--xla_force_host_platform_device_count=2",
+        os.environ.get("XLA_FLAGS", ""),  # the last one wins
+    ]
+).strip()
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["MPLBACKEND"] = "Agg"
 

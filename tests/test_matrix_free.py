@@ -1,6 +1,7 @@
 """Curvature from products alone, against dense matrices and closed forms; and whether its errors are honest."""
 
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -27,19 +28,27 @@ def problem(widths, seed, scale=1.0, coloured=True):
     return weights, scale * rng.standard_normal((widths[-1], widths[0])), covariance, rng
 
 
-def symmetric(eigenvalues, seed=0, dtype=np.float64):
-    """A matrix of these eigenvalues in a random basis, as a product on a tree of two leaves."""
-    basis = random_basis(len(eigenvalues), np.random.default_rng(seed))
-    dense = jnp.asarray(basis * np.asarray(eigenvalues) @ basis.T, dtype)
-    split = (len(eigenvalues) // 2, len(eigenvalues) - len(eigenvalues) // 2)
-    like = {"a": jnp.zeros(split[0], dtype), "b": jnp.zeros((split[1], 1), dtype)}
+def dense_of(eigenvalues):
+    """A matrix of these eigenvalues in a random basis."""
+    basis = random_basis(len(eigenvalues), np.random.default_rng(0))
+    return basis * np.asarray(eigenvalues) @ basis.T
+
+
+def product_with(dense):
+    """A matrix as a product on a tree of two leaves, and such a tree."""
+    half = len(dense) // 2
+    like = {"a": jnp.zeros(half), "b": jnp.zeros((len(dense) - half, 1))}
     unravel = ravel_pytree(like)[1]
     return lambda tree: unravel(dense @ ravel_pytree(tree)[0]), like
 
 
+def symmetric(eigenvalues):
+    return product_with(jnp.asarray(dense_of(eigenvalues)))
+
+
 def as_matrix(matvec, like):
     flat, unravel = ravel_pytree(like)
-    return jax.vmap(lambda v: ravel_pytree(matvec(unravel(v)))[0])(jnp.eye(flat.size))
+    return jax.jit(jax.vmap(lambda v: ravel_pytree(matvec(unravel(v)))[0]))(jnp.eye(flat.size))
 
 
 @pytest.mark.parametrize(("widths", "coloured"), list(zip(WIDTHS, (True, False, True, True), strict=True)))
@@ -69,7 +78,7 @@ def test_product_of_any_loss_is_that_of_its_hessian_on_the_batch():
         return jnp.mean((jnp.tanh(batch[0] @ params["inner"] + params["bias"][None]) - batch[1]) ** 2)
 
     flat, unravel = ravel_pytree(params)
-    dense = jax.hessian(lambda vector: loss(unravel(vector), batch))(flat)
+    dense = jax.jit(jax.hessian(lambda vector: loss(unravel(vector), batch)))(flat)
     found = as_matrix(products.loss_product(loss, params, batch), params)
     np.testing.assert_allclose(found, dense, atol=1e-13 * np.abs(dense).max())  # rounding
 
@@ -102,12 +111,17 @@ SPECTRA = {
 }
 
 
+@partial(jax.jit, static_argnums=2)
+def traces(dense, keys, samples):
+    """One estimate a key, of matrices of one size by one program."""
+    return jax.vmap(lambda key: matrix_free.trace(*product_with(dense), key, samples))(keys)
+
+
 @pytest.mark.parametrize("name", SPECTRA)
 def test_standard_error_of_the_trace_is_calibrated_and_its_variance_the_formula(name):
     values, samples, repeats = SPECTRA[name], 8, 400
-    matvec, like = symmetric(values)
     keys = jax.random.split(jax.random.key(4), repeats)
-    found = jax.jit(lambda keys: jax.lax.map(lambda key: matrix_free.trace(matvec, like, key, samples), keys))(keys)
+    found = traces(jnp.asarray(dense_of(values)), keys, samples)
     deviation, error = np.asarray(found.mean) - values.sum(), np.asarray(found.error)
     # Unbiased: the mean of 400 independent ones within 4 of its own standard errors.
     assert abs(deviation.mean()) < 4 * deviation.std() / np.sqrt(repeats)
@@ -130,8 +144,7 @@ def test_variance_of_the_trace_is_its_formula():
         rest = np.eye(len(values)) - basis @ basis.T
         inner = rest @ dense @ rest
         stated.append(2 * free * (np.sum(inner**2) - np.trace(inner) ** 2 / free) / (free + 2) / samples)
-    keys = jax.random.split(KEY, 1500)
-    found = jax.jit(lambda keys: jax.lax.map(lambda key: matrix_free.trace(matvec, like, key, samples), keys))(keys)
+    found = traces(jnp.asarray(dense), jax.random.split(KEY, 1500), samples)
     # A mean of 1500 squares of nearly normal numbers: standard error sqrt(2 / 1500) = 3.7 %, taken 4 times.
     np.testing.assert_allclose(np.mean((np.asarray(found.mean) - values.sum()) ** 2), np.mean(stated), rtol=0.15)
 
@@ -276,8 +289,7 @@ def test_errors_of_the_density_are_calibrated():
     grid = np.asarray([-1.0, 0.0, 2.0, 7.0])
     broadened = np.mean(np.exp(-(((grid[:, None] - values) / width) ** 2) / 2), axis=1) / (width * np.sqrt(2 * np.pi))
     keys = jax.random.split(KEY, repeats)
-    one = lambda key: matrix_free.density(matvec, like, key, 30, 10, grid, width)  # noqa: E731
-    found = jax.jit(lambda keys: jax.lax.map(one, keys))(keys)
+    found = jax.jit(jax.vmap(lambda key: matrix_free.density(matvec, like, key, 30, 10, grid, width)))(keys)
     deviation = np.asarray(found.values) - broadened
     # Means of 300 within 4 standard errors, and variances to 4 times their 8 %.
     assert np.all(np.abs(deviation.mean(0)) < 4 * deviation.std(0) / np.sqrt(repeats))
@@ -304,17 +316,23 @@ def test_curvature_along_the_displacement_is_the_dense_quadratic_form(widths):
     weights, target, covariance, rng = problem(widths, 10, 0.5)
     start, tuned = weights, weights
     other = jnp.asarray(target + rng.standard_normal(target.shape))
+    gradient = jax.jit(jax.grad(losses.population_loss))
     for _ in range(5):
-        gradients = jax.grad(losses.population_loss)(tuned, other, jnp.asarray(covariance))
+        gradients = gradient(tuned, other, jnp.asarray(covariance))
         tuned = tuple(layer - 0.01 * gradient for layer, gradient in zip(tuned, gradients, strict=True))
     displacement = jax.tree.map(jnp.subtract, tuned, start)
     vector = np.asarray(ravel_pytree(displacement)[0])
     dense = np.asarray(HESSIAN(start, target, covariance))
-    found = matrix_free.curvature_along(products.hessian_product(start, target, covariance), displacement)
+
+    @jax.jit
+    def along(displacement):
+        return matrix_free.curvature_along(products.hessian_product(start, target, covariance), displacement)
+
+    found = along(displacement)
     exact = vector @ dense @ vector / (vector @ vector)
     np.testing.assert_allclose(found, exact, atol=1e-12 * np.abs(dense).max())  # rounding
     tiny = jax.tree.map(lambda leaf: 1e-200 * leaf, displacement)  # whose square is 0
-    found = matrix_free.curvature_along(products.hessian_product(start, target, covariance), tiny)
+    found = along(tiny)
     np.testing.assert_allclose(found, exact, atol=1e-12 * np.abs(dense).max())
     assert np.isnan(matrix_free.curvature_along(lambda v: v, jnp.zeros(3)))
 
@@ -339,7 +357,9 @@ def test_scale_of_the_curvature_does_not_matter(dtype, scale):
     np.testing.assert_allclose(scaled, plain, atol=1e4 * np.finfo(dtype).eps)  # rounding of 20 sums of size 10, 50 fold
     assert np.all(np.asarray(scaled)[[1, 4, 5]] > 1e-6)  # no error has become 0
     one, other = (
-        matrix_free.density(lambda v, f=f: jnp.asarray(f * dense, dtype) @ v, like, KEY, 6, 2, f * grid, f * 0.5).values
+        jax.jit(lambda dense, f=f: matrix_free.density(lambda v: dense @ v, like, KEY, 6, 2, f * grid, f * 0.5))(
+            jnp.asarray(f * dense, dtype)
+        ).values
         for f in (1.0, scale)
     )
     np.testing.assert_allclose(np.asarray(other, np.float64) * scale, one, atol=1e4 * np.finfo(dtype).eps)
@@ -347,9 +367,11 @@ def test_scale_of_the_curvature_does_not_matter(dtype, scale):
 
 def test_half_precision_weights_are_estimated_in_single():
     diagonal = jnp.asarray([4.0, 2.0, 1.0, 0.5])
-    found = matrix_free.top_eigenvalues(
-        lambda v: (diagonal * v).astype(jnp.bfloat16), jnp.zeros(4, jnp.bfloat16), KEY, 1, 4
-    )
+    found = jax.jit(
+        lambda key: matrix_free.top_eigenvalues(
+            lambda v: (diagonal * v).astype(jnp.bfloat16), jnp.zeros(4, jnp.bfloat16), key, 1, 4
+        )
+    )(KEY)
     assert found.values.dtype == jnp.float32 and found.vectors.dtype == jnp.bfloat16
     assert abs(found.values[0] - 4) < 0.05  # vectors pass through 8 bits
 

@@ -1,4 +1,4 @@
-"""Every command and code block of the README is run, in order, as a reader would."""
+"""Every command and code block of the README is run, section by section and in order, as a reader would."""
 
 import re
 import shlex
@@ -8,58 +8,85 @@ from pathlib import Path
 
 import pytest
 
+from tests.users import as_users
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", flags=re.DOTALL)
+# Blocks use what earlier ones of their own section left behind, and nothing else: sections can run side by side.
+SECTIONS = {
+    title: BLOCK.findall(text)
+    for title, text in re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", README, flags=re.DOTALL | re.MULTILINE)
+    if BLOCK.search(text)
+}
+SAID = {
+    "Bring your own data": ["Extra pre-training was harmful"],
+    # A falling trace rings no alarm while training, nor when the checkpoints are watched.
+    "Watch a training run of your own": ["^2000 .*", "fisher: the alarm does not ring"],
+}
+LEFT = {
+    "From command to picture": [
+        "results/overtraining_chart/data.zarr",
+        "results/overtraining_chart/overtraining_chart.png",
+        "figures/gallery/overtraining_chart.svg",
+    ],
+}
 
 
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory):
+@pytest.fixture
+def reader(tmp_path):
     """A folder in which the reader works: the checkout, without results."""
-    folder = tmp_path_factory.mktemp("reader")
-    for name in ("linsim", "experiments", "figures"):
-        (folder / name).symlink_to(ROOT / name)
-    (folder / "figures").unlink()
-    (folder / "figures").mkdir()
+    for name in ("linsim", "experiments"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "figures").mkdir()
     for file in (ROOT / "figures").iterdir():
         if file.name != "gallery":
-            (folder / "figures" / file.name).symlink_to(file)
-    return folder
+            (tmp_path / "figures" / file.name).symlink_to(file)
+    return tmp_path
 
 
-def run(folder, arguments):
-    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def files(blocks):
+    """Name -> text of the blocks that begin with the name of a file, which a later command runs."""
+    return {name[1]: text for _, text in blocks if (name := re.match(r"# (\w+\.py)\n", text))}
 
 
-def test_every_block_runs(reader):
-    ran = 0
-    for language, text in BLOCKS:
-        if language == "python" and (name := re.match(r"# (\w+\.py)\n", text)):
-            (reader / name[1]).write_text(text)  # a file that a later command runs
-            continue
-        if language == "python":
-            run(reader, ["-c", text])
-            ran += 1
-            continue
-        for line in filter(None, (line.split("#")[0].strip() for line in text.splitlines())):
-            program, *arguments = shlex.split(line)
-            if program == "make":
-                continue  # make test is what runs this; the recipe of make run is compared below
-            assert program == "python"
-            output = run(reader, arguments)
-            ran += 1
-            if arguments[-1] == "experiments.digits":
-                assert "Extra pre-training was harmful" in output
-            if arguments[0] == "digits_training.py":
-                assert re.search(r"^2000 .*", output, flags=re.MULTILINE)  # a falling trace rings no alarm
-            if "experiments.watch" in arguments:
-                assert "fisher: the alarm does not ring" in output
-    assert ran >= 12
-    assert (reader / "results/overtraining_chart/data.zarr").is_dir()
-    assert (reader / "results/overtraining_chart/overtraining_chart.png").is_file()
-    assert (reader / "figures/gallery/overtraining_chart.svg").is_file()
+def commands(blocks):
+    """What Python is given, command by command."""
+    given = []
+    for language, text in blocks:
+        if language == "console":
+            lines = [shlex.split(line, comments=True) for line in text.splitlines()]
+            assert all(program == "python" for program, *_ in filter(None, lines))
+            given += [arguments for _, *arguments in filter(None, lines)]
+        elif text not in files(blocks).values():
+            assert language == "python"
+            given.append(["-c", text])
+    return given
+
+
+@pytest.mark.parametrize("title", SECTIONS)
+def test_every_block_of_a_section_runs(reader, title):
+    for name, text in files(SECTIONS[title]).items():
+        (reader / name).write_text(text)
+    told = ""
+    for arguments in commands(SECTIONS[title]):
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=reader, env=as_users(), capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        told += done.stdout
+    for said in SAID.get(title, []):
+        assert re.search(said, told, flags=re.MULTILINE), said
+    assert all((reader / path).exists() for path in LEFT.get(title, []))
+
+
+def test_all_blocks_are_in_sections_but_those_of_make():
+    # `make test` is what runs this; the recipe of `make run` is compared below.
+    outside = [text for _, text in BLOCK.findall(README.partition("\n## ")[0])]
+    assert all(line.startswith("make ") for text in outside for line in text.splitlines())
+    assert len(BLOCK.findall(README)) == len(outside) + sum(map(len, SECTIONS.values()))
+    assert sum(len(commands(blocks)) for blocks in SECTIONS.values()) >= 12
+    assert {*SAID, *LEFT} <= set(SECTIONS)
 
 
 def test_make_run_is_the_documented_command():

@@ -90,7 +90,7 @@ def test_flow_takes_exactly_the_time_of_the_integral_at_any_scale(depth):
     for start, end, drive in cases:
         with mpmath.workdps(30):
             first, last = (mpmath.mpf(s) ** (mpmath.mpf(1) / depth) for s in (start, end))
-            points = [first * (last / first) ** (mpmath.mpf(k) / 64) for k in range(65)]
+            points = [first * (last / first) ** (mpmath.mpf(k) / 16) for k in range(17)]
             time = mpmath.quad(lambda y, a=drive: 1 / (2 * y ** (depth - 1) * (a - y**depth)), points)
         found = flow(start, drive, 1.0, float(time), depth)
         # s moves by speed x t x EPS where t is rounded, and by that again for each of the roundings on the way.

@@ -42,10 +42,13 @@ TARGET = jax.random.normal(jax.random.key(7), (3, 5))
 COVARIANCE = jnp.diag(jnp.asarray([2.0, 1.5, 1.0, 0.5, 0.1]))
 
 
+DRAW = jax.jit(draw_batch, static_argnums=4)
+
+
 def fresh_batches(covariance, count, size=64):
     root = None if covariance is None else jnp.sqrt(covariance)
     for key in jax.random.split(jax.random.key(3), count):
-        yield draw_batch(key, TARGET, root, jnp.asarray(LABEL_NOISE), size)
+        yield DRAW(key, TARGET, root, jnp.asarray(LABEL_NOISE), size)
 
 
 def truth(weights, covariance):
@@ -121,18 +124,26 @@ def labelled(rows=24):
     return inputs, jax.random.randint(jax.random.key(4), (rows,), 0, 3)
 
 
+FLAT, UNRAVEL = ravel_pytree(PARAMS)
+
+
+@jax.jit
+def derivatives(batch):
+    """Of the classifier on one batch: Jacobian of its outputs (rows, classes, n), chances, Hessian of its loss."""
+    jacobian = jax.jacobian(lambda vector: classifier(UNRAVEL(vector), batch[0]))(FLAT)
+    hessian = jax.hessian(lambda vector: CLASSES(UNRAVEL(vector), batch))(FLAT)
+    return jacobian, jax.nn.softmax(classifier(PARAMS, batch[0])), hessian
+
+
 def dense_truth(batch):
     """All matrices of the classifier on one batch, formed."""
-    flat, unravel = ravel_pytree(PARAMS)
-    inputs, targets = batch
-    jacobian = np.asarray(jax.jacobian(lambda vector: classifier(unravel(vector), inputs))(flat))  # (rows, classes, n)
-    chances = np.asarray(jax.nn.softmax(classifier(PARAMS, inputs)))
+    jacobian, chances, hessian = map(np.asarray, derivatives(batch))
+    targets = batch[1]
     curvature = np.stack([np.diag(p) - np.outer(p, p) for p in chances])
     kept = np.asarray(targets) >= 0
     fisher = np.einsum("kai,kab,kbi->k", jacobian, curvature, jacobian)[kept].mean()
     errors = chances - np.eye(3)[np.maximum(targets, 0)]
     single = (np.einsum("kai,ka->ki", jacobian, errors) ** 2).sum(axis=1)[kept].mean()
-    hessian = np.asarray(jax.hessian(lambda vector: CLASSES(unravel(vector), batch))(flat))
     return fisher, single, np.trace(hessian), np.linalg.eigvalsh(hessian)[-1]
 
 
@@ -278,7 +289,8 @@ def test_the_top_eigenvalue_of_several_microbatches_is_that_of_their_mean():
     reading = monitor.measure(weights, batches, jax.random.key(0))["top_eigenvalue"]
     flat, unravel = ravel_pytree(weights)
     together = tuple(jnp.concatenate(parts) for parts in zip(*batches, strict=True))
-    top = np.linalg.eigvalsh(jax.hessian(lambda vector: LINEAR(unravel(vector), together))(flat))[-1]
+    hessian = jax.jit(jax.hessian(lambda vector: LINEAR(unravel(vector), together)))(flat)
+    top = np.linalg.eigvalsh(hessian)[-1]
     np.testing.assert_allclose(reading.mean, top, rtol=1e-9)  # 32 products span the whole space
     exact = np.linalg.eigvalsh(loss_hessian(weights, TARGET, COVARIANCE))[-1]
     assert abs(reading.mean - exact) < TOO_FAR * reading.error

@@ -136,9 +136,11 @@ def test_the_command_line_saves_a_result_and_refuses_a_bad_rate(tmp_path, capsys
     assert "pretrain.learning_rate: got -1" in capsys.readouterr().err
     assert not (tmp_path / "bad").exists()
     model = "--model.layers 1 --model.width 8 --model.heads 2 --model.context 6 --language.tokens 6 --evaluation 64"
-    sizes = "--seeds 1 --pretrain.steps 4 --pretrain.first 2 --pretrain.budgets 2 --finetune.steps 2"
+    sizes = "--seeds 2 --pretrain.steps 6 --pretrain.first 2 --pretrain.budgets 3 --finetune.steps 2"
+    sizes += " --finetune.learning-rates 1e-3 1e-2"  # shapes as in `small`: compiled already
     same = "--pretrain.batch 8 --finetune.batch 8 --noise.pairs 3 --noise.absolute 0.01 0.1 --noise.relative 0.1 0.3"
     read = "--monitors.microbatches 8 --monitors.sequences 16 --monitors.probes 4 --monitors.lanczos 8"
+    read += " --monitors.noise 0.1"
     folder = tmp_path / "good"
     assert main(["--out", str(folder), *model.split(), *sizes.split(), *same.split(), *read.split()]) == 0
     assert "fine-tuning rate" in capsys.readouterr().out

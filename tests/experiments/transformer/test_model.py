@@ -103,7 +103,7 @@ def test_noise_and_monitors_agree_with_a_dense_hessian(laboratory, trained, meas
         return jax.grad(lambda at: excess_loss(model, unflatten(at), tables, measured.texts[0]).all)(point)
 
     def dense():
-        return jax.lax.map(jax.linearize(gradient, flat)[1], jnp.eye(flat.size, dtype=flat.dtype))
+        return jax.lax.map(jax.linearize(gradient, flat)[1], jnp.eye(flat.size, dtype=flat.dtype), batch_size=104)
 
     hessian = np.asarray(jax.jit(dense)(), np.float64)
     leaves = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.mean(leaf**2)), unflatten(flat))
