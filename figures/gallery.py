@@ -61,6 +61,8 @@ GALLERY = (
     Entry("overtraining_chart"),
     Entry("gaussian", "overtraining_chart", tuple(_GAUSSIAN.split())),
     Entry("digits", figure="overtraining_chart"),
+    Entry("fixed_rate"),
+    Entry("checkpoint_pair"),
     Entry("monitors"),
     Entry("transformer"),
     Entry("transformer_24", "transformer", tuple(_TRANSFORMER_24.split())),

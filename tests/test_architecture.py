@@ -79,6 +79,7 @@ ORDER = [
     "claims.forgetting",
     "claims.regularisation",
     "claims.overtraining",
+    "claims.pairs",
     "claims.finite_tuning",
     "claims.hessians",
     "claims.noise",

@@ -16,6 +16,7 @@ from linsim.claims import (
     monitors,
     noise,
     overtraining,
+    pairs,
     plateaus,
     regularisation,
     scatter,
@@ -59,5 +60,6 @@ CLAIMS = gather(
     forgetting.CLAIMS,
     regularisation.CLAIMS,
     overtraining.CLAIMS,
+    pairs.CLAIMS,
     finite_tuning.CLAIMS,
 )

@@ -1,0 +1,5 @@
+"""Of two checkpoints, one pre-trained 30 % longer: when is it better before fine-tuning and worse after it?"""
+
+from experiments.checkpoint_pair.experiment import CLAIMS, Config, main, run, summarise
+
+__all__ = ["CLAIMS", "Config", "main", "run", "summarise"]

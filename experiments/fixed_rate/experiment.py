@@ -1,0 +1,220 @@
+"""At a fixed fine-tuning rate, on which shifts of the task does more pre-training make the fine-tuned model worse?
+
+    python -m experiments.fixed_rate --out DIR
+
+pre-trains one task, fine-tunes it without a penalty on several others, from every budget at every rate, and compares
+the loss curves with the closed form and with what theory says of fine-tuning to convergence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from experiments.charts import Chart, charts_along, side_by_side
+from experiments.command import command
+from experiments.fixed_rate.summary import summarise
+from linsim import shifts
+from linsim.building import strengths
+from linsim.config import (
+    FinetuneConfig,
+    NetworkConfig,
+    PretrainConfig,
+    PretrainingConfig,
+    ShiftConfig,
+    SyntheticConfig,
+    TaskConfig,
+    chart_of,
+)
+from linsim.errors import require, require_axis, require_number
+from linsim.inflection import locate
+from linsim.tasks import Transfer
+from linsim.training import Progress
+from linsim.transfers import build_transfer
+
+CLAIMS = (
+    "misaligned-iff",
+    "overtraining-inevitable",
+    "shallow-u",
+    "weakest-mode-decides",
+    "critical-rate-times-steps",
+    "larger-rate-earlier-stage",
+    "larger-rate-earlier-turn",
+    "matrix-solution",
+    "chaining",
+)
+
+
+@dataclass(frozen=True)
+class Config(SyntheticConfig, PretrainingConfig):
+    """One pre-training task, several fine-tuning tasks."""
+
+    dim: int | None = 8
+    """Inputs and outputs of the tasks."""
+    seeds: int = 5
+    """Number of random initial weights."""
+    depth: int = 2
+    """Number of layers L."""
+    task: TaskConfig = field(default_factory=lambda: TaskConfig(rank=6))
+    """The pre-training task; some of its modes must be zero, to be new in fine-tuning."""
+    network: NetworkConfig = field(default_factory=lambda: NetworkConfig(init="lambda_balanced", balance=1e-4))
+    """Of random bases, with an imbalance of about e^(-2 tau), as independent entries would have it."""
+    pretrain: PretrainConfig = field(default_factory=lambda: PretrainConfig(steps=10_000, budgets=32))
+    finetune: FinetuneConfig = field(
+        default_factory=lambda: FinetuneConfig(rates=6, lowest_rate=1e-4, highest_rate=1e-2, strengths=1)
+    )
+    checkpoints: tuple[Literal["real", "idealised"], ...] = ("real", "idealised")
+    """Fine-tune from the trained weights, from the rank-n truncation nearest to them, or both."""
+    factor: float = 4.0
+    """On the singular values of the weakest modes, about three quarters of all, and on those of all modes (no unit)."""
+    small_factor: float = 1.5
+    """On the weakest modes, for a shift that makes them stronger but not misaligned (no unit)."""
+    new: float = 1.0
+    """Singular value of the new features, in output per input."""
+    angles: tuple[float, ...] = (10.0, 30.0, 60.0, 90.0)
+    """By which singular vectors turn in the planes of modes (1, 2), (3, 4), ..., in degrees."""
+    side: Literal["left", "right", "both"] = "right"
+    """Which singular vectors turn: the outputs', the inputs', or both."""
+    least_harm: float = 0.01
+    """Harm that counts: loss at the largest budget / smallest loss - 1, in every seed."""
+    least_excess: float = 0.001
+    """Excess that counts: loss at the largest budget - smallest loss, over the loss of the zero network."""
+
+
+def run(config: Config, report: Progress | None = None) -> xr.Dataset:
+    """Charts along `checkpoints` and `shift`, with excess and theory; `InvalidInput` for a field outside its domain."""
+    kinds = config.checkpoints
+    allowed = "real, idealised, or both"
+    require(len(kinds) > 0 and len(set(kinds)) == len(kinds), "checkpoints", kinds, allowed)
+    require(set(kinds) <= {"real", "idealised"}, "checkpoints", kinds, allowed)
+    require_number("least_harm", config.least_harm, at_least=0)
+    require_number("least_excess", config.least_excess, at_least=0)
+    penalties = strengths(config.finetune)
+    without = penalties.tolist() == [0.0]
+    require(without, "finetune.regularizations", tuple(penalties.tolist()), "0 alone: there is no penalty here")
+    transfers = _transfers(config)
+    parts = []
+    for number, kind in enumerate(kinds):
+        chart = chart_of(config, checkpoints=kind)
+        told = report and _part(report, number, len(kinds))
+        charts = {name: Chart(chart, transfer) for name, transfer in transfers.items()}
+        parts.append(charts_along("shift", charts, config, told))
+    dataset = side_by_side("checkpoints", list(kinds), parts)
+    criterion = {"least_harm": config.least_harm, "least_excess": config.least_excess}
+    judged = _judged(dataset.assign(_theory(transfers)), transfers, **criterion)
+    return judged.assign_attrs(config=config.to_json(), **criterion)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line."""
+    return command(Config, run, "fixed_rate", __doc__, summarise, arguments, claims=CLAIMS)
+
+
+def _transfers(config: Config) -> dict[str, Transfer]:
+    """Every shift by its name."""
+    require(config.task.data is None, "task.data", config.task.data, "none: the shifts are those of a synthetic task")
+    for name in ("factor", "small_factor", "new"):
+        require_number(name, getattr(config, name), above=0, at_most=1e6)
+    require(config.small_factor != config.factor, "small_factor", config.small_factor, "other than factor")
+    require_axis("angles", config.angles, above=0)
+    require_number("angles", config.angles[-1], at_most=180)
+    require(config.side in ("left", "right", "both"), "side", config.side, "left, right or both")
+    white = config.task.covariance == "identity"
+    require(white, "task.covariance", config.task.covariance, "identity: the theory of the shifts is for white inputs")
+    task = build_transfer(chart_of(config, checkpoints="real", shift=ShiftConfig(rescale_factor=1.0))).pretrain
+    modes, rank = len(task.strengths), int(np.count_nonzero(task.strengths))
+    learned = bool(np.all(task.strengths[:rank] > 0))
+    require(learned and 2 <= rank < modes, "task.rank", config.task.rank, f"2..{modes - 1} positive modes, others 0")
+    weak, all_modes = range(min(modes // 4 + 1, rank), rank + 1), range(1, rank + 1)
+    chosen: dict[str, shifts.Shift] = {
+        f"weak modes x {config.factor:g}": shifts.Rescale(weak, config.factor),
+        f"weak modes x {config.small_factor:g}": shifts.Rescale(weak, config.small_factor),
+        f"all modes x {config.factor:g}": shifts.Rescale(all_modes, config.factor),
+        "strengths reversed": shifts.Permute((*reversed(all_modes), *range(rank + 1, modes + 1))),
+        "features new": shifts.NewModes((config.new,) * (modes - rank)),
+        "features removed": shifts.ZeroModes(range(rank - (rank > 2), rank + 1)),
+        **{f"rotated by {angle:g}°": shifts.Rotate(angle, config.side) for angle in config.angles},
+    }
+    return {name: shifts.shifted(task, shift) for name, shift in chosen.items()}
+
+
+def overshoot(transfer: Transfer) -> np.ndarray:
+    """s_n / u_n^T A_pre v_n of every mode that pre-training learns, with s_n, u_n, v_n of the fine-tuning task.
+
+    Fine-tuning to convergence from stage n ends at sum_(i <= n) s_i u_i v_i^T, if its modes are those first learned.
+    Mode n adds s_n^2 - 2 s_n u_n^T A_pre v_n to the pre-training loss there: harm iff the ratio is above 2. On the way
+    from 0 to s_n the least is at u_n^T A_pre v_n: from a ratio of 1 on, less fine-tuning of that mode would have been
+    better. Where tasks share singular vectors it is sigma_ft / sigma_pre; where one side turns by theta, 1 / cos theta.
+
+    Returns:
+      Shape (modes,); infinite where u_n^T A_pre v_n <= 0 < s_n, 0 where s_n = 0, NaN where pre-training has no mode.
+    """
+    task, goal = transfer.pretrain, transfer.finetune
+    along = _along(transfer)
+    rounding = 1e-9 * float(np.max(task.strengths))
+    with np.errstate(divide="ignore"):
+        ratio = np.where(along > rounding, np.round(goal.strengths / np.maximum(along, rounding), 9), np.inf)
+    return np.where(task.strengths > 0, np.where(goal.strengths > 0, ratio, 0.0), np.nan)
+
+
+def _along(transfer: Transfer) -> np.ndarray:
+    """u_n^T A_pre v_n in the singular vectors of the fine-tuning task."""
+    goal = transfer.finetune
+    modes = len(goal.strengths)
+    return np.einsum("on,oi,in->n", goal.left[:, :modes], transfer.pretrain.target, goal.right[:, :modes])
+
+
+def _theory(transfers: dict[str, Transfer]) -> dict[str, xr.Variable]:
+    """What theory says of every shift without simulating it."""
+    limits = []
+    for transfer in transfers.values():
+        final, task = transfer.finetune.strengths, transfer.pretrain
+        change = np.where(task.strengths > 0, final**2 - 2 * final * _along(transfer), 0.0)
+        limits.append(task.zero_loss + np.concatenate([[0.0], np.cumsum(change)]))
+    ratio = {"long_name": "strength after fine-tuning to convergence over the best for pre-training", "units": "1"}
+    limit = {"long_name": "pre-training loss after fine-tuning to convergence from stage n", "units": "squared output"}
+    return {
+        "overshoot": xr.Variable(("shift", "mode"), [overshoot(each) for each in transfers.values()], ratio),
+        "limit_loss": xr.Variable(("shift", "stage"), limits, limit),
+    }
+
+
+def _judged(dataset: xr.Dataset, transfers: dict[str, Transfer], least_harm: float, least_excess: float) -> xr.Dataset:
+    """With harm in units of the zero network's loss, whether it counts, and the same of the fine-tuning loss."""
+    zero = next(iter(transfers.values())).pretrain.zero_loss
+    goals = xr.Variable("shift", [transfer.finetune.zero_loss for transfer in transfers.values()])
+    lost, like, budgets = dataset["diverged"], dataset["harm"], dataset["pretrain_steps"].values
+    after, tuned = (dataset[name].where(~lost, np.inf) for name in ("pretrain_loss_after", "finetune_loss_after"))
+    along = tuned.transpose("pretrain_steps", *like.dims).values
+    found = locate(budgets, along, floor=dataset.attrs["rounding_floor"])
+    excess = _rise(after) / zero
+    counts = (like >= least_harm) & (excess >= least_excess) & dataset["inflection_steps"].notnull()
+    inside = dataset["inflection_steps"] > budgets[0]
+    steps = {"units": "pre-training steps"}
+    return dataset.assign(
+        excess=excess.assign_attrs(long_name="rise over the loss of the zero network", units="1"),
+        counts=counts.all("seed").assign_attrs(long_name="harm and excess count in every seed"),
+        turns_inside=inside.all("seed").assign_attrs(long_name="every seed turns after the first budget"),
+        finetune_inflection_steps=like.copy(data=found.steps).assign_attrs(
+            long_name="inflection point of the fine-tuning loss", **steps
+        ),
+        finetune_harm=like.copy(data=found.harm),
+        finetune_excess=(_rise(tuned) / goals).assign_attrs(
+            long_name="rise of the fine-tuning loss over that of the zero network", units="1"
+        ),
+        zero_loss=xr.Variable((), zero, {"long_name": "pre-training loss of the zero network"}),
+    )
+
+
+def _rise(curve: xr.DataArray) -> xr.DataArray:
+    """Last value over the budgets less the smallest; NaN where all runs diverged."""
+    least = curve.min("pretrain_steps")
+    return (curve.isel(pretrain_steps=-1, drop=True) - least).where(np.isfinite(least))
+
+
+def _part(report: Progress, number: int, count: int) -> Progress:
+    return lambda done, total: report(number * total + done, count * total)

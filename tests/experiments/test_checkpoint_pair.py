@@ -1,0 +1,139 @@
+"""Pairs of checkpoints, one pre-trained longer: how they are found, what they do, and what is said of them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from experiments.checkpoint_pair import Config, main, run, summarise
+from experiments.checkpoint_pair.experiment import partners, with_pairs
+from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig
+from linsim.errors import InvalidInput
+
+SMALL = Config(
+    dim=4,
+    seeds=2,
+    network=NetworkConfig(init="identity", tau=3.0),
+    pretrain=PretrainConfig(learning_rate=0.005, steps=4000, first=20, budgets=61),  # 1.0923 from one to the next
+    finetune=FinetuneConfig(steps=400, learning_rates=(1e-7, 1e-3, 3e-3), strengths=1),
+)
+
+
+@pytest.fixture(scope="module")
+def result():
+    return run(SMALL)
+
+
+def test_partners_are_the_nearest_budgets_in_the_logarithm():
+    np.testing.assert_array_equal(partners(np.asarray([100, 130, 169, 220]), 1.3), [1, 2, 3, np.nan])
+    np.testing.assert_array_equal(partners(np.asarray([100, 120, 150, 400]), 1.3), [1, 2, np.nan, np.nan])
+    # The last one is within half a step of 1.3 x 1000, no more than that of 1.3 x 1100.
+    np.testing.assert_array_equal(partners(np.asarray([1000, 1100, 1250]), 1.3), [2, np.nan, np.nan])
+    np.testing.assert_array_equal(partners(np.asarray([500]), 1.3), [np.nan])
+
+
+def test_a_pair_is_what_descent_in_numpy_makes_of_it(result):
+    at = int(np.flatnonzero(result["behaves"].values[:, 1, 0, 0])[3])
+    first, later = int(result["pretrain_steps"][at]), int(result["later_steps"][at])
+    sigma = 2 / np.arange(1, 5)
+    goal = sigma * np.where(np.arange(4) >= 1, 4.0, 1.0)
+
+    def descend(w, target, rate, steps):
+        for _ in range(steps):
+            w = w - 2 * rate * w * (w**2 - target)
+        return w
+
+    base = [descend(np.full(4, np.exp(-3.0)), sigma, 0.005, steps) for steps in (first, later)]
+    tuned = [descend(w, goal, 1e-3, 400) for w in base]
+    # Some thousand steps in float64, of losses far above rounding.
+    for name, weights, target in (
+        ("base_change", base, sigma),
+        ("result_change", tuned, sigma),
+        ("finetune_change", tuned, goal),
+    ):
+        one, other = (np.sum((w**2 - target) ** 2) for w in weights)
+        cell = result[name].isel(pretrain_steps=at, seed=0)
+        value = cell if name == "base_change" else cell.isel(learning_rate=1, regularization=0)
+        np.testing.assert_allclose(value, other / one - 1, rtol=1e-9)
+
+
+def test_pairs_behave_where_the_base_is_better_and_the_result_worse_by_more_than_the_margin(result):
+    behaves = result["behaves"].isel(regularization=0)
+    after = result["pretrain_loss_after"].isel(regularization=0).values
+    later = np.searchsorted(result["pretrain_steps"], result["later_steps"].fillna(20).values)
+    counted = (after[later] > 1.02 * after) & (after[later] - after > 0.001 * np.sum((2 / np.arange(1, 5)) ** 2))
+    counted &= (result["base_change"] < 0).values[:, None]
+    np.testing.assert_array_equal(behaves, counted)
+    pairs = int(result["later_steps"].notnull().sum())
+    np.testing.assert_allclose(result["share"].values[:, 0], behaves.all("seed").sum("pretrain_steps") / pairs)
+    assert result["share"].values[0, 0] == 0 < result["share"].values[1, 0]
+
+
+def test_a_pair_counts_in_the_share_only_where_every_seed_behaves(result):
+    flat = result["pretrain_loss_after"].where(result["seed"] == 0, 1.0)
+    changed = with_pairs(result.assign(pretrain_loss_after=flat), 1.3, 1.09, 0.02, 0.001)
+    assert changed["behaves"].sel(seed=0).any()
+    assert not changed["share"].any()
+
+
+def test_the_closed_form_has_the_same_pairs(result):
+    """Above the margin or not by the flow; at a rate x curvature of 0.02 they differ on pairs at the margin alone."""
+    chart = result.isel(regularization=0, learning_rate=1, seed=0)
+    flow, at = chart["predicted_pretrain_loss_after"].values, np.flatnonzero(chart["later_steps"].notnull())
+    partner = np.searchsorted(chart["pretrain_steps"], chart["later_steps"].values[at])
+    change = flow[partner] / flow[at] - 1
+    clear = np.abs(change - 0.02) > 0.02
+    assert clear.sum() > 30
+    np.testing.assert_array_equal((change > 0.02)[clear], chart["behaves"].values[at][clear])
+
+
+def test_the_matched_pair_has_its_inflection_where_asked(result):
+    cell = result.isel(learning_rate=1, regularization=0)
+    ratio = float(cell["inflection_steps"].median("seed") / cell["matched_steps"])
+    # The nearest of budgets 9.2 % apart: within half a step, and rounding to whole steps.
+    assert abs(np.log(ratio / 1.09)) < 0.5 * np.log(1.0923) + 0.01
+
+
+def test_a_curve_that_rises_from_the_first_budget_has_no_matched_pair(result):
+    rising = result["pretrain_steps"] * (result["pretrain_loss_after"] * 0 + 1.0)
+    flat = result.assign(pretrain_loss_after=rising, inflection_steps=result["harm"] * 0 + 20)
+    assert np.isnan(with_pairs(flat, 1.3, 1.09, 0.02, 0.001)["matched_steps"]).all()
+
+
+def test_the_conclusion_tells_shares_pairs_and_the_fine_tuning_loss(result):
+    said = summarise(result)
+    share = float(result["share"].values[1, 0])
+    for part in (f"{share:.0%} at 0.001", "rate 0.001: ", "worse on the fine-tuning task itself in 0 of", "Later, "):
+        assert part in said
+    assert len(said.splitlines()) <= 12
+
+
+def test_an_easier_task_has_no_such_pair_and_says_so():
+    said = summarise(run(dataclasses.replace(SMALL, shift=ShiftConfig(rescale_factor=0.5))))
+    assert said.startswith("No pair does it")
+    assert "No pair has an inflection point" in said
+
+
+def test_no_pair_within_the_budgets_is_said(result):
+    few = with_pairs(result.isel(pretrain_steps=slice(0, 61, 20)), 1.3, 1.09, 0.02, 0.001).assign_attrs(result.attrs)
+    assert summarise(few).startswith("No two of these budgets are a factor 1.3 apart")
+
+
+def test_a_later_checkpoint_that_diverges_counts_as_worse(result):
+    lost = result["diverged"].copy()
+    lost[40] = True
+    changed = with_pairs(result.assign(diverged=lost), 1.3, 1.09, 0.02, 0.001)
+    assert np.isposinf(changed["result_change"].values[37, 0, 0]).all()
+    assert np.isnan(changed["share"]).sum() == 0
+
+
+@pytest.mark.parametrize(("field", "value"), [("factor", 1.0), ("turn", -1.0), ("margin", -0.1)])
+def test_a_bad_field_is_named(field, value):
+    with pytest.raises(InvalidInput, match=f"^{field}: got"):
+        run(dataclasses.replace(SMALL, **{field: value}))
+
+
+def test_several_strengths_are_refused_in_one_line(tmp_path, capsys):
+    assert main(["--out", str(tmp_path / "x"), "--finetune.strengths", "3"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("finetune.regularizations: got") and error.count("\n") == 1

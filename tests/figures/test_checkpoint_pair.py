@@ -1,0 +1,91 @@
+"""The picture of pairs of checkpoints: theory and simulation told apart, the message from the data, the same bytes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from experiments.checkpoint_pair import run
+from experiments.checkpoint_pair.experiment import with_pairs
+from figures import checkpoint_pair as figure
+from linsim import store
+from linsim.errors import InvalidInput
+from tests.experiments.test_checkpoint_pair import SMALL
+
+
+@pytest.fixture(scope="module")
+def result():
+    return run(dataclasses.replace(SMALL, seeds=2))
+
+
+def words(drawn):
+    """Every text of a figure, its line breaks as spaces."""
+    return " | ".join(text.get_text() for text in drawn.findobj(Text)).replace("\n", " ")
+
+
+def test_simulation_is_hollow_markers_and_theory_is_lines(result):
+    without = result.drop_vars([name for name in result.data_vars if name.startswith("predicted_")])
+    for dataset, line in ((result, "None"), (without, "-")):
+        drawn = figure.draw(dataset)
+        marked = [each for each in drawn.axes[0].lines if each.get_marker() == "s"]
+        assert [each.get_linestyle() for each in marked] == [line]
+        assert all(each.get_markerfacecolor() == "white" for each in marked)
+        assert ("closed form" in words(drawn)) is (line == "None")
+
+
+def test_the_title_tells_the_share_and_the_fine_tuning_loss(result):
+    text = words(figure.draw(result))
+    best = float(result["share"].max())
+    for part in (f"for {best:.0%} of the pairs", "on the fine-tuning task none of these is worse", "matched pair"):
+        assert part in text
+
+
+def test_the_matched_pair_stands_at_its_two_budgets(result):
+    drawn = figure.draw(result)
+    cell = result.isel(learning_rate=1, regularization=0)
+    first = float(cell["matched_steps"])
+    later = float(cell["later_steps"].sel(pretrain_steps=first))
+    (point,) = [line for line in drawn.axes[1].lines if line.get_marker() == "D"]
+    assert (point.get_xdata()[0], point.get_ydata()[0]) == (first, later)
+
+
+def _flat(result):
+    still = result.assign(pretrain_loss_after=result["pretrain_loss_after"] * 0 + 1.0)
+    still["inflection_steps"] = still["inflection_steps"] * np.nan
+    return _paired(still)
+
+
+def _paired(result):
+    return with_pairs(result, 1.3, 1.09, 0.02, 0.001)
+
+
+RESULTS = {
+    "nothing turns": (_flat, "never makes the fine-tuned model over 2% worse"),
+    "one seed": (lambda result: _paired(result.isel(seed=slice(1))), "of the pairs"),
+    "one rate": (lambda result: _paired(result.isel(learning_rate=slice(1, 2))), "of the pairs"),
+    "one budget": (lambda result: _paired(result.isel(pretrain_steps=slice(1))), "No two of these budgets"),
+    "all diverged": (lambda result: _paired(_flat(result).assign(diverged=~result["diverged"])), "never makes"),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_any_result_can_be_drawn(result, name):
+    change, said = RESULTS[name]
+    drawn = figure.draw(change(result))
+    drawn.set_dpi(30)
+    drawn.canvas.draw()  # layout and ticks, which only drawing makes
+    assert said in words(drawn)
+
+
+def test_a_stored_result_is_redrawn_with_the_same_bytes(result, tmp_path):
+    store.save(result, tmp_path / "result")
+    first = figure.save(result, tmp_path / "a")
+    assert figure.main(["--data", str(tmp_path / "result"), "--out", str(tmp_path / "b")]) == 0
+    for path in first:
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_what_is_no_result_is_refused(result):
+    with pytest.raises(InvalidInput, match="dataset: got no share; allowed: a result of pairs of checkpoints"):
+        figure.draw(result.drop_vars("share"))

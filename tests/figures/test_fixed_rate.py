@@ -1,0 +1,91 @@
+"""The picture of fixed rates: theory and simulation told apart, the message from the data, the same bytes twice."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from experiments.fixed_rate import run
+from figures import fixed_rate as figure
+from linsim import store
+from linsim.errors import InvalidInput
+from tests.experiments.test_fixed_rate import SMALL
+
+
+@pytest.fixture(scope="module")
+def result():
+    whole = run(dataclasses.replace(SMALL, checkpoints=("real",)))
+    return whole.isel(shift=[0, 5, 7])  # drawing many panels takes seconds
+
+
+def words(drawn):
+    """Every text of a figure, its line breaks as spaces."""
+    return " | ".join(text.get_text() for text in drawn.findobj(Text)).replace("\n", " ")
+
+
+def with_theory(dataset):
+    predicted = {f"predicted_{name}": dataset[name] * 1.01 for name in ("pretrain_loss_after", "inflection_steps")}
+    return dataset.assign(predicted)
+
+
+def test_simulation_is_hollow_markers_and_theory_is_lines(result):
+    for dataset, said, line in ((result, False, "-"), (with_theory(result), True, "None")):
+        drawn = figure.draw(dataset)
+        assert ("closed form" in words(drawn)) is said
+        markers = [each for each in drawn.axes[0].lines if each.get_marker() == "o"]
+        assert [each.get_linestyle() for each in markers] == [line]
+        assert all(each.get_markerfacecolor() == "white" for each in markers)
+
+
+def test_lines_are_the_losses_in_units_of_the_zero_network(result):
+    drawn = figure.draw(result)
+    marked = next(line for line in drawn.axes[0].lines if line.get_marker() == "o")
+    expected = np.median(result["pretrain_loss_after"].values[0, 0, :, 0, 0], axis=-1) / (4 + 1 + 4 / 9)
+    np.testing.assert_allclose(marked.get_ydata(), expected)
+
+
+def test_there_is_a_panel_for_every_shift_with_its_overshoot(result):
+    text = words(figure.draw(result))
+    for part in ("weak modes × 4", "rotated by 90°", "r = 4", "r = ∞", "hurts on", "of 3 shifts"):
+        assert part in text
+
+
+def _still(result):
+    flat = result["pretrain_loss_after"] * 0 + 1.0
+    nothing = result["counts"] & False
+    return result.assign(pretrain_loss_after=flat, counts=nothing, inflection_steps=result["harm"] * np.nan)
+
+
+RESULTS = {
+    "nothing turns": (_still, "hurts on none of these shifts"),
+    "one seed": (lambda result: result.isel(seed=slice(1)), "hurts on"),
+    "one rate": (lambda result: result.isel(learning_rate=slice(1, 2)), "hurts on"),
+    "one budget": (lambda result: _still(result).isel(pretrain_steps=slice(1)), "none of these shifts"),
+    "all diverged": (
+        lambda result: _still(result).assign(diverged=~result["diverged"], excess=result["excess"] * np.nan),
+        "none of these shifts",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_any_result_can_be_drawn(result, name):
+    change, said = RESULTS[name]
+    drawn = figure.draw(change(result))
+    drawn.set_dpi(30)
+    drawn.canvas.draw()  # layout and ticks, which only drawing makes
+    assert said in words(drawn)
+
+
+def test_a_stored_result_is_redrawn_with_the_same_bytes(result, tmp_path):
+    store.save(result, tmp_path / "result")
+    first = figure.save(result, tmp_path / "a")
+    assert figure.main(["--data", str(tmp_path / "result"), "--out", str(tmp_path / "b")]) == 0
+    for path in first:
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+
+
+def test_what_is_no_result_is_refused(result):
+    with pytest.raises(InvalidInput, match="dataset: got no counts; allowed: a result of fixed rates"):
+        figure.draw(result.drop_vars("counts"))
