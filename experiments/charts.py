@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from experiments.progress import part_of
 from linsim.building import build_chart
 from linsim.config import PretrainingConfig, TrainingConfig
 from linsim.tasks import Transfer
@@ -44,7 +45,7 @@ def charts_along(
     """
     datasets = []
     for number, chart in enumerate(charts.values()):
-        datasets.append(build_chart(chart.config, chart.transfer, report and _part(report, number, len(charts))))
+        datasets.append(build_chart(chart.config, chart.transfer, part_of(report, number, len(charts))))
     return side_by_side(dimension, list(charts), datasets).assign_attrs(config=config.to_json())
 
 
@@ -72,15 +73,6 @@ def side_by_side(dimension: str, labels: Sequence[Any], datasets: Sequence[xr.Da
 def texts(words: Sequence[str]) -> np.ndarray:
     """Text of any length: the type that zarr stores by a specification."""
     return np.asarray(words, np.dtypes.StringDType())
-
-
-def _part(report: Progress, number: int, count: int) -> Progress:
-    """The progress of one chart as part of that of all."""
-
-    def told(done: int, total: int) -> None:
-        report(round(1000 * (number + done / total)), 1000 * count)
-
-    return told
 
 
 def _of_its_own(variable: xr.DataArray, label: Any) -> xr.DataArray:

@@ -26,7 +26,7 @@ BUDGETS = np.unique(np.geomspace(20, 40_000, 60).astype(int))
 SIGMA = linsim.power_law(D, scale=2.0)  # 2, 1, 2/3, ...: the features of the pre-training task
 FACTORS = np.where(np.arange(1, D + 1) < 3, 1.0, 4.0)  # fine-tuning wants the weak ones four times as strong
 TASK = LinearTask.create(SIGMA)
-MIDDLE = {"learning_rate": 4, "seed": 0}  # the rate 0.001
+MIDDLE: dict[str, Any] = {"learning_rate": 4, "seed": 0}  # the rate 0.001
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def problem(start: tuple[np.ndarray, ...] | None = None, angle: float = 0.0) -> Problem:
     """Two layers, pre-trained once on TASK to the largest budget, fine-tuned from every budget on a shifted task."""
-    shifts = [Rescale(range(3, D + 1), factor=4.0), *([Rotate(angle)] if angle else [])]
+    shifts = Rescale(range(3, D + 1), factor=4.0), Rotate(angle)
     initial = start or stack_seeds([linsim.identity((D, D, D), TAU)])
     return Problem(shifted(TASK, *shifts), initial, Phase(learning_rate=ETA), Phase(learning_rate=1e-3), BUDGETS, K)
 

@@ -46,8 +46,10 @@ _OPTIMIZERS: dict[str, OptimizerFactory | None] = {
 }
 
 
-def build_chart(config: TrainingConfig, transfer: Transfer, report: Progress | None = None) -> xr.Dataset:
-    """The chart of a configuration on a pair of tasks, with the configuration in its attributes.
+def build_chart(
+    config: TrainingConfig, transfer: Transfer, report: Progress | None = None, *, predicted: bool = True
+) -> xr.Dataset:
+    """The chart of a configuration on a pair of tasks, with the configuration in its attributes (see `sweep.chart`).
 
     Raises:
       InvalidInput: any field outside its domain; names the field, the value and what is allowed.
@@ -60,6 +62,7 @@ def build_chart(config: TrainingConfig, transfer: Transfer, report: Progress | N
             config.finetune.regularizer,
             solver=config.solver,
             precision=config.precision,
+            predicted=predicted,
             report=report,
         )
     dataset.attrs["config"] = config.to_json()

@@ -34,6 +34,7 @@ def chart(
     *,
     solver: SolverName = "auto",
     precision: Precision = "float64",
+    predicted: bool = True,
     report: Progress | None = None,
 ) -> xr.Dataset:
     """Pre-train once, fine-tune from every budget at every (rate, strength, seed), and find the inflection points.
@@ -46,6 +47,7 @@ def chart(
       solver: see `linsim.dynamics.choosing`.
       precision: float32 halves the memory; a sample of its lanes is then computed again in float64, and the largest
         deviation stored as the attribute `float64_max_deviation`.
+      predicted: also in closed form, where there is one; it takes a compilation of its own for every depth and width.
       report: called with (training steps done, training steps in all) as the computation goes on.
 
     Returns:
@@ -74,7 +76,8 @@ def chart(
         dataset = label(problem, learning_rates, strengths, checkpoints, finetuned)
         if precision == "float32":
             dataset.attrs["float64_max_deviation"] = _recheck(session, axes, lanes, finetuned)
-    add_prediction(dataset, predict(problem, learning_rates, strengths, regularizer))
+    if predicted:
+        add_prediction(dataset, predict(problem, learning_rates, strengths, regularizer))
     phases = {"pretrain": describe(problem.pretrain), "finetune": describe(problem.finetune)}
     dataset.attrs |= {
         "regularizer": regularizer,

@@ -18,6 +18,7 @@ import xarray as xr
 from experiments.charts import Chart, charts_along, side_by_side
 from experiments.command import command
 from experiments.fixed_rate.summary import summarise
+from experiments.progress import part_of
 from linsim import shifts
 from linsim.building import strengths
 from linsim.config import (
@@ -38,6 +39,7 @@ from linsim.transfers import build_transfer
 
 CLAIMS = (
     "misaligned-iff",
+    "turned-mode-harms-iff",
     "overtraining-inevitable",
     "shallow-u",
     "weakest-mode-decides",
@@ -100,7 +102,7 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
     parts = []
     for number, kind in enumerate(kinds):
         chart = chart_of(config, checkpoints=kind)
-        told = report and _part(report, number, len(kinds))
+        told = part_of(report, number, len(kinds))
         charts = {name: Chart(chart, transfer) for name, transfer in transfers.items()}
         parts.append(charts_along("shift", charts, config, told))
     dataset = side_by_side("checkpoints", list(kinds), parts)
@@ -214,7 +216,3 @@ def _rise(curve: xr.DataArray) -> xr.DataArray:
     """Last value over the budgets less the smallest; NaN where all runs diverged."""
     least = curve.min("pretrain_steps")
     return (curve.isel(pretrain_steps=-1, drop=True) - least).where(np.isfinite(least))
-
-
-def _part(report: Progress, number: int, count: int) -> Progress:
-    return lambda done, total: report(number * total + done, count * total)

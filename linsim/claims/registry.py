@@ -11,6 +11,8 @@ from linsim.claims import (
     finite_tuning,
     flatness,
     forgetting,
+    fronts,
+    laziness,
     learning,
     matrices,
     monitors,
@@ -21,6 +23,8 @@ from linsim.claims import (
     regularisation,
     scatter,
     sensitivity,
+    steps,
+    tuned_rates,
 )
 from linsim.claims.claim import Claim
 from linsim.errors import InvalidInput
@@ -48,8 +52,10 @@ def _place(claim: Claim) -> tuple[int, ...]:
 CLAIMS = gather(
     learning.CLAIMS,
     dynamics.CLAIMS,
+    steps.CLAIMS,
     plateaus.CLAIMS,
     balance.CLAIMS,
+    laziness.CLAIMS,
     matrices.CLAIMS,
     noise.CLAIMS,
     sensitivity.CLAIMS,
@@ -59,7 +65,9 @@ CLAIMS = gather(
     scatter.CLAIMS,
     forgetting.CLAIMS,
     regularisation.CLAIMS,
+    fronts.CLAIMS,
     overtraining.CLAIMS,
     pairs.CLAIMS,
     finite_tuning.CLAIMS,
+    tuned_rates.CLAIMS,
 )

@@ -1,0 +1,144 @@
+"""What closed forms say of depth and width: learning times, curves, the harm of one layer, the start of wide layers."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from linsim.dynamics.deep_mode_flow import deep_mode_flow
+from linsim.dynamics.mode_flow import rise_time
+from linsim.stages import stage_losses
+from linsim.tasks import Transfer
+
+_POINTS = 4001  # of the trapezoidal rule in log s, whose integrand varies over some units: an error of 1e-6
+
+
+def strengths_of(transfer: Transfer) -> tuple[Float[np.ndarray, " modes"], Float[np.ndarray, " modes"], bool]:
+    """sigma_pre and u_i^T A_ft v_i, from the strongest mode on, and whether these are all of the fine-tuning task."""
+    task, target, modes = transfer.pretrain, transfer.finetune.target, len(transfer.pretrain.strengths)
+    order = np.argsort(-task.strengths, kind="stable")
+    left, right = task.left[:, :modes], task.right[:, :modes]
+    finetune = np.einsum("oi,od,di->i", left, target, right)
+    shared = bool(np.allclose((left * finetune) @ right.T, target, rtol=0, atol=1e-10 * float(np.max(np.abs(target)))))
+    return task.strengths[order], finetune[order], shared
+
+
+def passing_time(
+    begin: Float[np.ndarray, "..."], end: Float[np.ndarray, "..."], target: Float[np.ndarray, "..."], depth: int
+) -> Float[np.ndarray, "..."]:
+    """Flow time from s = begin to s = end on the way to the target: the integral of ds / (2 L s^(2 - 2/L) (sigma - s)).
+
+    Args:
+      begin: strength > 0.
+      end: strength on the same side of the target.
+      target: sigma. All broadcast.
+      depth: L >= 1. Source: 1.4.
+    """
+    logs = np.linspace(np.log(begin), np.log(end), _POINTS)
+    strength = np.exp(logs)
+    speed = 2 * depth * strength ** (1 - 2 / depth) * (target - strength)
+    return np.asarray(np.trapezoid(1 / speed, logs, axis=0))
+
+
+def critical_rate(
+    pretrain: Float[np.ndarray, " modes"], finetune: Float[np.ndarray, " modes"], penalty: float, depth: int, steps: int
+) -> float:
+    """The smallest rate at which `steps` steps take a mode learned in full beyond 2 sigma_pre; infinite if none does.
+
+    T* / K with T* the integral from sigma_pre to 2 sigma_pre of ds / [2 L s^(2 - 2/L) (1 + lambda) (s_inf - s)]; with
+    one layer no mode that was not learned stays at 0, and there is no such rate. [3.5; `deep-critical-time`]
+    """
+    limit = (finetune + penalty * pretrain) / (1 + penalty)
+    harmful = (limit > 2 * pretrain) & (pretrain > 0)
+    if depth == 1 or not harmful.any():
+        return np.inf
+    learned = pretrain[harmful]
+    times = passing_time(learned, 2 * learned, limit[harmful], depth) / (1 + penalty)
+    return float(np.min(times)) / steps
+
+
+def predicted_losses(
+    modes: tuple[Float[np.ndarray, " modes"], Float[np.ndarray, " modes"]],
+    start: Float[np.ndarray, " modes"],
+    depth: int,
+    times: tuple[Float[np.ndarray, " budgets"], Float[np.ndarray, " rates"]],
+    penalty: float,
+) -> Float[np.ndarray, "budgets rates"]:
+    """Pre-training loss after fine-tuning, both phases by the flow of L aligned balanced layers. [1.4, 3.6]
+
+    Args:
+      modes: sigma_pre and sigma_ft.
+      start: s(0).
+      depth: L.
+      times: flow times of pre-training, and of fine-tuning at every rate.
+      penalty: lambda.
+    """
+    pretrain, finetune = modes
+    shape = (len(times[0]), len(times[1]), len(pretrain))
+    learning, tuning = np.broadcast_to(times[0][:, None, None], shape), np.broadcast_to(times[1][:, None], shape)
+    with jax.enable_x64(True):  # both calls have one shape, and compile once
+        at, goal = np.broadcast_to(start, shape), np.broadcast_to(pretrain, shape)
+        learned = np.asarray(deep_mode_flow(at, goal, np.ones(shape), learning, depth))
+        drive, stiffness = finetune + penalty * learned, np.full(shape, 1 + penalty)
+        tuned = np.asarray(deep_mode_flow(learned, drive, stiffness, tuning, depth))
+    return np.asarray(np.sum((tuned - pretrain) ** 2, axis=-1))
+
+
+def one_layer_harm(transfer: Transfer, start: Float[np.ndarray, "d_out d_in"]) -> float:
+    """The most that pre-training forever can cost with one layer on whitened inputs, at any rate: cot^2 theta.
+
+    With x = e^(-2 (t + T)) and a = 1 - e^(-2T) the loss after fine-tuning is ||a D - x (A_pre - P_0)||^2,
+    D = A_ft - A_pre: least at x = a <D, A_pre - P_0> / ||A_pre - P_0||^2, a^2 ||D||^2 sin^2 theta, and in the end
+    a^2 ||D||^2. [re-derived; `one-layer-harm`]
+    """
+    change, way = transfer.finetune.target - transfer.pretrain.target, transfer.pretrain.target - start
+    lengths = float(np.linalg.norm(change) * np.linalg.norm(way))
+    cosine = float(np.sum(change * way)) / lengths if lengths else 0.0
+    return cosine**2 / (1 - cosine**2) if cosine > 0 else 0.0
+
+
+def converged_harm(
+    pretrain: Float[np.ndarray, " modes"], finetune: Float[np.ndarray, " modes"], penalty: float, width: int
+) -> float:
+    """Harm over the idealised stages that a hidden layer of this width can reach, fine-tuned to convergence. [3.4]"""
+    with jax.enable_x64(True):
+        losses = np.asarray(stage_losses(pretrain, finetune, penalty))[: width + 1]
+    least = float(losses.min())
+    return float(losses[-1]) / least - 1 if least > 0 else (np.inf if losses[-1] > 0 else 0.0)
+
+
+def gaussian_start(modes: int, width: int, inputs: int, tau: float) -> Float[np.ndarray, " modes"]:
+    """The balanced start that grows as mode i of two Gaussian layers does on average, s_0 = E|W_1 v + W_2^T u|^2 / 4.
+
+    Early on d(W_1 v)/dt = 2 sigma W_2^T u and the reverse, so that s grows as e^(4 sigma t) |c|^2 from
+    c = (W_1 v + W_2^T u) / 2 with E|c|^2 = e^(-2 tau) (h / d_in + 1) / 4 for entries from N(0, e^(-2 tau) / fan_in).
+    The i - 1 stronger modes occupy as many of the h hidden directions: a share 1 - (i - 1) / h is left. [re-derived]
+    """
+    free = np.maximum(1 - np.arange(modes) / width, 0.0)
+    return np.exp(-2 * tau) * (width / inputs + 1) / 4 * free
+
+
+def learning_steps(
+    pretrain: Float[np.ndarray, " modes"], start: float, depth: int, rate: float
+) -> Float[np.ndarray, " modes"]:
+    """Budgets by which every mode is half learned; NaN for modes that are not above twice the start. [1.4]"""
+    risen = pretrain > 2 * start
+    goal = np.where(risen, pretrain, 4 * start)
+    return np.where(risen, passing_time(np.full(len(goal), start), goal / 2, goal, depth) / rate, np.nan)
+
+
+def half_learned(
+    pretrain: Float[np.ndarray, " modes"], start: Float[np.ndarray, " modes"], rate: float
+) -> Float[np.ndarray, " modes"]:
+    """The same for two layers with a start for every mode; NaN where there is none."""
+    known = start > 0
+    with jax.enable_x64(True):
+        times = np.asarray(rise_time(pretrain, np.where(known, start, 1e-9)))
+    return np.where(known, times / rate, np.nan)
+
+
+def first_misaligned(pretrain: np.ndarray, finetune: np.ndarray, penalty: float) -> int | None:
+    """Position of the strongest mode with sigma_ft > (2 + lambda) sigma_pre, if there is one. [3.4]"""
+    found: Int[np.ndarray, " some"] = np.flatnonzero((pretrain > 0) & (finetune > (2 + penalty) * pretrain))
+    return int(found[0]) if len(found) else None

@@ -1,0 +1,7 @@
+"""`python -m experiments.incremental_learning`."""
+
+import sys
+
+from experiments.incremental_learning.experiment import main
+
+sys.exit(main())

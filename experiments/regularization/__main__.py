@@ -1,0 +1,7 @@
+"""`python -m experiments.regularization`."""
+
+import sys
+
+from experiments.regularization.experiment import main
+
+sys.exit(main())

@@ -1,0 +1,6 @@
+"""Which learned feature turns fine-tuning into harm? The budget counted in features learned instead of steps."""
+
+from experiments.stages.experiment import CLAIMS, Config, main, run
+from experiments.stages.summary import summarise
+
+__all__ = ["CLAIMS", "Config", "main", "run", "summarise"]

@@ -1,0 +1,158 @@
+"""Depth and width: closed forms against steps in plain NumPy, and what the conclusion says."""
+
+import numpy as np
+import pytest
+
+from experiments.depth_and_width import Config, main, run, summarise
+from experiments.depth_and_width import theory as theory
+from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig, chart_of
+from linsim.errors import InvalidInput
+from linsim.transfers import build_transfer
+
+PRETRAINING = PretrainConfig(steps=30_000, budgets=24, first=10)
+
+
+def config(**changes):
+    """Depths and widths on both sides of everything that decides, four modes."""
+    fields = {
+        "dim": 4,
+        "depth": (1, 3),
+        "width": (1, 4),
+        "width_dim": 4,
+        "width_steps": 6000,
+        "width_budgets": 16,
+        "seeds": 3,
+        "network": NetworkConfig(tau=4.0),
+        "pretrain": PRETRAINING,
+        "finetune": FinetuneConfig(steps=400, rates=5, lowest_rate=5e-5, highest_rate=1e-2, strengths=1),
+    }
+    return Config(**fields | changes)
+
+
+@pytest.fixture(scope="module")
+def result():
+    return run(config())
+
+
+def flow(start, target, depth, until, steps=20_000):
+    """Strengths s along ds/dt = 2 L s^(2 - 2/L) (sigma - s) by Heun's method."""
+    strength, step = start, until / steps
+    for _ in range(steps):
+        speed = 2 * depth * strength ** (2 - 2 / depth) * (target - strength)
+        guess = strength + step * speed
+        strength += step * (speed + 2 * depth * guess ** (2 - 2 / depth) * (target - guess)) / 2
+    return strength
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 6])
+def test_passing_times_are_those_of_the_flow(depth):
+    begin, target = 0.05, 1.3
+    for end in (0.3, 1.0):
+        time = float(theory.passing_time(np.float64(begin), np.float64(end), np.float64(target), depth))
+        assert flow(begin, target, depth, time) == pytest.approx(end, rel=1e-5)  # trapezoidal rule in 4,000 steps
+
+
+def test_a_mode_is_beyond_twice_its_strength_from_the_critical_rate_on():
+    pretrain, finetune, steps = np.array([2.0, 0.5]), np.array([2.0, 2.0]), 100
+    for depth in (2, 4):
+        rate = theory.critical_rate(pretrain, finetune, 0.0, depth, steps)
+        assert flow(0.5, 2.0, depth, rate * steps) == pytest.approx(1.0, rel=1e-5)
+    assert theory.critical_rate(pretrain, 1.9 * pretrain, 0.0, 2, steps) == np.inf
+    assert theory.critical_rate(pretrain, finetune, 0.0, 1, steps) == np.inf
+
+
+def test_one_layer_costs_at_most_the_square_of_a_cotangent(result):
+    transfer = build_transfer(chart_of(config(), depth=1, seeds=1, checkpoints="real"))
+    change, way = (
+        transfer.finetune.target - transfer.pretrain.target,
+        transfer.pretrain.target - np.exp(-8.0) * np.eye(4),
+    )
+    # One layer in plain NumPy: the checkpoint is P_0 + (1 - e^(-2t)) (A - P_0), tuned by e^(-2T) likewise.
+    shares = np.linspace(0, 1, 4001)[:, None, None]
+    kept = np.exp(-2 * 0.1)
+    ends = (transfer.pretrain.target - shares * way) * kept + transfer.finetune.target * (1 - kept)
+    losses = np.sum((ends - transfer.pretrain.target) ** 2, axis=(1, 2))
+    expected = losses[0] / losses.min() - 1
+    bound = float(result["one_layer_harm"][0])
+    assert bound == pytest.approx(expected, rel=1e-5)  # a minimum between 4,000 shares
+    assert np.sum(change * way) > 0
+    # Simulated, the best budget is one of 24; the largest rate has no turn after the start.
+    harm = result["harm"][0, 0].values
+    assert np.all(harm <= bound + 1e-9) and harm[:2].min() > 0.8 * bound and harm[-1] < 1e-3
+
+
+def test_simulated_depths_follow_the_closed_form(result):
+    for depth in (1, 3):
+        simulated = result["pretrain_loss_after"][0].sel(depth=depth, learning_rate=3e-4, method="nearest").values
+        predicted = (
+            result["predicted_pretrain_loss_after"].sel(depth=depth, learning_rate=3e-4, method="nearest").values
+        )
+        # Descent lags the flow by half of rate x curvature of the time: 0.005 x 13 / 2 in the steeper depth.
+        assert np.median(np.abs(simulated / predicted - 1)) < 0.005
+        assert np.max(np.abs(simulated - predicted)) < 0.1 * simulated.max()
+
+
+def test_from_two_layers_on_converged_harm_is_that_of_the_stages(result):
+    idealised = result["harm"][1, 1:, -1].values
+    np.testing.assert_allclose(
+        idealised, result["converged_harm"][1:], rtol=0.01
+    )  # e^(-4 sigma eta K) = e^(-8) is left
+    assert np.isnan(result["converged_harm"][0])
+    assert float(result["converged_harm"][1]) == pytest.approx(
+        8.0
+    )  # (3 sigma)^2 / sigma^2 - 1 in the modes rescaled by 4
+
+
+def test_harm_over_stages_begins_at_the_critical_rate(result):
+    rates = result["learning_rate"].values
+    harmful = result["harm"][1, 1].values > 1e-6
+    np.testing.assert_array_equal(harmful, rates > float(result["critical_rate"][1]))
+    assert harmful.any() and not harmful.all()
+
+
+def test_a_width_below_the_harmful_modes_has_no_harm(result):
+    assert np.all(result["width_harm"][:, 0].values < 1e-6)
+    np.testing.assert_allclose(result["width_converged_harm"], [0, 8])
+    assert np.all(result["width_harm"][1, 1, -1] > 7)
+
+
+def test_the_mean_start_is_that_of_gaussian_layers():
+    rng, tau = np.random.default_rng(0), 1.0
+    for width in (3, 50):
+        first = rng.normal(size=(4000, width)) * np.exp(-tau) / np.sqrt(5)  # W_1 v with 5 inputs
+        second = rng.normal(size=(4000, width)) * np.exp(-tau) / np.sqrt(width)
+        drawn = np.sum((first + second) ** 2, axis=1) / 4
+        error = drawn.std() / np.sqrt(4000)
+        assert theory.gaussian_start(2, width, 5, tau)[0] == pytest.approx(drawn.mean(), abs=4 * error)
+    np.testing.assert_array_equal(theory.gaussian_start(4, 2, 5, tau)[2:], 0)
+
+
+def test_the_conclusion_tells_depths_and_widths_apart(result):
+    told = summarise(result)
+    assert "One layer: harm is at most" in told and "cot^2" in told
+    assert "Widths without harm: 1 (median of 3 seeds)." in told
+    assert "800 %" in told
+
+
+def test_where_nothing_hurts_the_conclusion_says_so():
+    # Weaker strengths in fine-tuning: the tasks' difference points away from what is learned.
+    small = {"depth": (3,), "width": (4,), "checkpoints": ("idealised",), "shift": ShiftConfig(rescale_factor=0.5)}
+    told = summarise(run(config(**small)))
+    assert "At no depth does more pre-training hurt." in told and "Widths without harm: 4" in told
+
+
+def test_bad_input_is_one_line(tmp_path, capsys):
+    for flags, said in (
+        (["--depth", "0", "2"], "depth: got 0"),
+        (["--depth", "3", "2"], "depth: got (3, 2)"),
+        (["--width", "4", "4"], "width: got (4, 4)"),
+        (["--network.hidden", "3"], "network.hidden: got 3"),
+        (["--network.init", "gaussian"], "network.init: got gaussian"),
+        (["--solver", "dense"], "solver: got dense"),
+        (["--finetune.strengths", "3"], "finetune.strengths: got 3 strengths"),
+    ):
+        assert main([*flags, "--out", str(tmp_path / "out")]) == 2
+        told = capsys.readouterr().err
+        assert said in told and told.count("\n") == 1
+    with pytest.raises(InvalidInput, match="checkpoints: got "):
+        run(config(checkpoints=()))

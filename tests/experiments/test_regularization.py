@@ -1,0 +1,141 @@
+"""Regularisers: limits and thresholds against descent, fronts against brute force, and what the conclusion says."""
+
+import numpy as np
+import pytest
+
+from experiments.regularization import Config, main, run, summarise
+from experiments.regularization.fronts import limits, matched, threshold
+from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig
+from linsim.errors import InvalidInput
+
+PRETRAINING = PretrainConfig(steps=8000, budgets=24)
+STRENGTHS = (0.0, 0.5, 1.9, 2.1, 12.0)
+
+
+def config(**changes):
+    """Four modes, of which the later ones are rescaled by 4."""
+    tuning = FinetuneConfig(steps=400, rates=13, highest_rate=1e-2, regularizations=STRENGTHS)
+    return Config(**{"dim": 4, "pretrain": PRETRAINING, "finetune": tuning} | changes)
+
+
+@pytest.fixture(scope="module")
+def result():
+    return run(config())
+
+
+def descend(start, target, regularizer, strength, steps=4000):
+    """Two balanced layers of one mode, W_1 = W_2 = w, in plain Python."""
+    first = w = np.sqrt(start)
+    eta = 0.1 / (1 + strength) / max(start, target, 1.0)
+    for _ in range(steps):
+        pull = {
+            "product_penalty": 2 * strength * w * (w**2 - start),
+            "weight_penalty": strength * (w - first),
+            "weight_decay": strength * w,
+        }[regularizer]
+        w = w - eta * (2 * w * (w**2 - target) + pull)
+    return w**2
+
+
+@pytest.mark.parametrize("regularizer", ["product_penalty", "weight_penalty", "weight_decay"])
+def test_limits_are_where_descent_ends(regularizer):
+    pretrain, finetune = np.array([2.0, 0.5, 0.3, 1.0]), np.array([2.0, 2.0, 0.1, -0.5])
+    for strength in (0.3, 1.0, 5.0):
+        ends = [descend(a, b, regularizer, strength) for a, b in zip(pretrain, finetune, strict=True)]
+        # At these strengths no mode decays more slowly than e^(-0.01) a step, except those whose limit is 0.
+        np.testing.assert_allclose(limits(regularizer, pretrain, finetune, strength), ends, atol=1e-6)
+    assert limits(regularizer, np.zeros(1), np.ones(1), 1.0) == 0
+
+
+@pytest.mark.parametrize("regularizer", ["product_penalty", "weight_penalty", "weight_decay"])
+def test_a_limit_is_twice_the_strength_at_the_threshold(regularizer):
+    pretrain, finetune = np.array([2.0, 0.5]), np.array([2.0, 1.7])
+    at = threshold(regularizer, pretrain, finetune)
+    np.testing.assert_allclose(limits(regularizer, pretrain, finetune, at)[1], 1.0, rtol=1e-12)
+    assert threshold(regularizer, pretrain, pretrain) == 0
+
+
+def test_fronts_are_the_least_losses_that_any_pair_of_neighbours_spans():
+    rng = np.random.default_rng(0)
+    after, tuned = rng.uniform(0.1, 1, (2, 5, 4, 1))
+    after[1, 2] = np.nan
+    targets = np.array([[0.05], [0.3], [0.6]])
+    share = np.linspace(0, 1, 20_001)
+    best = []
+    for target in targets[:, 0]:
+        heights = [np.inf]
+        for i, j in np.ndindex(5, 4):
+            for k, l in ((i + 1, j), (i, j + 1)):
+                if k < 5 and l < 4:
+                    x, y = ((1 - share) * np.sqrt(z[i, j, 0]) + share * np.sqrt(z[k, l, 0]) for z in (tuned, after))
+                    inside = x**2 <= target
+                    heights += [np.nanmin(y[inside] ** 2, initial=np.inf)]
+        best.append(min(heights))
+    ours = matched(after, tuned, targets)[:, 0]
+    # A chord through 20,000 points is known to a slope of at most 20 x 1/20,000.
+    np.testing.assert_allclose(ours, np.where(np.isfinite(best), best, np.nan), atol=2e-3)
+
+
+def test_simulation_is_the_closed_form_where_it_has_converged(result):
+    for kind in ("pretrain", "finetune"):
+        after = result[f"{kind}_loss_after"][-1, :, -1, -1, :, 0]
+        limit = result[f"limit_{kind}_loss"][:, :, -1]
+        near = result["converged"].values[:, -1]
+        assert near.mean() > 0.6
+        off = np.abs(np.sqrt(after.values) - np.sqrt(limit.values))[near]
+        assert np.all(off <= 0.01 * np.sqrt(result.attrs["untuned_finetune_loss"]))  # what counts as converged
+    assert not result["converged"].values[:, 0].any()  # rate x steps = 0.04 is far too short
+
+
+def test_over_idealised_stages_harm_ends_where_it_must(result):
+    shown = result["harm"][-1, :, -1, :, 0].values
+    np.testing.assert_allclose(result["threshold"], [2.0, 6.82842712 * 2, 4.0])  # 2 sigma_2 = 2
+    np.testing.assert_allclose(shown, result["limit_harm"].values, rtol=0.05, atol=1e-3)  # converged within 1 %
+    assert np.all(shown[0, :3] > 0.05) and np.all(shown[0, 3:] < 1e-6)
+
+
+def test_no_front_passes_the_bound_and_the_product_penalty_is_on_it(result):
+    ratio = result["matched_pretrain_loss"] / result["bound_pretrain_loss"]
+    assert float(ratio.min()) > 1 - 1e-12
+    last = ratio[1, 1:, 0, -1, 0].values  # the largest strength, 12, does not hold it at the first target
+    assert np.nanmax(last) < 1.001  # e^(-4 sigma eta K) = e^(-8) is left of the way to the limits
+
+
+def test_the_conclusion_names_harm_price_and_who_is_best(result):
+    told = summarise(result)
+    assert "product penalty: " in told and "none from 2.1 on" in told and "net harm from 2 on" in told
+    assert "regularisers create harm" in told
+    assert "At equal fine-tuning loss 0 of" in told and "the longest budget is the best" in told
+
+
+def test_where_nothing_hurts_the_conclusion_says_so():
+    # Fine-tuning towards weaker modes never takes one beyond what pre-training has learned.
+    tuning = FinetuneConfig(steps=400, learning_rates=(1e-2,), regularizations=(0.0, 1.0))
+    chosen = {"regularizers": ("product_penalty",), "checkpoints": ("idealised",)}
+    quiet = run(config(shift=ShiftConfig(rescale_factor=0.5), finetune=tuning, **chosen))
+    told = summarise(quiet)
+    assert "0 % at strength 0, none from 0 on" in told and "create harm" not in told
+
+
+def test_a_random_start_has_no_limits_and_its_seeds_differ():
+    tuning = FinetuneConfig(steps=50, learning_rates=(3e-3,), regularizations=(0.0, 1.0))
+    chosen = {"regularizers": ("product_penalty",), "checkpoints": ("real",), "seeds": 2}
+    pretrain = PretrainConfig(steps=2000, budgets=3)
+    random = run(config(network=NetworkConfig(init="gaussian"), finetune=tuning, pretrain=pretrain, **chosen))
+    assert random["limit_harm"].isnull().all() and "limits in closed form: none" in summarise(random)
+    assert random["matched_pretrain_loss"].sizes["seed"] == 2
+
+
+def test_bad_input_is_one_line(tmp_path, capsys):
+    for flags, said in (
+        (["--targets", "0"], "targets: got 0"),
+        (["--regularizers"], "regularizers: got ()"),
+        (["--finetune.regularizer", "weight_decay"], "finetune.regularizer: got weight_decay"),
+        (["--finetune.weight-decay", "1"], "finetune.weight_decay: got 1.0"),
+        (["--shift.rescale-factor", "1"], "shift: got two tasks without a difference"),
+    ):
+        assert main([*flags, "--out", str(tmp_path / "out")]) == 2
+        told = capsys.readouterr().err
+        assert said in told and told.count("\n") == 1
+    with pytest.raises(InvalidInput, match="checkpoints: got "):
+        run(config(checkpoints=("real", "real")))

@@ -1,0 +1,63 @@
+"""The picture of depth and width: theory beside simulation, an honest title, the same bytes every time."""
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from experiments.depth_and_width import run
+from figures import depth_and_width as figure
+from linsim.errors import InvalidInput
+from tests.experiments.test_depth_and_width import config
+
+
+@pytest.fixture(scope="module")
+def result():
+    return run(config())
+
+
+def words(drawn):
+    return " | ".join(text.get_text() for text in drawn.findobj(Text)).replace("\n", " ")
+
+
+def test_theory_and_simulation_are_drawn_and_told_apart(result):
+    drawn = figure.draw(result)
+    axes = drawn.get_axes()
+    simulated = [line for line in axes[0].lines if line.get_marker() != "None"]
+    theory = [line for line in axes[0].lines if line.get_marker() == "None" and len(line.get_xdata()) > 2]
+    assert len(simulated) == len(theory) == 2
+    for at, line in enumerate(theory):
+        np.testing.assert_allclose(line.get_ydata(), np.maximum(result["predicted_harm"][at], 1e-3))
+        np.testing.assert_allclose(line.get_xdata(), result["learning_rate"] / result["stable_rate"][at])
+    assert all(line.get_linestyle() == "None" and line.get_markerfacecolor() == "white" for line in simulated)
+    text = words(drawn)
+    assert "with one layer at most" in text and "the width (1) keeps the harmful modes out of reach" in text
+    assert "range of 3 seeds" in text
+
+
+def test_a_result_in_which_nothing_hurts_says_so(result):
+    quiet = result.assign(harm=result["harm"] * 0, width_harm=result["width_harm"] * 0)
+    assert "At no depth and no width does more pre-training hurt" in words(figure.draw(quiet))
+
+
+@pytest.mark.parametrize("case", ["one budget", "one depth", "one seed", "no closed form", "all diverged"])
+def test_any_result_can_be_drawn(result, case):
+    changed = {
+        "one budget": lambda: result.isel(pretrain_steps=slice(1)),
+        "one depth": lambda: result.isel(depth=slice(1)),
+        "one seed": lambda: result.isel(width_seed=slice(1)),
+        "no closed form": lambda: result.map(lambda v: v * np.nan if "predicted" in str(v.name) else v),
+        "all diverged": lambda: result.map(lambda v: v * np.nan if v.dtype == float else v),
+    }[case]()
+    drawn = figure.draw(changed)
+    drawn.set_dpi(30)
+    drawn.canvas.draw()
+
+
+def test_the_same_result_gives_the_same_bytes(result, tmp_path):
+    for first, second in zip(figure.save(result, tmp_path / "a"), figure.save(result, tmp_path / "b"), strict=True):
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_what_is_no_result_is_refused(result):
+    with pytest.raises(InvalidInput, match="dataset: got no width_harm; allowed: a result of depth_and_width"):
+        figure.draw(result.drop_vars("width_harm"))

@@ -1,0 +1,77 @@
+"""The picture of rich and lazy networks: theory and simulation are told apart, and any result can be drawn."""
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from experiments.rich_and_lazy import run
+from figures import rich_and_lazy as figure
+from linsim import store
+from linsim.errors import InvalidInput
+from tests.experiments.test_rich_and_lazy import CONFIG
+
+
+@pytest.fixture(scope="module")
+def small():
+    return run(CONFIG)
+
+
+def words(drawn):
+    """Every text of a figure, its line breaks as spaces."""
+    return " | ".join(text.get_text() for text in drawn.findobj(Text)).replace("\n", " ")
+
+
+def test_simulation_is_hollow_and_theory_is_a_line(small):
+    curves = figure.draw(small).get_axes()[0]
+    hollow = [line for line in curves.lines if line.get_markerfacecolor() == "white"]
+    solid = [line for line in curves.lines if line.get_marker() == "None" and line.get_linestyle() == "-"]
+    assert len(hollow) == len(solid) == 2
+    part = small.isel(tau=-1).sel(level=0.5)
+    for line, balance in zip(solid, (0.02, 30.0), strict=True):
+        closed = part["predicted_curve_at_equal_loss"].sel(balance=balance).median("seed")
+        np.testing.assert_allclose(line.get_ydata(), closed)
+    assert [line for line in curves.lines if line.get_marker() == "*"]
+
+
+def test_the_title_says_what_laziness_does(small):
+    text = words(figure.draw(small))
+    for part in ("Laziness flattens the U", "closed form", "linear dynamics", "range of 2 seeds", "at the best budget"):
+        assert part in text
+
+
+RESULTS = {
+    "one seed": (lambda small: small.isel(seed=[0]), "Laziness flattens"),
+    "one budget": (lambda small: small.isel(pretrain_steps=[3]), "Laziness"),
+    "one balance": (lambda small: small.isel(balance=[0], tau=[1]), "cannot be compared"),
+    "other signs": (lambda small: small.assign_coords(balance=[-30.0, -0.02]), "Laziness does not flatten"),
+    "nothing known": (
+        lambda small: small.assign(
+            {n: np.nan * small[n] for n in small if str(n).endswith(("_loss", "_rates", "harm"))}
+        ),
+        "cannot be compared",
+    ),
+    "no harm": (lambda small: small.assign(harm_at_equal_loss=0 * small["harm_at_equal_loss"]), "does not flatten"),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_any_result_can_be_drawn(small, name):
+    change, said = RESULTS[name]
+    drawn = figure.draw(change(small))
+    assert said in words(drawn)
+    drawn.set_dpi(30)
+    drawn.canvas.draw()
+
+
+def test_a_stored_result_is_redrawn_with_the_same_bytes(small, tmp_path, capsys):
+    store.save(small, tmp_path / "result")
+    first = figure.save(small, tmp_path / "a")
+    assert figure.main(["--data", str(tmp_path / "result"), "--out", str(tmp_path / "b")]) == 0
+    for path in first:
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    capsys.readouterr()
+
+
+def test_what_is_no_result_is_refused(small):
+    with pytest.raises(InvalidInput, match="dataset: got no lazy_harm; allowed: a result of rich_and_lazy"):
+        figure.draw(small.drop_vars("lazy_harm"))

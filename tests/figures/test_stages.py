@@ -1,0 +1,109 @@
+"""The picture of harm feature by feature: theory and simulation, whatever does harm."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.text import Text
+
+from figures import stages as figure
+from linsim import store
+from linsim.errors import InvalidInput
+
+
+def result(seeds=3, highest=6.0, features=3):
+    """Features that have converged from idealised stages, and that fine-tuning learns by itself from real ones."""
+    kinds, rates, penalties = ["idealised", "real"], np.array([1e-4, 1e-3]), np.array([0.0, 1.0])
+    ratio = np.random.default_rng(0).uniform(-1, highest, (features, seeds))
+    r, p = ratio[:, None, :], penalties[:, None]
+    reached, alone = np.maximum((r + p) / (1 + p), 0), np.maximum(r / (1 + p), 0)
+    limit = np.stack([(reached - 1) ** 2 - 1, (reached - 1) ** 2 - (alone - 1) ** 2])
+    harm = np.repeat(limit[:, :, None], len(rates), axis=2)
+    loss = 100 + np.concatenate([np.zeros_like(harm[:, :1]), np.cumsum(harm, axis=1)], axis=1)
+    cells = ("checkpoint", "stage", "learning_rate", "regularization", "seed")
+    by_feature = ("checkpoint", "feature", *cells[2:])
+    pull = 2 + np.geomspace(0.1, 10, 20)
+    variables = {
+        "pretrain_loss_after": (cells, loss),
+        "predicted_pretrain_loss_after": (cells, loss),
+        "diverged": (cells, np.zeros(loss.shape, dtype=bool)),
+        "feature_harm": (by_feature, harm),
+        "predicted_feature_harm": (by_feature, harm),
+        "limit_harm": (("feature", "regularization", "seed"), limit[0]),
+        "limit_harm_learned_anyway": (("feature", "regularization", "seed"), limit[1]),
+        "own_time": (("feature", "regularization", "seed"), np.where(r > 0, 0.01, np.inf) + 0 * limit[0]),
+        "effort": (by_feature[1:], 10.0 ** np.arange(harm[0].size).reshape(harm[0].shape) ** 0.2),
+        "boundary_effort": ("boundary_pull", 1 / pull),
+        "ratio": (("feature", "seed"), ratio),
+    }
+    coords = {"checkpoint": np.asarray(kinds, np.dtypes.StringDType()), "stage": np.arange(features + 1)}
+    coords |= {"learning_rate": rates, "regularization": penalties, "seed": np.arange(seeds), "boundary_pull": pull}
+    return xr.Dataset(variables, coords, {"depth": 2, "finetune_steps": 1000})
+
+
+def words(drawn):
+    """Every text of a figure, its line breaks as spaces."""
+    return " | ".join(text.get_text() for text in drawn.findobj(Text)).replace("\n", " ").replace("\xa0", " ")
+
+
+def test_theory_is_drawn_as_lines_and_simulation_as_markers():
+    dataset = result()
+    drawn = figure.draw(dataset)
+    stages, harm, plane, real = drawn.get_axes()
+    theory = [line for line in stages.lines if line.get_marker() == "None"]
+    simulated = [line for line in stages.lines if line.get_linestyle() == "None"]
+    assert len(theory) == len(simulated) == 4
+    hollow = [line for line in harm.lines if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
+    assert len(hollow) == 2
+    assert sum(len(line.get_xdata()) for line in hollow) == 18
+    crosses = [line for line in real.lines if line.get_marker() == "x"]
+    assert sum(len(line.get_xdata()) for line in crosses) == 2 * int((dataset["ratio"] > 0).sum())
+    bad = next(line for line in plane.lines if line.get_label() == "harm")
+    assert len(bad.get_xdata()) == int((dataset["feature_harm"].sel(checkpoint="idealised") > 0.01).sum())
+
+
+def test_the_title_counts_what_both_rules_decide():
+    dataset = result()
+    text = words(figure.draw(dataset))
+    assert "times as strong (18 of 18 rightly decided); once fine-tuning learns it by itself, more than" in text
+    apart = dataset.assign(own_time=dataset["own_time"] + np.inf)
+    assert "once fine-tuning learns it" not in words(figure.draw(apart))
+
+
+def test_where_nothing_does_harm_the_title_says_so():
+    assert "No learned feature does harm" in words(figure.draw(result(highest=0.9)))
+
+
+def test_where_fine_tuning_is_too_short_the_title_says_so():
+    dataset = result()
+    late = dataset.assign(limit_harm=-dataset["limit_harm"])
+    assert "too short for the critical ratio" in words(figure.draw(late))
+
+
+RESULTS = {
+    "one seed": lambda: result(seeds=1),
+    "one feature": lambda: result(features=1),
+    "one penalty": lambda: result().isel(regularization=[0]),
+    "no closed form": lambda: result().map(lambda x: x * np.nan if str(x.name).startswith("predicted") else x),
+    "all diverged": lambda: result().assign(
+        feature_harm=lambda x: x["feature_harm"] * np.nan, diverged=lambda x: x["diverged"] | True
+    ),
+    "no harm": lambda: result(highest=0.9),
+}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_any_result_can_be_drawn(name):
+    drawn = figure.draw(RESULTS[name]())
+    drawn.set_dpi(30)
+    drawn.canvas.draw()  # layout and ticks, which only drawing makes
+
+
+def test_a_stored_result_is_redrawn_with_the_same_bytes(tmp_path, capsys):
+    store.save(result(), tmp_path / "result")
+    first = figure.save(result(), tmp_path / "a")
+    assert figure.main(["--data", str(tmp_path / "result"), "--out", str(tmp_path / "b")]) == 0
+    for path in first:
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    capsys.readouterr()
+    with pytest.raises(InvalidInput, match="a result of stages"):
+        figure.draw(result().drop_vars("ratio"))
