@@ -71,12 +71,14 @@ _TOLD = {
 
 @dataclass(frozen=True)
 class Config(SyntheticConfig, PretrainingConfig):
-    """Tasks, starts and both phases; two layers."""
+    """Tasks, starts and both phases."""
 
     dim: int | None = 8
     """Inputs and outputs of the synthetic tasks."""
     seeds: int = 5
     """Number of random bases of the initial weights."""
+    depth: int = 2
+    """Number of layers: two, which have one balance."""
     taus: tuple[float, ...] = (0.0, 1.0, 4.0)
     """Initial scales: P starts with all singular values at e^(-2 tau); increasing."""
     balances: tuple[float, ...] = (-3.0, 0.0, 0.01, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -131,6 +133,7 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
 
 
 def _check(config: Config) -> None:
+    require(config.depth == 2, "depth", config.depth, "2: a balance is between two layers")
     require_axis("taus", config.taus)
     require_axis("balances", config.balances)
     require_axis("levels", config.levels, above=0)

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.tuned_rate import Config, SampleConfig, main, run, summarise
+from experiments.tuned_rate import Config, main, run, summarise
+from experiments.tuned_rate.experiment import SampleConfig
 from experiments.tuned_rate.rules import RULES, Curves, best, first_below
 from experiments.tuned_rate.theory import late_time, mean_heldout
 from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from experiments.tuned_rate import Config, SampleConfig, run
+from experiments.tuned_rate import Config, run
+from experiments.tuned_rate.experiment import SampleConfig
 from figures import tuned_rate as figure
 from linsim.config import FinetuneConfig, PretrainConfig
 from linsim.errors import InvalidInput
