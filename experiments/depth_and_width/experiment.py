@@ -21,7 +21,7 @@ from experiments.command import command
 from experiments.depth_and_width import theory as theory
 from experiments.depth_and_width.summary import summarise
 from experiments.progress import part_of
-from linsim.building import build_chart, strengths
+from linsim.building import build_chart, build_problem, strengths
 from linsim.config import (
     ChartConfig,
     FinetuneConfig,
@@ -33,7 +33,7 @@ from linsim.config import (
     TaskConfig,
     chart_of,
 )
-from linsim.errors import fields_of, require, require_integer
+from linsim.errors import require, require_integer
 from linsim.inflection import locate
 from linsim.tasks import Transfer
 from linsim.training import Progress
@@ -92,11 +92,12 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
     """
     _check(config)
     members = [*_members(config, "depth", config.depth), *_members(config, "width", config.width)]
-    charts = []
-    for number, member in enumerate(members):
-        with fields_of("", {}) if member.part == "depth" else fields_of("width part", {}):
-            told = part_of(report, number, len(members))
-            charts.append(build_chart(member.config, member.transfer, told, predicted=False))
+    for member in members:  # all of them, before any is computed
+        build_problem(member.config, member.transfer)
+    charts = [
+        build_chart(member.config, member.transfer, part_of(report, number, len(members)), predicted=False)
+        for number, member in enumerate(members)
+    ]
     parts = {}
     for part, values in (("depth", config.depth), ("width", config.width)):
         kinds = []

@@ -138,8 +138,10 @@ def _check(config: Config) -> None:
     require_axis("balances", config.balances)
     require_axis("levels", config.levels, above=0)
     require(config.levels[-1] < 1, "levels", config.levels, "shares below 1")
-    network = NetworkConfig(hidden=config.network.hidden)
-    require(config.network == network, "network", config.network, "--network.hidden alone; --taus and --balances")
+    for name in ("init", "tau", "balance"):
+        value = getattr(config.network, name)
+        allowed = "its default: starts are balanced, by --taus and --balances"
+        require(value == getattr(NetworkConfig(), name), f"network.{name}", value, allowed)
     given = config.finetune.regularizations
     require(given is not None and len(given) == 1, "finetune.regularizations", given, "one strength")
     plain = FinetuneConfig()

@@ -4,24 +4,18 @@ import dataclasses
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from experiments.checkpoint_pair import run
 from experiments.checkpoint_pair.experiment import with_pairs
 from figures import checkpoint_pair as figure
-from linsim import store
 from linsim.errors import InvalidInput
 from tests.experiments.test_checkpoint_pair import SMALL
+from tests.figures.pictures import assert_redrawn, in_full, words
 
 
 @pytest.fixture(scope="module")
 def result():
     return run(dataclasses.replace(SMALL, seeds=2))
-
-
-def words(drawn):
-    """Every text of a figure, its line breaks as spaces."""
-    return " | ".join(text.get_text() for text in drawn.findobj(Text)).replace("\n", " ")
 
 
 def test_simulation_is_hollow_markers_and_theory_is_lines(result):
@@ -73,17 +67,12 @@ RESULTS = {
 def test_any_result_can_be_drawn(result, name):
     change, said = RESULTS[name]
     drawn = figure.draw(change(result))
-    drawn.set_dpi(30)
-    drawn.canvas.draw()  # layout and ticks, which only drawing makes
+    in_full(drawn)
     assert said in words(drawn)
 
 
 def test_a_stored_result_is_redrawn_with_the_same_bytes(result, tmp_path):
-    store.save(result, tmp_path / "result")
-    first = figure.save(result, tmp_path / "a")
-    assert figure.main(["--data", str(tmp_path / "result"), "--out", str(tmp_path / "b")]) == 0
-    for path in first:
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    assert_redrawn(figure, result, tmp_path)
 
 
 def test_what_is_no_result_is_refused(result):

@@ -2,21 +2,17 @@
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from experiments.depth_and_width import run
 from figures import depth_and_width as figure
 from linsim.errors import InvalidInput
 from tests.experiments.test_depth_and_width import config
+from tests.figures.pictures import assert_redrawn, in_full, words
 
 
 @pytest.fixture(scope="module")
 def result():
     return run(config())
-
-
-def words(drawn):
-    return " | ".join(text.get_text() for text in drawn.findobj(Text)).replace("\n", " ")
 
 
 def test_theory_and_simulation_are_drawn_and_told_apart(result):
@@ -49,13 +45,11 @@ def test_any_result_can_be_drawn(result, case):
         "all diverged": lambda: result.map(lambda v: v * np.nan if v.dtype == float else v),
     }[case]()
     drawn = figure.draw(changed)
-    drawn.set_dpi(30)
-    drawn.canvas.draw()
+    in_full(drawn)
 
 
 def test_the_same_result_gives_the_same_bytes(result, tmp_path):
-    for first, second in zip(figure.save(result, tmp_path / "a"), figure.save(result, tmp_path / "b"), strict=True):
-        assert first.read_bytes() == second.read_bytes()
+    assert_redrawn(figure, result, tmp_path)
 
 
 def test_what_is_no_result_is_refused(result):

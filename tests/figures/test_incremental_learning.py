@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib.text import Text
 
 from figures import incremental_learning as figure
-from linsim import store
 from linsim.errors import InvalidInput
+from tests.figures.pictures import assert_redrawn, in_full, words
 
 BUDGETS = np.unique(np.geomspace(5, 5000, 60).astype(int))
 SIGMA = 2 / np.arange(1, 4)
@@ -40,11 +39,6 @@ def result(depths=(1, 2), scales=(1e-4, 1e-2), seeds=2):
             variables[f"{kind}_{name}"] = (axes, spread.reshape(*values.shape, *shape))
     coords = {"depth": list(depths), "scale": list(scales), "pretrain_steps": BUDGETS, "mode": [1, 2, 3]}
     return xr.Dataset(variables, coords | {"seed": np.arange(seeds)})
-
-
-def words(drawn):
-    """Every text of a figure, its line breaks as spaces."""
-    return " | ".join(text.get_text() for text in drawn.findobj(Text)).replace("\n", " ").replace("\xa0", " ")
 
 
 def test_theory_is_drawn_as_lines_and_simulation_as_hollow_markers():
@@ -91,16 +85,11 @@ RESULTS = {
 @pytest.mark.parametrize("name", RESULTS)
 def test_any_result_can_be_drawn(name):
     drawn = figure.draw(RESULTS[name]())
-    drawn.set_dpi(30)
-    drawn.canvas.draw()  # layout and ticks, which only drawing makes
+    in_full(drawn)
 
 
 def test_a_stored_result_is_redrawn_with_the_same_bytes(tmp_path, capsys):
-    store.save(result(), tmp_path / "result")
-    first = figure.save(result(), tmp_path / "a")
-    assert figure.main(["--data", str(tmp_path / "result"), "--out", str(tmp_path / "b")]) == 0
-    for path in first:
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    assert_redrawn(figure, result(), tmp_path)
     capsys.readouterr()
     with pytest.raises(InvalidInput, match="a result of incremental_learning"):
         figure.draw(result().drop_vars("strength"))

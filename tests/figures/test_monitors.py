@@ -3,22 +3,18 @@
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from matplotlib.text import Text
 
 from experiments.monitors.experiment import Config, run
 from experiments.monitors.values import MONITORS
 from figures import monitors as figure
 from figures.monitor_example import typical
 from linsim.errors import InvalidInput
+from tests.figures.pictures import words
 
 
 @pytest.fixture(scope="module")
 def result():
     return run(Config(transfers=4, lanes=("random-2",), resamples=10))
-
-
-def words(drawn):
-    return " | ".join(text.get_text() for text in drawn.findobj(Text))
 
 
 def test_every_monitor_has_a_row_and_the_example_its_name(result):

@@ -10,6 +10,7 @@ from figures import overtraining_chart as figure
 from linsim import store
 from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
 from linsim.errors import InvalidInput
+from tests.figures.pictures import words
 
 SMALL = Config(
     dim=4,
@@ -28,13 +29,6 @@ def wide(**changes):
 @pytest.fixture(scope="module")
 def chart():
     return run(SMALL)
-
-
-def words(drawn):
-    """Every text of a figure."""
-    from matplotlib.text import Text
-
-    return " | ".join(text.get_text() for text in drawn.findobj(Text))
 
 
 def test_theory_is_lines_and_simulation_is_points(chart):

@@ -2,23 +2,17 @@
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from experiments.progressive_sensitivity import run
 from figures import progressive_sensitivity as figure
-from linsim import store
 from linsim.errors import InvalidInput
 from tests.experiments.test_progressive_sensitivity import CONFIG
+from tests.figures.pictures import assert_redrawn, in_full, words
 
 
 @pytest.fixture(scope="module")
 def small():
     return run(CONFIG)
-
-
-def words(drawn):
-    """Every text of a figure, its line breaks as spaces."""
-    return " | ".join(text.get_text() for text in drawn.findobj(Text)).replace("\n", " ")
 
 
 def test_simulation_is_hollow_and_theory_is_a_line(small):
@@ -74,16 +68,11 @@ def test_any_result_can_be_drawn(small, name):
     change, said = RESULTS[name]
     drawn = figure.draw(change(small))
     assert said in words(drawn)
-    drawn.set_dpi(30)
-    drawn.canvas.draw()
+    in_full(drawn)
 
 
 def test_a_stored_result_is_redrawn_with_the_same_bytes(small, tmp_path, capsys):
-    store.save(small, tmp_path / "result")
-    first = figure.save(small, tmp_path / "a")
-    assert figure.main(["--data", str(tmp_path / "result"), "--out", str(tmp_path / "b")]) == 0
-    for path in first:
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    assert_redrawn(figure, small, tmp_path)
     capsys.readouterr()
 
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from experiments.regularization import run
 from figures import regularization as figure
 from linsim.config import FinetuneConfig, ShiftConfig
 from linsim.errors import InvalidInput
 from tests.experiments.test_regularization import config
+from tests.figures.pictures import assert_redrawn, in_full, words
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +21,6 @@ def quiet():
     tuning = FinetuneConfig(steps=400, learning_rates=(1e-2,), regularizations=(0.0, 1.0))
     chosen = {"regularizers": ("product_penalty",), "checkpoints": ("idealised",)}
     return run(config(shift=ShiftConfig(rescale_factor=0.5), finetune=tuning, **chosen))
-
-
-def words(drawn):
-    return " | ".join(text.get_text() for text in drawn.findobj(Text)).replace("\n", " ")
 
 
 def curves(axes):
@@ -70,13 +66,11 @@ def test_any_result_can_be_drawn(result, case):
         "all diverged": lambda: result.map(lambda v: v * np.nan if v.dtype == float and "seed" in v.dims else v),
     }[case]()
     drawn = figure.draw(changed)
-    drawn.set_dpi(30)
-    drawn.canvas.draw()
+    in_full(drawn)
 
 
 def test_the_same_result_gives_the_same_bytes(result, tmp_path):
-    for first, second in zip(figure.save(result, tmp_path / "a"), figure.save(result, tmp_path / "b"), strict=True):
-        assert first.read_bytes() == second.read_bytes()
+    assert_redrawn(figure, result, tmp_path)
 
 
 def test_what_is_no_result_is_refused(result):

@@ -2,19 +2,13 @@
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from figures import transformer as figure
-from linsim import store
 from linsim.errors import InvalidInput
 from tests.experiments.transformer.synthetic import BUDGETS, result, turning
+from tests.figures.pictures import assert_redrawn, in_full, words
 
 GROWING = {"hessian_trace": lambda b: np.exp(b / 150)}
-
-
-def words(drawn):
-    """Every text of a figure, its line breaks as spaces."""
-    return " | ".join(text.get_text() for text in drawn.findobj(Text)).replace("\n", " ")
 
 
 def marks(axes, marker):
@@ -88,17 +82,12 @@ RESULTS = {
 @pytest.mark.parametrize("name", RESULTS)
 def test_any_result_can_be_drawn(name):
     drawn = figure.draw(RESULTS[name]())
-    drawn.set_dpi(30)
-    drawn.canvas.draw()  # layout and ticks, which only drawing makes
+    in_full(drawn)
 
 
 def test_a_stored_result_is_redrawn_with_the_same_bytes(tmp_path, capsys):
     dataset = result(after=turning(), monitors=GROWING)
-    store.save(dataset, tmp_path / "result")
-    first = figure.save(dataset, tmp_path / "a")
-    assert figure.main(["--data", str(tmp_path / "result"), "--out", str(tmp_path / "b")]) == 0
-    for path in first:
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    assert_redrawn(figure, dataset, tmp_path)
     capsys.readouterr()
     assert figure.main(["--data", str(tmp_path / "absent")]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -4,13 +4,13 @@ import io
 
 import numpy as np
 import pytest
-from matplotlib.text import Text
 
 from experiments.tuned_rate import Config, run
 from experiments.tuned_rate.experiment import SampleConfig
 from figures import tuned_rate as figure
 from linsim.config import FinetuneConfig, PretrainConfig
 from linsim.errors import InvalidInput
+from tests.figures.pictures import words
 
 SMALL = Config(
     dim=3,
@@ -26,11 +26,6 @@ SMALL = Config(
 @pytest.fixture(scope="module")
 def result():
     return run(SMALL)
-
-
-def words(drawn):
-    """Every text of a figure, lines joined."""
-    return " ".join(" | ".join(text.get_text() for text in drawn.findobj(Text)).split())
 
 
 def test_theory_is_lines_and_simulation_is_hollow_markers(result):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from figures import watch as figure
-from linsim import store
 from linsim.errors import InvalidInput
 from linsim.estimates import Estimate
 from linsim.monitoring.alarm import Alarm
 from linsim.monitoring.record import Record
+from tests.figures.pictures import assert_redrawn, words
 
 GROWING, FALLING = (lambda b: np.exp(b / 300)), (lambda b: 3 - b / 300)
 
@@ -23,13 +23,6 @@ def watched(heard="fisher", budgets=range(100, 1300, 100), **curves):
         dataset[f"alarm_{name}"] = ("pretrain_steps", values)
     verdict = "does not ring" if found.first is None else f"rings at {record.budgets[found.first]:,} steps"
     return dataset.assign_attrs(alarm_on=heard, alarm=verdict)
-
-
-def words(drawn):
-    """Every text of a figure."""
-    from matplotlib.text import Text
-
-    return " | ".join(text.get_text() for text in drawn.findobj(Text))
 
 
 def test_every_measure_has_a_panel_and_the_alarm_its_mark():
@@ -90,11 +83,7 @@ def test_a_panel_has_two_labels_or_more_and_each_tells_its_value(low, width):
 
 def test_a_stored_record_is_redrawn_with_the_same_bytes(tmp_path, capsys):
     dataset = watched(fisher=GROWING, hessian_trace=FALLING, loss=GROWING)
-    store.save(dataset, tmp_path / "result")
-    first = figure.save(dataset, tmp_path / "a")
-    assert figure.main(["--data", str(tmp_path / "result"), "--out", str(tmp_path / "b")]) == 0
-    for path in first:
-        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    assert_redrawn(figure, dataset, tmp_path)
     capsys.readouterr()
     assert figure.main(["--data", str(tmp_path / "absent")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
