@@ -31,7 +31,10 @@ def check_front(problem: PlainProblem, bound: float = 1.0, penalty: str = "produ
     end = _descend(layers, finetune, problem["strength"], penalty)
     beside = pretrain + other.uniform() * (finetune - pretrain) + 0.1 * apart * _direction(other)
     least = exceeds(_distances(beside, pretrain, finetune), bound * apart, rounding=1e-12)
-    return every(least, equals(_distances(end, pretrain, finetune), apart, tolerance=1e-6))
+    reached = equals(_distances(end, pretrain, finetune), apart, tolerance=1e-6)
+    # Balanced layers do not change the sign of det P (`orientation`): an end of the other sign is out of their reach.
+    limit = finetune + problem["strength"] * pretrain
+    return every(least, reached) if np.linalg.det(limit) * np.linalg.det(pretrain) > 0 else least
 
 
 def check_weight_space(problem: PlainProblem, factor: float = 1.0, ratio: bool = False) -> float:
@@ -134,7 +137,8 @@ CLAIMS = (
     Claim(
         id="convex-front",
         statement="sqrt L_pre + sqrt L_ft >= ||A_ft - A_pre|| for every network, with equality after fine-tuning to "
-        "convergence with the product-space penalty from a checkpoint learned in full, at any penalty and in any bases",
+        "convergence with the product-space penalty from a checkpoint learned in full, in any bases, if "
+        "A_ft + lambda A_pre has the sign of det A_pre",
         source="re-derived",
         equation="3.8",
         domain=_front(st.just(1.0)),

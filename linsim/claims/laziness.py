@@ -41,8 +41,10 @@ def check_lazy_harm(problem: PlainProblem, share: float = 1.0) -> float:
     return every(*(exceeds(bound, roots[-1], rounding=1e-7, scale=away + lacking) for bound in allowed))
 
 
-def _transfers(spread: st.SearchStrategy[float] = _ZERO) -> st.SearchStrategy[PlainProblem]:
-    strength, factor, age = numbers(0.1, 1), numbers(0.2, 4), numbers(0.05, 8)
+def _transfers(
+    spread: st.SearchStrategy[float] = _ZERO, oldest: float = 8, longest: float = 3
+) -> st.SearchStrategy[PlainProblem]:
+    strength, factor, age = numbers(0.1, 1), numbers(0.2, 4), numbers(0.05, oldest)
     return st.fixed_dictionaries(
         {
             "strengths": st.tuples(strength, strength, strength),
@@ -50,7 +52,7 @@ def _transfers(spread: st.SearchStrategy[float] = _ZERO) -> st.SearchStrategy[Pl
             "starts": st.tuples(numbers(0, 0.1), numbers(0, 0.1), numbers(0, 0.1)),
             "balance": st.one_of(numbers(20, 60), numbers(-60, -20)),
             "ages": st.tuples(age, age, age),
-            "tuning": numbers(0.05, 3),
+            "tuning": numbers(0.05, longest),
             "basis": seeds(),
             "spread": spread,
         }
@@ -73,8 +75,8 @@ CLAIMS = (
             Variant(name="half-the-cosine", changes={"share": 0.5}),
         ),
         beyond=Outside(
-            assumption="one l for all hidden directions, far above the strengths",
-            domain=_transfers(numbers(0.95, 1)),
+            assumption="no hidden direction has a balance near 0",
+            domain=_transfers(st.just(1.0), oldest=3000, longest=60),
             example={
                 "strengths": (1.0, 0.5, 0.5),
                 "factors": (1.0, 4.0, 4.0),
