@@ -21,6 +21,7 @@ from figures.picture import Picture
 from figures.runs import draw_simulated, draw_theory, explain, looks
 
 _SHARPENS = 0.8  # of the share at the largest scale, as in the experiment's conclusion
+_DIVERGED = 1e3  # share of a mode beyond which a run has diverged, as there
 _KINDS = ("aligned", "random", "predicted")
 _NEEDED = {
     *("depth", "scale", "pretrain_steps", "mode", "seed", "strength"),
@@ -92,7 +93,8 @@ def _draw_sharpness(axes: Axes, dataset: xr.Dataset) -> None:
         place = scales * 1.09 ** (index + 1.4)
         low, high = spread(shares["random"])
         axes.vlines(place, low, high, color=look["color"], linewidth=2.6, alpha=0.5)
-        axes.plot(place, median(shares["random"]), linestyle="none", marker="_", markersize=7, color=look["color"])
+        hollow = drawing.hollow(4.5, look["color"])
+        axes.plot(place, median(shares["random"]), linestyle="none", marker=look["marker"], **hollow)
         sign: dict[str, Any] = {"color": look["color"], "marker": look["marker"], "linestyle": look["linestyle"]}
         handles.append(Line2D([], [], markerfacecolor="white", label=_layers(int(depth)), **sign))
     if dataset.sizes["seed"] > 1:
@@ -128,6 +130,9 @@ def _message(dataset: xr.Dataset) -> str:
     first, last = shares.isel(scale=0).values, shares.isel(scale=-1).values
     depths, scales = dataset["depth"].values, dataset["scale"].values
     known = np.isfinite(first) & np.isfinite(last)
+    aligned = dataset["aligned_learned"].values
+    if not known.any() and not (np.abs(aligned) <= _DIVERGED).all(axis=(2, 3)).any():
+        return "Every run from the aligned start diverged"
     if len(scales) < 2 or not known.any():
         return "One initial scale, or too few budgets: how sharp the steps are cannot be compared"
     falls = known & (first < _SHARPENS * last)

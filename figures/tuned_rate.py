@@ -89,8 +89,8 @@ def _removed_and_kept(sample: xr.Dataset) -> tuple[list[float], list[float]]:
     share = {}
     for rule in ("fixed", "tuned"):
         harm = sample["rule_harm"].sel(rule=rule).values
-        known = ~np.isnan(harm)
-        share[rule] = (harm >= _TURN).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
+        known = np.isfinite(harm)  # else the run from the largest budget diverged
+        share[rule] = (known & (harm >= _TURN)).sum(axis=-1) / np.maximum(known.sum(axis=-1), 1)
     factors = sample["factor"].values
     turns = share["fixed"] > 0.5
     removed, kept = (factors[turns & where].tolist() for where in (share["tuned"] < 0.5, share["tuned"] >= 0.5))
@@ -102,6 +102,8 @@ def _message(sample: xr.Dataset) -> str:
     removed, kept = _removed_and_kept(sample)
     if sample["rule_pretrain_loss"].isnull().all():
         return "Every fine-tuning run diverged"
+    if not np.isfinite(sample["rule_harm"].sel(rule="fixed")).any():
+        return "At the fixed rate runs diverged: whether tuning removes a U cannot be told"
     if not removed and not kept:
         return "At the fixed rate more pre-training does not hurt: there is no U for tuning to remove"
     off = f"Tuning the rate removes the U on near tasks ({_list(removed)}), whose tuned rate falls"
@@ -112,10 +114,10 @@ def _message(sample: xr.Dataset) -> str:
 
 
 def _where(sample: xr.Dataset, kept: list[float]) -> str:
-    """Whether the tuned rate of these tasks stays above half of the largest one allowed, up to the last budget."""
-    last = median(sample["rule_time"].sel(rule="tuned", factor=kept).values[:, -1])
+    """Whether the tuned rate of these tasks is above half of the largest one allowed at every budget."""
+    times = median(sample["rule_time"].sel(rule="tuned", factor=kept).values)
     limit = sample.attrs["finetune_steps"] * sample.attrs["largest_rate"]
-    return ", which need about the largest rate allowed" if (last >= limit / 2).all() else ""
+    return ", which need more than half of the largest rate allowed" if (times > limit / 2).all() else ""
 
 
 def _list(factors: list[float]) -> str:

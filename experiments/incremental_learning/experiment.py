@@ -130,14 +130,21 @@ def _simulated(
     with jax.enable_x64(True):
         choice = choose(problem, config.solver)
         session = Session.open(problem, choice.solver, np.dtype(config.precision).type)
-        weights = [np.asarray(layer, np.float64) for layer in session.weights(session.pretrain(report).states)]
+        states = session.pretrain(report).states
+        with np.errstate(over="ignore", invalid="ignore"):  # of runs that diverge, which the conclusion tells
+            weights = [np.asarray(layer, np.float64) for layer in session.weights(states)]
+            learned = _shares(weights, task, modes)
+    shape = len(problem.budgets), len(config.scales), -1, len(modes)
+    return _Runs(problem, learned.reshape(shape).transpose(1, 0, 3, 2), choice.reason)
+
+
+def _shares(weights: Sequence[np.ndarray], task: LinearTask, modes: np.ndarray) -> np.ndarray:
+    """u_i^T P v_i / sigma_i of weights with leading axes (budget, seed)."""
     # u_i^T W_L ... W_1 v_i without forming the product, which costs a dimension less.
     rows = np.broadcast_to(task.left[:, modes].T, (*weights[0].shape[:2], len(modes), task.outputs))
     for layer in reversed(weights):
         rows = rows @ layer
-    learned = np.einsum("bsmi,im->bsm", rows, task.right[:, modes]) / task.strengths[modes]
-    shape = len(problem.budgets), len(config.scales), -1, len(modes)
-    return _Runs(problem, learned.reshape(shape).transpose(1, 0, 3, 2), choice.reason)
+    return np.asarray(np.einsum("bsmi,im->bsm", rows, task.right[:, modes]) / task.strengths[modes])
 
 
 def _variances(task: LinearTask, modes: np.ndarray, problem: Problem) -> Float[np.ndarray, " modes"] | str:
@@ -166,8 +173,9 @@ def _label(config: Config, task: LinearTask, modes: np.ndarray, runs: dict[tuple
     measured: dict[str, tuple[Rise, np.ndarray]] = {}
     for name, shares in curves.items():
         moved = np.moveaxis(shares, 2, -1)  # budgets last
-        rise = rise_of(budgets, moved)
-        measured[name] = rise, overlaps(budgets, moved, rise.half, axis=2)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rise = rise_of(budgets, moved)
+            measured[name] = rise, overlaps(budgets, moved, rise.half, axis=2)
     stated = [
         theory(depth, strengths, variances, scales, rate, budgets)
         for depth, variances in zip(config.depth, described, strict=True)

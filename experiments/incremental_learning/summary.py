@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import xarray as xr
 
 SHARPENS = 0.8
 """The next mode's share must fall below this fraction of what it is at the largest scale to be called sharper."""
 
+DIVERGED = 1e3
+"""A run with a share beyond this has diverged: its loss is then a million times that of the zero network."""
+
 
 def summarise(dataset: xr.Dataset) -> str:
     """The conclusion, in a few lines."""
     if dataset.sizes["mode"] < 2:
         return "One mode alone has no order: nothing can be said of steps."
-    lines = [_verdict(dataset), "", *_table(dataset), ""]
-    return "\n".join([*lines, _order(dataset), _agreement(dataset), _random(dataset)])
+    dataset = _without_diverged(dataset)
+    if dataset["aligned_diverged"].all() and dataset["random_diverged"].all():
+        return "Every run diverged: nothing can be said."
+    rest = [_order(dataset), _agreement(dataset), *_random(dataset)]
+    verdict = [_wrapped(line) for line in _verdict(dataset)]
+    return "\n".join([*verdict, "", *_table(dataset), "", *(_wrapped(line) for line in rest)])
+
+
+def _without_diverged(dataset: xr.Dataset) -> xr.Dataset:
+    """Which runs diverged, `aligned_diverged` and `random_diverged`, and the measures of the others alone."""
+    changed: dict[str, xr.DataArray] = {}
+    for kind in ("aligned", "random"):
+        shares: xr.DataArray = abs(dataset[f"{kind}_learned"])
+        lost = ~(shares <= DIVERGED).all(("pretrain_steps", "mode"))
+        changed[f"{kind}_diverged"] = lost
+        for name in (f"{kind}_half_learned_steps", f"{kind}_rise_steps", f"{kind}_overlap"):
+            changed[name] = dataset[name].where(~lost)
+    return dataset.assign(changed)
 
 
 def overlap(dataset: xr.Dataset, name: str = "aligned") -> xr.DataArray:
@@ -42,7 +63,7 @@ def depths_said(depths: list[int]) -> str:
     return f"depths {', '.join(words[:-1])} and {words[-1]}"
 
 
-def _verdict(dataset: xr.Dataset) -> str:
+def _verdict(dataset: xr.Dataset) -> list[str]:
     told = sharpening(dataset)
     lines = []
     small, large = dataset["scale"].values[[0, -1]]
@@ -59,25 +80,29 @@ def _verdict(dataset: xr.Dataset) -> str:
                 f"At {depths_said(depths)} a smaller start (s_0 from {large:g} to {small:g}) gives {words}. What is "
                 f"learned of the next mode when one is half learned goes from {fell} (middle of all neighbours)."
             )
-    silent = [depth for depth, each in told.items() if each is None]
-    if silent:
-        lines.append(f"Nothing can be said of sharper steps at {depths_said(silent)}: one scale, or too few budgets.")
-    return "\n".join(lines)
+    ends = dataset["aligned_diverged"].isel(scale=[0, -1]).any("scale")
+    for lost, why in (True, "runs diverged"), (False, "one scale, or too few budgets"):
+        silent = [depth for depth, each in told.items() if each is None and bool(ends.sel(depth=depth)) is lost]
+        if silent:
+            lines.append(f"Nothing can be said of sharper steps at {depths_said(silent)}: {why}.")
+    return lines
 
 
 def _table(dataset: xr.Dataset) -> list[str]:
     """Overlap of the two strongest modes, simulated and in closed form, and the power of s_0 that it goes with."""
     scales = dataset["scale"].values
     pair = {name: dataset[f"{name}_overlap"].isel(mode=0) for name in ("aligned", "predicted")}
-    head = "".join(f"{f's_0 = {scale:g}':>20}" for scale in scales[::-1])
+    head = "".join(f"{f's_0 = {scale:g}':>24}" for scale in scales[::-1])
     power = "   power of s_0, the two smallest" if len(scales) > 1 else ""
     lines = ["Share of mode 2 when mode 1 is half learned, simulated (closed form):", f"{'depth':>7}{head}{power}"]
     for depth in dataset["depth"].values:
         ours, theirs = (pair[name].sel(depth=depth).values for name in ("aligned", "predicted"))
-        line = "".join(f"{_both(*values):>20}" for values in zip(ours[::-1], theirs[::-1], strict=True))
+        lost = dataset["aligned_diverged"].sel(depth=depth).values
+        cells = zip(ours[::-1], theirs[::-1], lost[::-1], strict=True)
+        line = "".join(f"{_both(one, other, gone):>24}" for one, other, gone in cells)
         if len(scales) > 1:
             first, second = (np.log(each[1] / each[0]) / np.log(scales[1] / scales[0]) for each in (ours, theirs))
-            line += f"{_both(first, second, digits=2):>25}"
+            line += f"{_both(first, second, bool(lost[:2].any()), digits=2):>25}"
         lines.append(f"{depth:>7}{line}")
     return lines
 
@@ -90,6 +115,8 @@ def _order(dataset: xr.Dataset) -> str:
         known = half[np.isfinite(half).all(axis=-1)]
         if len(known):
             lines.append(f"{(known.max(axis=-1) / known.min(axis=-1)).max():.3g} at depth {depth}")
+    if not lines and dataset["aligned_diverged"].all():
+        return "From the aligned start every run diverged."
     if not lines:
         return "At no scale all modes are half learned within the budgets."
     return f"Half-learned budgets of all modes, the last over the first (at most, over scales): {', '.join(lines)}."
@@ -105,11 +132,13 @@ def _agreement(dataset: xr.Dataset) -> str:
         known = ratio[np.isfinite(ratio)]
         if known.size:
             said.append(f"{words} within {np.abs(known - 1).max():.2g} ({known.size})")
+    if not said and dataset["aligned_diverged"].all():
+        return "Aligned start against closed form: nothing to compare."
     budgets = "; ".join(said) or "no mode is half learned within the budgets"
     return f"Aligned start against closed form, relative: {budgets}."
 
 
-def _random(dataset: xr.Dataset) -> str:
+def _random(dataset: xr.Dataset) -> list[str]:
     """Whether the picture survives a random start."""
     half = dataset["random_half_learned_steps"].transpose("depth", "scale", "seed", "mode").values
     later = np.where(np.isnan(half), np.inf, half)  # not learned within the budgets
@@ -118,23 +147,39 @@ def _random(dataset: xr.Dataset) -> str:
     for index, depth in enumerate(dataset["depth"].values):
         decided = np.isfinite(later[index, ..., :-1]) | np.isfinite(later[index, ..., 1:])
         first = (later[index, ..., :-1] < later[index, ..., 1:]) & decided
-        missing = np.isnan(half[index]).mean()
+        gone = dataset["random_diverged"].isel(depth=index).transpose("scale", "seed").values
+        lost = f"; {gone.sum()} of {gone.size} runs diverged" if gone.any() else ""
+        if gone.all():
+            told.append(f"  depth {depth}: every run diverged")
+            continue
+        missing = np.isnan(half[index][~gone]).mean()
         known = shares.values[index][np.isfinite(shares.values[index])]
         if not known.size:
-            told.append(f"  depth {depth}: no mode is half learned within the budgets")
+            told.append(f"  depth {depth}: no mode is half learned within the budgets{lost}")
             continue
-        with np.errstate(invalid="ignore"):
-            strongest = half[index, ..., 0]
-            spread = np.nanmax(strongest.max(axis=-1) / strongest.min(axis=-1))
+        strongest = (row[~out] for row, out in zip(half[index, ..., 0], gone, strict=True))
+        ratios = [row.max() / row.min() for row in strongest if row.size and np.isfinite(row).all()]
+        budgets = (
+            f"seeds differ in the half-learned budget of mode 1 by a factor of up to {max(ratios):.3g}"
+            if ratios
+            else "at no scale all seeds half learn mode 1 within the budgets"
+        )
         late = f"; {missing:.0%} of the modes not half learned within the budgets" if missing else ""
+        late += lost
         told.append(
             f"  depth {depth}: stronger first in {first.sum()} of {decided.sum()} neighbours; share of the next mode "
-            f"{known[-1]:.2g} at the largest start, {known[0]:.2g} at the smallest; seeds differ in the half-learned "
-            f"budget of mode 1 by a factor of up to {spread:.3g}{late}"
+            f"{known[-1]:.2g} at the largest start, {known[0]:.2g} at the smallest; {budgets}{late}"
         )
-    return "\n".join([f"From {dataset.sizes['seed']} random starts (Gaussian):", *told])
+    return [f"From {dataset.sizes['seed']} random starts (Gaussian):", *told]
 
 
-def _both(ours: float, theirs: float, digits: int = 3) -> str:
+def _both(ours: float, theirs: float, diverged: bool, digits: int = 3) -> str:
     closed = "" if np.isnan(theirs) else f" ({theirs:.{digits}g})"
-    return ("not learned" if np.isnan(ours) else f"{ours:.{digits}g}") + closed
+    missing = "diverged" if diverged else "not learned"
+    return (missing if np.isnan(ours) else f"{ours:.{digits}g}") + closed
+
+
+def _wrapped(line: str) -> str:
+    """The line in at most 120 columns, what follows its first row indented."""
+    indent = line[: len(line) - len(line.lstrip())] + "  "
+    return textwrap.fill(line, 120, subsequent_indent=indent, break_on_hyphens=False)

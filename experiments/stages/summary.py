@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import xarray as xr
 
@@ -14,7 +16,7 @@ def summarise(dataset: xr.Dataset) -> str:
     if not dataset["feature_harm"].notnull().any():
         return "Nothing can be said: every pair of neighbouring stages has a run that diverged."
     lines = [_ideal(dataset), *_times(dataset), _sign(dataset), _turns(dataset), *_real(dataset), _agreement(dataset)]
-    return "\n".join(line for line in lines if line)
+    return "\n".join(_wrapped(row) for line in lines if line for row in line.split("\n"))
 
 
 def calls(dataset: xr.Dataset, checkpoint: str, rate: int, penalty: int, rule: str = "limit_harm") -> tuple[int, int]:
@@ -58,7 +60,8 @@ def _ideal(dataset: xr.Dataset) -> str:
     for index, penalty in enumerate(dataset["regularization"].values):
         one = harm.isel(regularization=index).values
         known = np.isfinite(one)
-        bad, good = ratio[known & (one > HARMFUL)], ratio[known & (one <= HARMFUL)]
+        # Targets of the other sign have a line of their own.
+        bad, good = (ratio[known & (ratio >= 0) & each] for each in (one > HARMFUL, one <= HARMFUL))
         right, count = calls(dataset, "idealised", last, index)
         lowest = f"harm from r = {bad.min():.3g} on" if bad.size else "no harm"
         highest = f"none up to r = {good.max():.3g}" if good.size else "always"
@@ -86,9 +89,24 @@ def _sign(dataset: xr.Dataset) -> str:
     other = dataset["ratio"] < 0
     if not other.any():
         return ""
-    harm = float(dataset["feature_harm"].sel(checkpoint="idealised").where(other).max())
-    does = "does no harm" if harm <= HARMFUL else "does harm"
-    return f"A target of the other sign ({int(other.sum())} features) {does}: at most {harm:.2g}."
+    said = f"A target of the other sign ({int(other.sum())} features)"
+    ours, balanced = (
+        dataset[name].sel(checkpoint="idealised").where(other) for name in ("feature_harm", "predicted_feature_harm")
+    )
+    if not ours.notnull().any():
+        return f"{said}: every run diverged."
+    harm = float(ours.max())
+    if harm <= HARMFUL:
+        return f"{said} does no harm: at most {harm:.2g}; balanced layers cannot cross 0."
+    bad = ours > HARMFUL
+    # By imbalance if modes are driven below 0, and the closed form, of balanced layers, has no harm there.
+    crossing = bool((dataset["ratio"] + dataset["regularization"] < 0).where(bad, True).all())
+    if not crossing or bool((balanced.where(bad) > HARMFUL).any()):
+        return f"{said} does harm: up to {harm:.2g}."
+    return (
+        f"{said} does harm for r < -lambda, up to {harm:.2g}: by imbalance, were it that of rounding alone, "
+        f"as balanced layers cannot cross 0."
+    )
 
 
 def _turns(dataset: xr.Dataset) -> str:
@@ -149,3 +167,9 @@ def _agreement(dataset: xr.Dataset) -> str:
         if said
         else f"Closed form: {dataset.attrs['prediction']}."
     )
+
+
+def _wrapped(line: str) -> str:
+    """The line in at most 120 columns, what follows its first row indented."""
+    indent = line[: len(line) - len(line.lstrip())] + "  "
+    return textwrap.fill(line, 120, subsequent_indent=indent, break_on_hyphens=False)

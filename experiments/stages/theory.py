@@ -80,6 +80,11 @@ def limits(
     (rho - 1)^2 - 1, positive iff r > 2 + lambda, and (rho - 1)^2 - (r / (1 + lambda) - 1)^2, positive iff
     r > 1 + lambda / 2 (for lambda > 0, r > 0). [as restated in Feng et al. 2026; the second re-derived]
 
+    That rho stops at 0 holds for exactly balanced layers, w_1 = ... = w_L in a mode: they vanish together, and
+    the gradient with them. Out of balance by any d = w_1 - w_2 one layer passes 0 first, at two layers after about
+    ln(2 w / d) / (4 |r + lambda| sigma_pre), and the mode goes on to rho < 0. So in the end r < -lambda is harm too,
+    (rho - 1)^2 - 1 with rho = (r + lambda) / (1 + lambda) < 0.
+
     Args:
       ratio: r = sigma_ft / sigma_pre.
       penalty: lambda >= 0; both broadcast.

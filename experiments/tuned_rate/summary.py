@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 
 import numpy as np
 import xarray as xr
@@ -15,24 +16,37 @@ def summarise(dataset: xr.Dataset) -> str:
     """Harm and turning seeds by task and rule, the tuned rate along the budgets, and what follows."""
     lines = [_setting(dataset), "", "Harm, median over seeds (and how many of their curves turn, by 5 % or more)"]
     rules = [str(rule) for rule in dataset["rule"].values]
-    lines.append(f"{'task':>16} |" + "".join(f"{rule:>20}" for rule in rules))
+    widths = [max(len(rule), 13) + 2 for rule in rules]
+    lines.append(f"{'task':>16} |" + "".join(f"{rule:>{width}}" for rule, width in zip(rules, widths, strict=True)))
     for on in ("sample", "population"):
         for factor in dataset["factor"].values:
-            harm = dataset["rule_harm"].sel(trained_on=on, factor=factor).values
+            rows = [_harm(dataset, rule, on, float(factor)) for rule in rules]
             name = f"{'x' + format(factor, 'g'):>5}, {on}"
-            lines.append(f"{name:>16} |" + "".join(f"{_cell(row):>20}" for row in harm))
-    return "\n".join([*lines, "", *_times(dataset), *_verdicts(dataset)])
+            lines.append(
+                f"{name:>16} |" + "".join(f"{_cell(row):>{width}}" for row, width in zip(rows, widths, strict=True))
+            )
+    told = [_wrapped(line) for line in (*_times(dataset), *_verdicts(dataset))]
+    return "\n".join([_wrapped(lines[0]), *lines[1:], "", *told])
 
 
 def turning(dataset: xr.Dataset, rule: str, on: str = "sample") -> dict[float, tuple[int, int]]:
     """For every task how many of its curves turn, and of how many harm is known."""
-    harm = dataset["rule_harm"].sel(trained_on=on, rule=rule)
-    factors = dataset["factor"].values
-    rows = (harm.sel(factor=factor).values for factor in factors)
-    return {
-        float(factor): (int((row >= TURN).sum()), int((~np.isnan(row)).sum()))
-        for factor, row in zip(factors, rows, strict=True)
-    }
+    rows = {float(factor): _harm(dataset, rule, on, float(factor)) for factor in dataset["factor"].values}
+    return {factor: (int((row >= TURN).sum()), int((~np.isnan(row)).sum())) for factor, row in rows.items()}
+
+
+def _harm(dataset: xr.Dataset, rule: str, on: str, factor: float) -> np.ndarray:
+    """Harm of every seed; NaN where the run from the largest budget diverged, so that there is nothing to compare.
+
+    Where a run that diverges is stopped, that goes too for one whose best step is the first: it descended nowhere.
+    """
+    here = dataset.sel(trained_on=on, factor=factor)
+    harm = here["rule_harm"].sel(rule=rule).values
+    if rule.startswith("stopped"):
+        lost = ~np.isfinite(here["rule_harm"].sel(rule="fixed").values)
+        stop = here["rule_time"].sel(rule=rule).values[-1] / dataset.attrs["largest_rate"]
+        harm = np.where(lost & (stop < 1.5), np.nan, harm)
+    return np.where(np.isfinite(harm), harm, np.nan)
 
 
 def removed_and_kept(dataset: xr.Dataset) -> tuple[list[float], list[float]]:
@@ -47,8 +61,8 @@ def _setting(dataset: xr.Dataset) -> str:
     sample = json.loads(dataset.attrs["config"])["sample"]
     steps, rate = int(dataset.attrs["finetune_steps"]), float(dataset.attrs["largest_rate"])
     return (
-        f"Tasks: weaker singular values times a factor; {sample['size']} examples, label noise {sample['noise']:g}; "
-        f"{steps} steps at rates up to {rate:g}, rate x steps <= {steps * rate:g}"
+        f"Tasks: weaker singular values times a factor; {sample['size']} examples, noise {sample['noise']:g}; "
+        f"{steps} steps, rates up to {rate:g}, rate x steps <= {steps * rate:g}"
     )
 
 
@@ -57,8 +71,7 @@ def _cell(harm: np.ndarray) -> str:
     if len(known) == 0:
         return "diverged"
     middle = np.sort(known)[(len(known) - 1) // 2]
-    size = "inf" if np.isinf(middle) else f"{100 * middle:.0f} %"
-    return f"{size} ({int((known >= TURN).sum())}/{len(harm)})"
+    return f"{100 * middle:.0f} % ({int((known >= TURN).sum())}/{len(known)})"
 
 
 def _times(dataset: xr.Dataset) -> list[str]:
@@ -87,12 +100,22 @@ def _verdicts(dataset: xr.Dataset) -> list[str]:
         return ["Every run at the rates allowed diverged: nothing follows."]
     removed, kept = removed_and_kept(dataset)
     told = []
-    if not removed and not kept:
+    lost = [factor for factor, (_, known) in turning(dataset, "fixed").items() if known == 0]
+    if lost:
+        tasks = ", ".join(f"x{factor:g}" for factor in lost)
+        told.append(f"At the fixed rate runs diverged at {tasks}: whether tuning removes a U there cannot be told.")
+    elif not removed and not kept:
         told.append("At the fixed rate most curves do not turn at any task: there is no U for tuning to remove.")
     for factors, what in (removed, "Tuning removes the U at"), (kept, "It stays at"):
         if factors:
             parts = [f"x{factor:g} ({_change(dataset, factor)})" for factor in factors]
             told.append(f"{what} {', '.join(parts)}.")
+    left = [f"x{factor:g}" for factor in kept if _last(dataset, factor) < 0.99]
+    if left:
+        where = ", ".join(left)
+        told.append(
+            f"A tuned rate below the largest one allowed is not enough: at {where} it ends below, and the U stays."
+        )
     told.append(_unlimited(dataset))
     told += [_population(dataset), _stopping(dataset), _matching(dataset), _theory(dataset)]
     return [line for line in told if line]
@@ -100,8 +123,10 @@ def _verdicts(dataset: xr.Dataset) -> list[str]:
 
 def _change(dataset: xr.Dataset, factor: float) -> str:
     (before, _), (after, known) = (turning(dataset, rule)[factor] for rule in ("fixed", "tuned"))
-    fall = _fall(dataset, factor)
-    return f"{before} to {after} of {known} curves turn; the tuned rate falls {fall:.2g} times"
+    fall, last = _fall(dataset, factor), _last(dataset, factor)
+    falls = f"falls {fall:.2g} times" if fall >= 1.05 else "does not fall"
+    turn = f"{before} to {after} of {known} curves turn"
+    return f"{turn}; the tuned rate {falls} and ends at {last:.0%} of the largest allowed"
 
 
 def _unlimited(dataset: xr.Dataset) -> str:
@@ -118,18 +143,20 @@ def _population(dataset: xr.Dataset) -> str:
     here = dataset.sel(trained_on="population")
     time, limit = here["rule_time"].sel(rule="tuned"), dataset.attrs["finetune_steps"] * dataset.attrs["largest_rate"]
     share = float((time >= 0.999 * limit).mean())
-    tuned, fixed = (
-        sum(count for count, _ in turning(dataset, rule, "population").values()) for rule in ("tuned", "fixed")
-    )
-    turn = f"{fixed} curves turn at the fixed rate, {tuned} at the tuned one"
+    tuned, fixed = (_counted(dataset, rule, "population") for rule in ("tuned", "fixed"))
+    turn = f"{fixed} at the fixed rate, {tuned} at the tuned one"
     return f"On the population the largest rate allowed is the tuned one in {share:.0%} of the runs: {turn}."
 
 
 def _stopping(dataset: xr.Dataset) -> str:
     """How far early stopping is tuning by other means."""
     here = dataset.sel(trained_on="sample")
+    known = [_harm(dataset, "stopped", "sample", float(factor)) for factor in dataset["factor"].values]
+    lost = np.isnan(known)[:, None]
+    if lost.all():
+        return "Early stopping: every run diverged."
     ratios = [
-        np.abs(np.log(here[name].sel(rule="stopped").values / here[name].sel(rule="tuned").values))
+        np.abs(np.log(np.where(lost, np.nan, here[name].sel(rule="stopped")) / here[name].sel(rule="tuned").values))
         for name in ("rule_time", "rule_pretrain_loss")
     ]
     if any(np.isnan(ratio).all() for ratio in ratios):
@@ -147,6 +174,7 @@ def _stopping(dataset: xr.Dataset) -> str:
 
 def _matching(dataset: xr.Dataset) -> str:
     harm = dataset["rule_harm"].sel(trained_on="sample", rule="matched")
+    harm = harm.where(np.isfinite(harm))
     if harm.isnull().all():
         return ""
     return f"At matched fine-tuning loss {_counted(dataset, 'matched')}, harm at most {100 * float(harm.max()):.2g} %."
@@ -160,9 +188,12 @@ def _theory(dataset: xr.Dataset) -> str:
     here, there = (dataset[f"{name}rule_pretrain_loss"].sel(limited).values for name in ("", "predicted_"))
     if np.isnan(here / there).all():
         return "Closed form: nothing to compare, as every run diverged."
-    turns = [dataset[f"{name}rule_harm"].sel(limited).values >= TURN for name in ("", "predicted_")]
+    harms = [dataset[f"{name}rule_harm"].sel(limited).values for name in ("", "predicted_")]
+    known = np.isfinite(harms).all(axis=0)
     error = 100 * np.nanmedian(np.abs(there / here - 1))
-    same = float(np.mean(turns[0] == turns[1]))
+    if not known.any():
+        return f"Closed form (gradient flow): losses differ by {error:.2g} % (median)."
+    same = float(np.mean(((harms[0] >= TURN) == (harms[1] >= TURN))[known]))
     return f"Closed form (gradient flow): losses differ by {error:.2g} % (median); the same curves turn in {same:.0%}."
 
 
@@ -172,9 +203,18 @@ def _fall(dataset: xr.Dataset, factor: float) -> float:
     return float(np.nanmedian(np.nanmax(time, axis=0) / time[-1]))
 
 
-def _counted(dataset: xr.Dataset, rule: str) -> str:
-    harm = dataset["rule_harm"].sel(trained_on="sample", rule=rule)
-    return f"{int((harm >= TURN).sum())} of {harm.size} curves turn"
+def _last(dataset: xr.Dataset, factor: float) -> float:
+    """Tuned rate of the last budget over the largest one allowed, median over seeds."""
+    time = dataset["rule_time"].sel(trained_on="sample", factor=factor, rule="tuned").values[-1]
+    return float(np.nanmedian(time)) / float(dataset.attrs["finetune_steps"] * dataset.attrs["largest_rate"])
+
+
+def _counted(dataset: xr.Dataset, rule: str, on: str = "sample") -> str:
+    turn, known = (sum(each) for each in zip(*turning(dataset, rule, on).values(), strict=True))
+    lost = dataset.sizes["factor"] * dataset.sizes["seed"] - known
+    if known == 0:
+        return "all curves diverged"
+    return f"{turn} of {known} curves turn" + (f" ({lost} diverged)" if lost else "")
 
 
 def _middle(runs: np.ndarray) -> np.ndarray:
@@ -183,3 +223,9 @@ def _middle(runs: np.ndarray) -> np.ndarray:
     count = np.maximum((~np.isnan(runs)).sum(axis=-1) - 1, 0) // 2
     middle = np.take_along_axis(known, count[..., None], -1)[..., 0]
     return np.where(np.isnan(runs).all(axis=-1), np.nan, middle)
+
+
+def _wrapped(line: str) -> str:
+    """The line in at most 120 columns, what follows its first row indented."""
+    indent = line[: len(line) - len(line.lstrip())] + "  "
+    return textwrap.fill(line, 120, subsequent_indent=indent, break_on_hyphens=False)

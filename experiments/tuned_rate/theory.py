@@ -40,7 +40,8 @@ def late_times(
 
 def late_time(pretrain: Strengths, finetune: Strengths, variance: float, largest: float) -> float:
     """Rate x steps up to the largest of least `mean_heldout`."""
-    times = np.linspace(0.0, largest, _POINTS)
+    # By then every mode has converged to e^-40: later times would only be coarser.
+    times = np.linspace(0.0, min(largest, 10 / float(finetune.min())), _POINTS)
     return float(times[np.argmin(mean_heldout(pretrain, finetune, variance, times))])
 
 

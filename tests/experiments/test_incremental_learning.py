@@ -110,6 +110,30 @@ def run_early(dataset):
     return dataset.assign({name: dataset[name] * np.nan for name in gone}).isel(pretrain_steps=[0])
 
 
+def test_runs_that_diverge_are_said_to_and_leave_no_measures(dataset):
+    config = Config(
+        dim=2, depth=(2,), seeds=1, scales=(0.01, 0.1), pretrain=PretrainConfig(learning_rate=5, steps=300, budgets=9)
+    )
+    assert summarise(run(config)) == "Every run diverged: nothing can be said."  # and no warnings, errors in tests
+    deep = dataset["depth"] == 2
+    told = summarise(dataset.assign(aligned_learned=dataset["aligned_learned"].where(~deep, -1e11)))
+    assert "Nothing can be said of sharper steps at depth 2: runs diverged" in told
+    assert "diverged (0." in told
+    assert "e+" not in told
+    first = deep & (dataset["seed"] == 0)
+    told = summarise(dataset.assign(random_learned=dataset["random_learned"].where(~first)))
+    assert "2 of 4 runs diverged" in " ".join(told.split())
+    told = summarise(dataset.assign(random_learned=dataset["random_learned"].where(~deep)))
+    assert "depth 2: every run diverged" in told
+
+
+def test_cells_of_the_table_stay_apart(dataset):
+    table = summarise(dataset.assign(aligned_overlap=dataset["aligned_overlap"] * np.nan)).splitlines()
+    (row,) = (line for line in table if line.startswith(f"{2:>7}"))
+    assert row.count(" not learned (") == 3
+    assert max(len(line) for line in table) <= 120
+
+
 def test_without_a_closed_form_it_says_why():
     config = Config(
         dim=2, depth=(1,), seeds=1, scales=(0.01,), pretrain=PretrainConfig(steps=3, budgets=1, first=1, momentum=0.5)

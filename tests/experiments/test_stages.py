@@ -146,6 +146,34 @@ def test_the_conclusion_names_the_line_and_where_it_moves(dataset):
     assert "F_T(sigma) > 2 sigma of 100%" in told
     assert "with r > 1 + lambda/2 = 1.5 for the" in told
     assert "does no harm" in told
+    assert "balanced layers cannot cross 0" in told
+    assert max(len(line) for line in told.splitlines()) <= 120
+
+
+def test_harm_of_the_other_sign_is_put_down_to_imbalance_where_modes_cross_zero(dataset):
+    other = dataset["ratio"] < 0
+    beyond = dataset["ratio"] < -dataset["regularization"]
+    assert int(other.sum()) >= 1
+    told = " ".join(summarise(dataset.assign(feature_harm=dataset["feature_harm"].where(~beyond, 0.4))).split())
+    assert "does harm for r < -lambda, up to 0.4: by imbalance" in told
+    assert "harm from r = -" not in told
+    within = summarise(dataset.assign(feature_harm=dataset["feature_harm"].where(~other, 0.4)))  # at lambda = 1 too
+    assert "by imbalance" not in within
+    assert "does harm: up to 0.4" in within
+    lost = dataset.assign(feature_harm=dataset["feature_harm"].where(~other))
+    assert "features): every run diverged" in summarise(lost)
+
+
+def test_a_mode_out_of_balance_crosses_zero_after_the_stated_time_and_is_harm():
+    small, goal = 1e-6, -0.7
+    first, second, crossed = 1.0 + small / 2, 1.0 - small / 2, None
+    for step in range(15_000):
+        pull = 2e-3 * (first * second - goal)
+        first, second = first - pull * second, second - pull * first
+        crossed = step * 1e-3 if crossed is None and first * second < 0 else crossed
+    # The time is that of the linearised flow, off by what the start far from 0 saves: of order 1 / (4 |goal|).
+    assert crossed == pytest.approx(np.log(2 / small) / (4 * 0.7), abs=1 / 0.7)
+    assert (first * second - 1) ** 2 - 1 == pytest.approx((goal - 1) ** 2 - 1, rel=1e-3)  # converged
 
 
 def test_the_conclusion_denies_harm_where_there_is_none(dataset):

@@ -91,11 +91,15 @@ def test_tuning_removes_the_u_on_the_near_task_and_not_on_the_far_one(result):
     assert (harm.sel(rule="tuned", factor=2.0) < 0.05).all()
     assert (harm.sel(rule="tuned", factor=4.0) >= 0.05).all()
     said = summarise(result)
+    joined = " ".join(said.split())
+    assert "is not enough" not in said  # there the rate stays at the largest allowed
     assert "Tuning removes the U at x2 (2 to 0 of 2 curves turn" in said
-    assert "It stays at x4 (2 to 2 of 2 curves turn; the tuned rate falls 1 times)" in said
+    assert "and ends at 100% of the largest allowed" in joined
+    assert "It stays at x4 (2 to 2 of 2 curves turn; the tuned rate does not fall" in said
     assert "At matched fine-tuning loss 0 of 4 curves turn" in said
     lines = said.splitlines()
-    assert 10 <= len(lines) <= 20
+    assert 10 <= len(lines) <= 30
+    assert max(len(line) for line in lines) <= 120
     assert all(rule in lines[3] for rule in RULES)
 
 
@@ -114,6 +118,33 @@ def test_the_conclusion_denies_a_u_where_there_is_none(result):
     gone = result.assign({name: result[name] * np.nan for name in result if name.startswith("rule_")})
     assert "Every run at the rates allowed diverged: nothing follows." in summarise(gone)
     assert "diverged (" not in summarise(gone)
+
+
+def test_leaving_the_largest_rate_allowed_is_not_said_to_be_enough(result):
+    here = (result["rule"] == "tuned") & (result["trained_on"] == "sample") & (result["factor"] == 4.0)
+    last = result["pretrain_steps"] == result["pretrain_steps"][-1]
+    said = summarise(result.assign(rule_time=result["rule_time"].where(~(here & last), 0.68 * 0.8)))
+    assert "falls 1.5 times and ends at 68% of the largest allowed" in " ".join(said.split())
+    assert "is not enough: at x4 it ends below, and the U stays" in said
+
+
+def test_rates_at_which_runs_diverge_are_said_to_diverge(result):
+    stopped = result["rule"].isin(["stopped", "stopped within 1 %"])
+    harm = result["rule_harm"].where(result["rule"] != "fixed").where(~stopped, np.inf)
+    lost = result.assign(rule_harm=harm, rule_time=result["rule_time"].where(~stopped, 0.02))  # stopped at once
+    said = summarise(lost)
+    assert "inf" not in said
+    finite = lost.assign(rule_harm=harm.where(~np.isinf(harm), 1e5))  # where the first step leads
+    assert summarise(finite).splitlines()[:-1] == said.splitlines()[:-1]  # the last compares the harm
+    rows = [line for line in said.splitlines() if "sample |" in line]
+    assert [row.count("diverged") for row in rows] == [3, 3]
+    assert "whether tuning removes a U there cannot be told" in said
+    assert "no U" not in said
+    assert "Early stopping: every run diverged" in said
+    # A run that diverges only after its best step has a stop of its own.
+    assert "Early stopping against" in summarise(
+        lost.assign(rule_harm=harm.where(~np.isinf(harm), 0.1), rule_time=result["rule_time"].where(~stopped, 0.1))
+    )
 
 
 def test_random_starts_on_drawn_inputs_have_no_closed_form(result):
@@ -135,6 +166,11 @@ def test_the_last_tuned_time_is_that_of_the_formula_for_one_mode():
     near = late_time(np.array([1.0]), np.array([1.02]), 3e-4, 1.0)
     # First order: gap and noise are 0.02 of the strength.
     assert near == pytest.approx(np.log(1 + 0.02**2 / 3e-4) / (4 * 1.02), rel=0.03)
+
+
+def test_the_last_tuned_time_is_resolved_however_large_the_rates():
+    strengths = np.array([1.0]), np.array([1.02])
+    assert late_time(*strengths, 3e-4, 6000.0) == pytest.approx(late_time(*strengths, 3e-4, 1.0), rel=0.03)
 
 
 def test_the_mean_held_out_loss_is_the_response_of_descent_to_every_entry_of_the_sample():

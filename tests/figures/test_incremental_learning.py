@@ -56,6 +56,20 @@ def test_theory_is_drawn_as_lines_and_simulation_as_hollow_markers():
     np.testing.assert_allclose(theory[1].get_ydata(), [0.01, 0.1])
 
 
+def test_bars_of_random_starts_carry_the_marker_of_their_depth():
+    sharpness = figure.draw(result(depths=(1, 2, 3))).get_axes()[3]
+    alone = [line for line in sharpness.lines if line.get_linestyle() == "None"]
+    entries = sharpness.get_legend().get_lines()[:3]
+    assert [line.get_marker() for line in alone[1::2]] == [line.get_marker() for line in entries]
+    assert len({line.get_marker() for line in alone[1::2]}) == 3
+    assert all(line.get_markerfacecolor() == "white" for line in alone)
+
+
+def test_where_every_run_diverged_the_title_says_so():
+    lost = result().map(lambda x: x if x.name == "strength" or "predicted" in str(x.name) else x * np.nan)
+    assert "Every run from the aligned start diverged" in words(figure.draw(lost))
+
+
 def test_the_title_tells_the_steps_and_the_control():
     text = words(figure.draw(result()))
     assert (

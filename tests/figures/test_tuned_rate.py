@@ -62,6 +62,15 @@ def test_the_same_result_gives_the_same_bytes(result, tmp_path):
         assert one.read_bytes() == other.read_bytes()
 
 
+def test_the_title_says_how_much_of_the_largest_rate_far_tasks_need(result):
+    said = "which need more than half of the largest rate allowed"
+    assert said in words(figure.draw(result))
+    early = (result["rule"] == "tuned") & (result["pretrain_steps"] == result["pretrain_steps"][2])
+    assert said not in words(figure.draw(result.assign(rule_time=result["rule_time"].where(~early, 0.39))))
+    lost = result.assign(rule_harm=result["rule_harm"].where(result["rule"] != "fixed"))
+    assert "whether tuning removes a U cannot be told" in words(figure.draw(lost))
+
+
 def test_results_in_which_nothing_happens_are_drawn(result):
     flat = result.assign({name: 0 * result[name] for name in ("rule_harm", "fixed_harm", "tuned_harm")})
     assert "there is no U for tuning to remove" in words(figure.draw(flat))
