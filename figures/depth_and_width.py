@@ -27,6 +27,7 @@ _NEEDED = {
     *("width_predicted_harm", "width_predicted_inflection_steps", "width_converged_harm"),
 }
 _LEAST, _NEGLIGIBLE = 1e-3, 0.01  # the smallest harm on an axis, and that which is called none
+_BUDGETS = 3  # fewer tell nothing about turns
 _CURVE_SHARE = 0.05  # of the largest stable rate, at which curves are shown
 
 
@@ -211,6 +212,11 @@ def _harm_axis(axes: Axes, room: float = 1.0) -> None:
 def _message(dataset: xr.Dataset) -> str:
     """The finding, in one sentence."""
     depths = dataset["depth"].values
+    finite = [np.isfinite(dataset[name][0]).any() for name in ("harm", "width_harm")]
+    if not any(finite):
+        return "Every run diverged"
+    if min(dataset.sizes["pretrain_steps"], dataset.sizes["width_pretrain_steps"]) < _BUDGETS:
+        return "Too few budgets to tell whether more pre-training hurts"
     most = np.nan_to_num(dataset["harm"][0].values, posinf=0.0).max(axis=1)
     reached = np.nan_to_num(median(dataset["width_harm"][0].values), posinf=0.0).max(axis=1)
     if not (most > _NEGLIGIBLE).any() and not (reached > _NEGLIGIBLE).any():

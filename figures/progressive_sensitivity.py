@@ -34,6 +34,7 @@ _NEEDED = {
     *("stopped_strengths_absolute", "absolute_noise", "relative_noise"),
 }
 _CURVES = 4
+_BUDGETS = 3  # fewer tell nothing about growth and turns
 _KIND_LOOKS: dict[str, dict[str, Any]] = {
     "absolute": {"color": "#0072B2", "marker": "o", "linestyle": "-"},
     "relative": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
@@ -241,9 +242,14 @@ def _explain(dataset: xr.Dataset) -> list[Any]:
 
 def _message(dataset: xr.Dataset) -> str:
     """The finding in one sentence."""
+    if dataset.sizes["pretrain_steps"] < _BUDGETS:
+        return "Too few budgets to tell how sensitivity grows and where the loss under noise turns up"
+    if not all(np.isfinite(dataset[f"sensitivity_{kind}"]).all() for kind in _KINDS):
+        return "Pre-training diverged: no conclusion on sensitivity"
     falls = max(_largest_fall(dataset[f"sensitivity_{kind}"]) for kind in _KINDS)
     grows = "never falls along pre-training" if falls <= 1e-9 else f"falls by up to {falls:.2g} between budgets"
-    turned = np.concatenate([dataset[f"inflection_{kind}"].values.ravel() for kind in _KINDS])
+    runs = [dataset.sel(start=start).isel(seed=_distinct(dataset.sel(start=start))) for start in dataset["start"]]
+    turned = np.concatenate([part[f"inflection_{kind}"].values.ravel() for part in runs for kind in _KINDS])
     count = int(np.isfinite(turned).sum())
     if count == 0:
         return f"Sensitivity to weight noise {grows}; within these budgets the loss under noise never turns up"
@@ -252,6 +258,12 @@ def _message(dataset: xr.Dataset) -> str:
     costs = [f"{drawing.rise(harm).removeprefix('+')} ({kind})" for harm, kind in zip(worst, _KINDS, strict=True)]
     first = f"Sensitivity to weight noise {grows}; under noise the loss turns up {said}"
     return f"{first}, by up to {', '.join(costs)}"
+
+
+def _distinct(part: xr.Dataset) -> list[int]:
+    """The seeds whose runs are equal to no earlier seed's: one of a start that draws nothing."""
+    runs = part["sensitivity_absolute"].transpose("seed", ...).values
+    return sorted(np.unique(runs.reshape(len(runs), -1), axis=0, return_index=True)[1].tolist())
 
 
 def _largest_fall(rise: xr.DataArray) -> float:

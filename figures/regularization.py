@@ -32,6 +32,7 @@ _SHORT = {
     "weight_decay": "weight decay",
 }
 _LEAST, _NEGLIGIBLE = 1e-3, 0.01  # the smallest harm on an axis, and that which is called none
+_BUDGETS, _RATES = 3, 8  # with fewer budgets, or with harm at equal loss on fewer rates, nothing can be told
 
 
 def _paint(dataset: xr.Dataset) -> Figure:
@@ -102,7 +103,7 @@ def _draw_created(axes: Axes, dataset: xr.Dataset) -> None:
     axes.plot(x, harm, color="0.45", linestyle=(0, (1, 1)), linewidth=1.6)
     name = _SHORT.get(str(shown["regularizer"].values), "")
     axes.text(
-        0.04, 0.14, f"grey: {name},\nrate {drawing.short(rate)}", transform=axes.transAxes, color="0.3", fontsize=8
+        0.04, 0.14, f"dotted:\n{name},\nrate {drawing.short(rate)}", transform=axes.transAxes, color="0.3", fontsize=8
     )
     _harm_axis(axes)
 
@@ -157,9 +158,11 @@ def _draw_matched(axes: Axes, dataset: xr.Dataset) -> None:
     rate = dataset.attrs["harmful_rate"]
     fixed = dataset["pretrain_loss_after"].isel(checkpoints=0, regularizer=0, regularization=0)
     curve = median(fixed.sel(learning_rate=rate, method="nearest").values)
-    axes.plot(budgets, curve, color="0.45", linestyle=(0, (1, 1)), linewidth=1.6)
-    said = f"grey: rate {drawing.short(rate)},\nstrength {float(dataset['regularization'][0]):g}"
-    axes.text(0.97, 0.05, said, transform=axes.transAxes, ha="right", color="0.3", fontsize=8)
+    if np.isfinite(curve).any():
+        axes.plot(budgets, curve, color="0.45", linestyle=(0, (1, 1)), linewidth=1.6)
+        strength = f"{float(dataset['regularization'][0]):g}"
+        said = f"dotted: at a\nfixed rate, not\nat this loss\n(rate {drawing.short(rate)},\nstrength {strength})"
+        axes.text(0.97, 0.03, said, transform=axes.transAxes, ha="right", color="0.3", fontsize=8)
     drawing.label_logarithmic(axes.xaxis, (budgets[0] / 1.12, budgets[-1] * 1.12))
     drawing.label_logarithmic(axes.yaxis, axes.get_ylim())
 
@@ -195,22 +198,32 @@ def _harm_axis(axes: Axes) -> None:
 
 
 def _message(dataset: xr.Dataset) -> str:
-    """The finding, in one sentence."""
-    harm = dataset["matched_harm"].values
-    if not np.isfinite(harm).any():
-        return "No method reaches the fine-tuning losses to compare at"
-    fixed = dataset["harm"].isel(checkpoints=0, regularizer=0, regularization=0)
-    worst = np.nan_to_num(median(fixed.values), posinf=0.0).max()
-    turned = harm[np.isfinite(harm)] > _NEGLIGIBLE
+    """The finding, in one sentence; at equal loss, from the curves known at every budget."""
+    harm = median(dataset["harm"].isel(checkpoints=0, regularizer=0, regularization=0).values)
+    if not np.isfinite(dataset["matched_harm"]).any():
+        lost = not np.isfinite(harm).any()
+        return "Every run diverged" if lost else "No method reaches the fine-tuning losses to compare at"
+    if dataset.sizes["pretrain_steps"] < _BUDGETS:
+        return "Too few budgets to tell whether more pre-training hurts"
+    worst = np.max(harm[np.isfinite(harm)], initial=0.0)
     start = f"At a fixed rate the longest budget ends {drawing.rise(worst).removeprefix('+')} above the best"
     if worst < _NEGLIGIBLE:
         start = "At no fixed rate does more pre-training hurt"
+    if not np.isfinite(harm).any():
+        start = "Every run without a penalty diverged"
+    known = dataset["matched_pretrain_loss"].notnull().all("pretrain_steps")
+    turned = (dataset["matched_harm"].where(known) > _NEGLIGIBLE).values
     equal = "at equal fine-tuning loss"
+    if not known.any():
+        return f"{start}; {equal} no curve is known at every budget"
     if turned.any():
-        return f"{start}; {equal} {turned.sum()} of {turned.size} curves over the budget still turn up"
+        rates = dataset.sizes["learning_rate"]
+        coarse = f" ({rates} rates are too coarse a grid to tell)" if rates < _RATES else ""
+        return f"{start}; {equal} {turned.sum()} of {int(known.sum())} curves over the budget turn up{coarse}"
     at = dataset.isel(checkpoints=0, pretrain_steps=-1, target=dataset.sizes["target"] // 2)
     loss = median(at["matched_pretrain_loss"].values)
-    best = f"{start}; {equal} it is the best for every method"
+    each = known.any(("target", "checkpoints", "seed")).values
+    best = f"{start}; {equal} it is the best for {'every method' if each.all() else f'{each.sum()} methods'}"
     if np.isnan(loss).all():
         return best
     return f"{best}, and lowest with the {_SHORT.get(name := str(dataset['method'].values[np.nanargmin(loss)]), name)}"

@@ -7,6 +7,8 @@ import xarray as xr
 
 HARM = 0.01
 """Harm below this is called none."""
+BUDGETS = 3
+"""Fewer budgets tell nothing about turns."""
 
 
 def summarise(dataset: xr.Dataset) -> str:
@@ -47,11 +49,20 @@ def summarise(dataset: xr.Dataset) -> str:
 def _over_depth(dataset: xr.Dataset) -> list[str]:
     """What differs between one layer and more, and between two and the deepest."""
     lines, depths, harm = [], list(map(int, dataset["depth"].values)), dataset["harm"][0].values
-    largest = np.nan_to_num(harm, posinf=np.nan)
+    finite = np.isfinite(harm)
+    if not finite.any():
+        return ["Over depth every run diverged: no conclusion."]
+    if dataset.sizes["pretrain_steps"] < BUDGETS:
+        return ["Over depth: too few budgets to tell."]
+    lost = [str(depth) for depth, any_known in zip(depths, finite.any(axis=1), strict=True) if not any_known]
+    if lost:
+        lines.append(f"Every run diverged at depth {', '.join(lost)}.")
+    largest = np.where(finite, harm, np.nan)
     if not np.any(largest > HARM):
-        return ["At no depth does more pre-training hurt."]
-    if 1 in depths:
-        most = float(np.nanmax(largest[depths.index(1)], initial=0.0))
+        which = "At no other depth" if lost else "At no depth"
+        return [*lines, f"{which} does more pre-training hurt."]
+    if 1 in depths and str(1) not in lost:
+        most = float(np.nanmax(largest[depths.index(1)]))
         bound = float(dataset["one_layer_harm"][depths.index(1)])
         told = f"One layer: harm is at most {_percent(most)}"
         told += f", by theory cot^2 of an angle, {_percent(bound)}" if np.isfinite(bound) else ""
@@ -66,13 +77,8 @@ def _over_depth(dataset: xr.Dataset) -> list[str]:
             spans.append(f"{depths[at]} layers {_percent(float(harm[at, -1]))} at the largest rate, inflections {ends}")
         lines.append("Equal rates: " + "; ".join(spans) + " (harm above 10 %).")
         lines.append(_equal_shares(dataset, deep))
-    error = np.abs(np.log(dataset["predicted_inflection_steps"].values / dataset["inflection_steps"][0].values))
-    error = error[np.isfinite(error)]
-    if len(error):
-        lines.append(
-            f"Closed form and simulated inflections differ by {_percent(float(np.median(error)))} in the median."
-        )
-    return lines
+    off = _off(dataset["predicted_inflection_steps"].values / dataset["inflection_steps"][0].values)
+    return [*lines, f"Closed form and simulated inflections differ by {off}."] if off else lines
 
 
 def _equal_shares(dataset: xr.Dataset, deep: list[int]) -> str:
@@ -92,10 +98,16 @@ def _equal_shares(dataset: xr.Dataset, deep: list[int]) -> str:
 def _over_width(dataset: xr.Dataset, harm: np.ndarray) -> list[str]:
     """Which widths see no harm, and whether wider networks turn earlier."""
     widths = dataset["width"].values
-    none = [int(width) for at, width in enumerate(widths) if not np.nanmax(harm[0, at], initial=0.0) > HARM]
-    lines = [
-        f"Widths without harm: {', '.join(map(str, none)) or 'none'} (median of {dataset.sizes['width_seed']} seeds)."
-    ]
+    known_at = np.isfinite(harm[0]).any(axis=1)
+    if not known_at.any():
+        return ["Over width every run diverged: no conclusion."]
+    if dataset.sizes["width_pretrain_steps"] < BUDGETS:
+        return ["Over width: too few budgets to tell."]
+    lost = ", ".join(map(str, widths[~known_at]))
+    most = np.where(np.isfinite(harm[0]), harm[0], 0.0).max(axis=1)
+    none = ", ".join(map(str, widths[known_at & ~(most > HARM)])) or "none"
+    said = f"; every run diverged at width {lost}" if lost else ""
+    lines = [f"Widths without harm: {none}{said} (median of {dataset.sizes['width_seed']} seeds)."]
     turns = dataset["width_inflection_steps"][0].median("width_seed").values
     known = [(at, np.nan_to_num(harm[0, at], posinf=0.0).argmax()) for at in range(len(widths))]
     rate = known[-1][1]
@@ -107,13 +119,22 @@ def _over_width(dataset: xr.Dataset, harm: np.ndarray) -> list[str]:
             f"Wider turns {how}, at rate {float(dataset['learning_rate'][rate]):.2g}: "
             f"width {narrow} at {late:.0f} steps, {wide} at {early:.0f}."
         )
-    error = np.abs(np.log(dataset["width_predicted_inflection_steps"].values / turns))[harm[0] > 10 * HARM]
-    error = error[np.isfinite(error)]
-    if len(error):
-        off = _percent(float(np.median(error)))
-        told = f"Inflections from the mean start, as if layers were aligned, are off by {off}"
-        lines.append(f"{told} in the median, at most {_percent(float(error.max()))} (harm above 10 %).")
+    off = _off((dataset["width_predicted_inflection_steps"].values / turns)[harm[0] > 10 * HARM])
+    if off:
+        told = "Inflections from the mean start, as if layers were aligned, are off by"
+        lines.append(f"{told} {off} (harm above 10 %).")
     return lines
+
+
+def _off(ratio: np.ndarray) -> str:
+    """By how much the larger is above the smaller, in the median and at most; empty if no ratio is known."""
+    error = np.expm1(np.abs(np.log(ratio[np.isfinite(ratio)])))
+    if not len(error):
+        return ""
+    middle, most = (
+        f"{100 * off:.2g} %" if off < 5e-4 else _percent(off) for off in (float(np.median(error)), float(error.max()))
+    )
+    return f"{middle} in the median, at most {most}"
 
 
 def _cell(harm: np.ndarray, steps: np.ndarray) -> str:

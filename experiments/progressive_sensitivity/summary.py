@@ -8,6 +8,12 @@ from jaxtyping import Float
 
 _FALL = 1e-9
 """Largest relative fall from budget to budget that passes as rounding."""
+_BUDGETS = 3
+"""Fewer budgets tell nothing about turns."""
+_ROUNDING = 4
+"""Rounding of a loss, in units of the precision times the largest loss; with some room."""
+_RESOLVED = 10
+"""Standard errors below this many roundings tell nothing: losses of the solver carry its precision, samples float64."""
 _NAMES = {
     "identity": "e^-tau I",
     "aligned": "the aligned start",
@@ -18,11 +24,10 @@ _NAMES = {
 
 def summarise(dataset: xr.Dataset) -> str:
     """Growth, turns, agreement with the closed form, stages, soft threshold and samples, a line each."""
+    if dataset.sizes["pretrain_steps"] < _BUDGETS:
+        return "\n".join(["Too few budgets to tell: growth and turns take at least 3.", *_of_samples(dataset)])
     lines = [line for start in dataset["start"].values for line in _of_start(dataset.sel(start=start), str(start))]
-    lines += _of_stages(dataset)
-    if dataset.sizes["pretrain_steps"] < 3:
-        lines.append("Too few budgets for a curve: nothing follows from them.")
-    lines += _of_samples(dataset)
+    lines += [*_of_stages(dataset), *_of_samples(dataset)]
     without = [told for told in dataset.attrs["prediction"].split("\n") if ": none" in told]
     return "\n".join([*lines, *(f"No closed form from {told.replace(': none', '')}." for told in without)])
 
@@ -32,10 +37,15 @@ def named(start: str) -> str:
     return _NAMES.get(start, start)
 
 
+def distinct(runs: Float[np.ndarray, "seeds _"]) -> list[int]:
+    """The seeds whose runs are equal to no earlier seed's: one of a start that draws nothing."""
+    return sorted(np.unique(runs, axis=0, return_index=True)[1].tolist())
+
+
 def _of_start(part: xr.Dataset, start: str) -> list[str]:
     if not np.isfinite(part["pretrain_loss"].values).all():
         return [f"From {named(start)} pre-training diverged: no conclusion."]
-    lines = []
+    lines, part = [], part.isel(seed=distinct(part["pretrain_loss"].transpose("seed", ...).values))
     for kind in ("absolute", "relative"):
         told = f"{_growth(part, kind)}; {_turns(part, kind)}{_error(part, kind)}"
         lines.append(f"From {named(start)}, {kind} noise: {told}.")
@@ -46,7 +56,11 @@ def _growth(part: xr.Dataset, kind: str) -> str:
     rise = part[f"sensitivity_{kind}"].transpose("pretrain_steps", "seed", f"{kind}_noise").values
     before, after = rise[:-1], rise[1:]
     falls = np.divide(before - after, before, out=np.zeros_like(before), where=before > 0).max(initial=0.0)
-    never = "sensitivity never falls" if falls <= _FALL else f"sensitivity FALLS, by up to {falls:.2%} between budgets"
+    never = (
+        "sensitivity never falls"
+        if falls <= _FALL
+        else f"sensitivity FALLS, by up to {100 * falls:.2g} % between budgets"
+    )
     first, last = np.median(rise[0], axis=0), np.median(rise[-1], axis=0)
     if not (first > 0).all():
         return f"{never}, and grows from 0 to {_range(last)}"
@@ -116,19 +130,27 @@ def loss_gap(part: xr.Dataset, kind: str) -> tuple[Float[np.ndarray, " scales"],
 def _of_samples(dataset: xr.Dataset) -> list[str]:
     if "sampled_absolute" not in dataset:
         return []
-    off = []
+    off, exactly = [], []
+    rounding = _ROUNDING * float(np.finfo(dataset.attrs["precision"]).eps)
     for kind in ("absolute", "relative"):
         exact = dataset[f"loss_{kind}"].isel(seed=0, drop=True).sel(pretrain_steps=dataset["sampled_steps"].values)
         exact = exact.rename(pretrain_steps="sampled_steps")
         sampled, error = dataset[f"sampled_{kind}"], dataset[f"sampled_{kind}_error"]
-        off.append(((sampled - exact) / error).values.ravel())
-    units = np.concatenate(off)
-    units = units[np.isfinite(units)]
+        largest = dataset["pretrain_loss"].isel(seed=0, drop=True).max("pretrain_steps")
+        units, resolved = xr.broadcast((sampled - exact) / error, error > _RESOLVED * rounding * largest)
+        off.append(units.values.ravel())
+        exactly.append(resolved.values.ravel())
+    kept = np.concatenate(exactly) & np.isfinite(np.concatenate(off))
+    units, lost = np.concatenate(off)[kept], int(np.count_nonzero(np.isfinite(np.concatenate(off)) & ~kept))
+    left = (
+        f"{lost} means of samples are left out: rounding in {dataset.attrs['precision']} drowns their standard error."
+    )
     if not units.size:
-        return []
+        return [left] if lost else []
     return [
+        *([left] if lost else []),
         f"{units.size} means of {dataset.attrs['samples']} samples differ from the exact ones by {np.std(units):.2f} "
-        f"standard errors (root mean square), {np.abs(units).max():.1f} at most."
+        f"standard errors (root mean square), {np.abs(units).max():.1f} at most.",
     ]
 
 

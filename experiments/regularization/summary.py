@@ -7,6 +7,10 @@ import xarray as xr
 
 HARM = 0.01
 """Harm below this is called none."""
+BUDGETS = 3
+"""Fewer budgets tell nothing about turns."""
+RATES = 8
+"""Between fewer rates, fronts are too far above the best ones to tell harm at equal fine-tuning loss."""
 
 
 def summarise(dataset: xr.Dataset) -> str:
@@ -61,7 +65,10 @@ def _by_regularizer(shown: xr.Dataset, kind: str) -> list[str]:
     strengths, lines = shown["regularization"].values, []
     away = shown.attrs["untuned_finetune_loss"]
     for at, name in enumerate(_names(shown["regularizer"])):
-        harm = np.median(np.nan_to_num(shown["harm"][at].values, nan=np.inf), axis=-1)
+        harm = np.median(np.nan_to_num(shown["harm"][at].values, nan=np.inf, posinf=np.inf), axis=-1)
+        if np.isinf(harm).all():
+            lines.append(f"{name}: diverged at every strength")
+            continue
         first = _harmless_from(harm)
         told = f"{name}: {_percent(harm[0])} at strength {strengths[0]:.2g}, "
         if first is None:
@@ -90,34 +97,59 @@ def _harmless_from(harm: np.ndarray) -> int | None:
 
 def _matched(dataset: xr.Dataset) -> list[str]:
     """Who is best at equal fine-tuning loss, and whether the longest budget is best there."""
-    harm = dataset["matched_harm"].values
-    known, turns = np.isfinite(harm), harm > HARM
-    told = (
-        f"At equal fine-tuning loss {int(turns.sum())} of {int(known.sum())} curves over budgets end in harm above 1 %"
-    )
-    verdict = "" if turns.any() else ": the longest budget is the best, by a smaller rate alone too"
-    if not known.any():
+    if not np.isfinite(dataset["matched_pretrain_loss"]).any():
         return ["No method reaches any of the fine-tuning losses to compare at."]
-    if turns.any():
-        worst = np.unravel_index(int(np.argmax(np.where(known, harm, -np.inf))), harm.shape)
-        where = f"{_names(dataset['method'])[worst[0]]}, {dataset['checkpoints'].values[worst[2]]} checkpoints"
-        verdict = f", the largest {_percent(float(harm[worst]))} ({where})"
-    lines = [told + verdict + "."]
+    many = dataset.sizes["pretrain_steps"] >= BUDGETS
+    lines = _turns(dataset) if many else ["At equal fine-tuning loss: too few budgets to tell."]
     middle = dataset.sizes["target"] // 2
     at = dataset.isel(target=middle, checkpoints=0, pretrain_steps=-1)
     values = np.median(at["matched_pretrain_loss"].values, axis=-1)
-    each = [f"{name} {value:.3g}" for name, value in zip(_names(dataset["method"]), values, strict=True)]
+    each = [
+        f"{name} {value:.3g}" if np.isfinite(value) else f"{name} not reached"
+        for name, value in zip(_names(dataset["method"]), values, strict=True)
+    ]
     least = f"Least pre-training loss at fine-tuning loss {float(at['matched_finetune_loss']):.3g}, largest budget: "
     bound = float(at["bound_pretrain_loss"])
     lines.append(least + ", ".join(each) + (f"; no network is below {bound:.3g}." if np.isfinite(bound) else "."))
-    curves = dataset["common_pretrain_loss"].isel(checkpoints=0).median("seed").values
-    longest = int(np.sum(curves[:, -1] <= (1 + HARM) * np.nanmin(curves, axis=1)))
-    asked = f"{float(dataset['common_finetune_loss'].isel(checkpoints=0).median()):.3g}"
-    rule = (
-        f"All methods reach fine-tuning loss {asked} from every budget ({dataset['checkpoints'].values[0]} checkpoints)"
-    )
-    lines.append(f"{rule}; there the longest budget is the best for {longest} of {len(curves)} methods.")
+    asked, kind = float(dataset["common_finetune_loss"].isel(checkpoints=0).median()), dataset["checkpoints"].values[0]
+    if many and np.isfinite(asked):
+        curves = dataset["common_pretrain_loss"].isel(checkpoints=0).median("seed").values
+        longest = int(np.sum(curves[:, -1] <= (1 + HARM) * np.nanmin(curves, axis=1)))
+        rule = f"All methods reach fine-tuning loss {asked:.3g} from every budget ({kind} checkpoints)"
+        lines.append(f"{rule}; there the longest budget is the best for {longest} of {len(curves)} methods.")
     return lines
+
+
+def _turns(dataset: xr.Dataset) -> list[str]:
+    """How many curves over the budget at equal fine-tuning loss turn up, of those known at every budget."""
+    known = dataset["matched_pretrain_loss"].notnull().all("pretrain_steps")
+    harm = dataset["matched_harm"].transpose(*known.dims).where(known)
+    counted, partly = int(known.sum()), dataset["matched_harm"].notnull() & ~known
+    others = f"; {_by_kind(partly, 'more')}, reached from some budgets only, are not counted" if partly.any() else ""
+    if not counted:
+        return [f"No curve at equal fine-tuning loss is known at every budget{others}: nothing follows on turns."]
+    turned = int((harm > HARM).sum())
+    told = (
+        f"At equal fine-tuning loss {turned} of {_by_kind(known, 'curves')} known at every budget end in harm above 1 %"
+    )
+    if not turned:
+        alone = [name for name in known["method"].values if name == "rate alone" and known.sel(method=name).any()]
+        also = ", by a smaller rate alone too" if alone else ""
+        return [f"{told}: there the longest budget is the best{also}{others}."]
+    worst = harm.isel(harm.argmax(...))
+    where = f"{str(worst['method'].values).replace('_', ' ')}, {worst['checkpoints'].values} checkpoints"
+    lines = [f"{told}, the largest {_percent(float(worst))} ({where}){others}."]
+    rates = dataset.sizes["learning_rate"]
+    if rates < RATES:
+        lines.append(f"A grid this coarse ({rates} rates) shows harm that is not there: take at least {RATES} rates.")
+    return lines
+
+
+def _by_kind(chosen: xr.DataArray, noun: str) -> str:
+    """How many curves, of which kinds of checkpoints."""
+    counts = chosen.sum([name for name in chosen.dims if name != "checkpoints"])
+    kinds = [f"{int(count)} {name}" for name, count in zip(counts["checkpoints"].values, counts, strict=True) if count]
+    return f"{int(chosen.sum())} {noun} ({', '.join(kinds)})"
 
 
 def _names(axis: xr.DataArray) -> list[str]:

@@ -141,6 +141,29 @@ def test_where_nothing_hurts_the_conclusion_says_so():
     assert "At no depth does more pre-training hurt." in told and "Widths without harm: 4" in told
 
 
+def test_runs_that_diverged_and_too_few_budgets_are_told(result):
+    lost = summarise(result.assign(harm=result["harm"] * np.nan, width_harm=result["width_harm"] * np.inf))
+    assert "Over depth every run diverged" in lost and "Over width every run diverged" in lost
+    assert "Widths without harm" not in lost and "does more pre-training hurt" not in lost
+    told = summarise(result.isel(pretrain_steps=slice(1), width_pretrain_steps=slice(1)))
+    assert told.count("too few budgets to tell") == 2 and "Widths without harm" not in told
+    some = result.copy(deep=True)
+    some["harm"][:, 0], some["width_harm"][:, 0] = np.nan, np.nan
+    told = summarise(some)
+    assert "Every run diverged at depth 1." in told and "One layer" not in told
+    assert "Widths without harm: none; every run diverged at width 1 (" in told
+
+
+def test_errors_of_inflections_are_ratios_in_percent(result):
+    twice = result.assign(
+        predicted_inflection_steps=2 * result["inflection_steps"][0],
+        width_predicted_inflection_steps=result["width_inflection_steps"][0].median("width_seed") / 3,
+    )
+    told = summarise(twice)
+    assert "inflections differ by 100 % in the median, at most 100 %" in told
+    assert "are off by 200 % in the median, at most 200 %" in told
+
+
 def test_bad_input_is_one_line(tmp_path, capsys):
     for flags, said in (
         (["--depth", "0", "2"], "depth: got 0"),

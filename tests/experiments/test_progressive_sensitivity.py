@@ -109,7 +109,8 @@ def test_idealised_checkpoints_are_best_at_the_useful_modes():
 
 def test_the_conclusion_names_growth_turns_and_the_soft_threshold(small):
     text = summarise(small)
-    assert "turns up in 4 of 4 curves" in text
+    assert text.count("turns up in 2 of 2 curves") == 2  # one run from a start that draws nothing
+    assert text.count("turns up in 4 of 4 curves") == 2
     assert text.count("sensitivity never falls") == 4
     assert "Early stopping is no soft threshold" in text
     assert "No closed form from gaussian: the start overlaps" in text
@@ -156,7 +157,21 @@ def test_bad_input_is_one_line(tmp_path, capsys, flags, said):
 def test_a_single_budget_has_no_turn():
     alone = dataclasses.replace(CONFIG.pretrain, budgets=1)
     single = run(dataclasses.replace(CONFIG, starts=("identity",), samples=0, pretrain=alone))
-    assert "Too few budgets for a curve" in summarise(single)
+    told = summarise(single)
+    assert "Too few budgets to tell" in told and "never" not in told and "grows 1" not in told
+
+
+def test_means_below_the_rounding_of_the_losses_are_left_out(small):
+    assert "left out" not in summarise(small)
+    # Losses shifted by a rounding of float32, and errors as small as before anything is learned.
+    coarse = small.assign_attrs(precision="float32")
+    early = small["sampled_steps"] == small["sampled_steps"][0]
+    for name in ("sampled_absolute", "sampled_relative"):
+        coarse[name] = small[name].where(~early, small[name] * (1 + 1e-7))
+        coarse[f"{name}_error"] = small[f"{name}_error"].where(~early, 1e-9).where(early, 1e-2)
+    told = summarise(coarse)
+    assert "8 means of samples are left out: rounding in float32 drowns" in told  # 2 starts x 4 scales
+    assert "48 means of 20 samples" in told  # at the other 6 of 7 budgets
 
 
 def test_a_coloured_input_has_no_thresholds():

@@ -108,6 +108,31 @@ def test_the_conclusion_names_harm_price_and_who_is_best(result):
     assert "At equal fine-tuning loss 0 of" in told and "the longest budget is the best" in told
 
 
+def test_only_curves_known_at_every_budget_are_counted(result):
+    partly = result.copy(deep=True)
+    partly["matched_pretrain_loss"][0, :, 0, 0] = np.nan  # the first method, from the first budget
+    known = int(np.isfinite(result["matched_pretrain_loss"]).all("pretrain_steps").sum())
+    lost = int(np.isfinite(result["matched_pretrain_loss"][0, :, 0]).all("pretrain_steps").sum())
+    assert lost > 0 and f"0 of {known - lost} curves (" in summarise(partly)
+    assert "reached from some budgets only, are not counted" in summarise(partly)
+
+
+def test_harm_on_a_coarse_grid_of_rates_is_doubted(result):
+    harmful = result.assign(matched_harm=result["matched_harm"] * 0 + 0.5)
+    assert "the largest 50 %" in summarise(harmful) and "coarse" not in summarise(harmful)
+    assert "this coarse (4 rates) shows harm that is not there" in summarise(harmful.isel(learning_rate=slice(4)))
+
+
+def test_two_budgets_are_too_few_to_tell(result):
+    told = summarise(result.isel(pretrain_steps=slice(-2, None)))
+    assert "too few budgets to tell" in told and "longest budget is the best" not in told
+
+
+def test_runs_that_diverged_are_called_so(result):
+    told = summarise(result.assign(harm=result["harm"] * np.inf))
+    assert told.count("diverged at every strength") == 6 and "inf %" not in told
+
+
 def test_where_nothing_hurts_the_conclusion_says_so():
     # Fine-tuning towards weaker modes never takes one beyond what pre-training has learned.
     tuning = FinetuneConfig(steps=400, learning_rates=(1e-2,), regularizations=(0.0, 1.0))

@@ -35,6 +35,12 @@ def test_a_result_in_which_nothing_hurts_says_so(result):
     assert "At no depth and no width does more pre-training hurt" in words(figure.draw(quiet))
 
 
+def test_what_cannot_be_told_is_not(result):
+    lost = result.assign(harm=result["harm"] * np.nan, width_harm=result["width_harm"] * np.inf)
+    assert "Every run diverged" in words(figure.draw(lost))
+    assert "Too few budgets to tell" in words(figure.draw(result.isel(pretrain_steps=slice(1))))
+
+
 @pytest.mark.parametrize("case", ["one budget", "one depth", "one seed", "no closed form", "all diverged"])
 def test_any_result_can_be_drawn(result, case):
     changed = {

@@ -57,6 +57,20 @@ def test_a_result_in_which_nothing_hurts_says_so(quiet):
     assert "At no fixed rate does more pre-training hurt" in words(figure.draw(quiet))
 
 
+def test_the_title_counts_curves_known_at_every_budget(result):
+    turning = result.assign(matched_harm=result["matched_harm"] * 0 + 0.5)
+    turning["matched_pretrain_loss"] = turning["matched_pretrain_loss"].where(turning["method"] != "rate alone")
+    known = int(np.isfinite(turning["matched_pretrain_loss"]).all("pretrain_steps").sum())
+    assert f"{known} of {known} curves over the budget turn up" in words(figure.draw(turning))
+    assert "3 rates are too coarse a grid" in words(figure.draw(turning.isel(learning_rate=slice(3))))
+    assert "Too few budgets to tell" in words(figure.draw(turning.isel(pretrain_steps=slice(2))))
+
+
+def test_the_dotted_curve_is_said_to_be_at_another_loss(result):
+    text = words(figure.draw(result))
+    assert "dotted: at a fixed rate, not at this loss" in text and "grey" not in text
+
+
 @pytest.mark.parametrize("case", ["one budget", "one strength", "no closed form", "all diverged"])
 def test_any_result_can_be_drawn(result, case):
     changed = {
