@@ -116,8 +116,7 @@ def _draw_map(figure: Figure, axes: Axes, cell: xr.Dataset) -> None:
         mask = np.where(worse & later, 1.0, 0.0).T
         axes.contourf(budgets, budgets, mask, levels=[0.5, 1.5], colors="none", hatches=["///"])
         axes.contour(budgets, budgets, mask, levels=[0.5], colors="black", linewidths=1.0)
-    factor = float(cell.attrs["factor"])
-    axes.plot(budgets, factor * budgets, color="black", linestyle="--", linewidth=1.2)
+    axes.plot(budgets, cell["later_steps"].values, color="black", linestyle="--", linewidth=1.2)
     for axis in (axes.xaxis, axes.yaxis):
         _label_budgets(axis, budgets)
     if np.isfinite(cell["matched_steps"]):
@@ -128,15 +127,15 @@ def _draw_map(figure: Figure, axes: Axes, cell: xr.Dataset) -> None:
     entries = [
         Patch(facecolor="none", edgecolor="black", hatch="///", label="base loss lower and result over\n"
               f"{cell.attrs['margin']:.0%} worse, {who}"),
-        Line2D([], [], color="black", linestyle="--", linewidth=1.2, label=f"later = {factor:g} × earlier"),
+        Line2D([], [], color="black", linestyle="--", linewidth=1.2, label=f"later = {_factor(cell)} × earlier"),
     ]  # fmt: skip
     axes.legend(handles=entries, loc="lower right", fontsize=8)
 
 
 def _draw_changes(axes: Axes, data: xr.Dataset) -> None:
     """The result's change of all pairs of one factor, at every rate."""
-    factor, margin = float(data.attrs["factor"]), float(data.attrs["margin"])
-    axes.set_title(f"(c) all pairs of a factor {factor:g}, by rate")
+    margin = float(data.attrs["margin"])
+    axes.set_title(f"(c) all pairs of a factor {_factor(data)}, by rate")
     axes.set(xscale="log", xlabel="earlier budget (steps)", ylabel="change of the result (%)")
     budgets, floor = data["pretrain_steps"].values, float(data.attrs.get("rounding_floor", 0.0))
     for at, look in enumerate(looks(data.sizes["learning_rate"], ordered=True)):
@@ -166,8 +165,8 @@ def _draw_changes(axes: Axes, data: xr.Dataset) -> None:
 
 def _draw_matched(axes: Axes, data: xr.Dataset) -> None:
     """What changes in the matched pair of every rate that has one."""
-    factor, turn = float(data.attrs["factor"]), float(data.attrs["turn"])
-    axes.set_title(f"(d) pairs matched to OLMo-1B: factor {factor:g}, turn at {turn:g}", fontsize=9.5)
+    turn = float(data.attrs["turn"])
+    axes.set_title(f"(d) pairs matched to OLMo-1B: factor {_factor(data)}, turn nearest {turn:g}", fontsize=9.5)
     have = [at for at in range(data.sizes["learning_rate"]) if np.isfinite(data["matched_steps"].values[at])]
     axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
     axes.axhline(100 * float(data.attrs["margin"]), color="black", linewidth=0.9, linestyle=":", zorder=0)
@@ -187,7 +186,8 @@ def _draw_matched(axes: Axes, data: xr.Dataset) -> None:
             points: dict[str, Any] = {"linestyle": "none", "marker": marker, "label": label if row == 0 else None}
             axes.plot([x], [np.nanmedian(values)], **points | drawing.hollow(7, color))
         first, last = (drawing.grouped(step) for step in _ends(cell))
-        labels.append(f"{drawing.short(_rate(cell))}\n{first}{arrow}{last}")
+        turned = float(median(cell["inflection_steps"].values) / _ends(cell)[0])
+        labels.append(f"{drawing.short(_rate(cell))}\n{first}{arrow}{last}\nturn at {turned:.3g}")
     axes.set_xticks(range(len(have)), labels)
     axes.set_xlim(-0.5, len(have) - 0.5)
     axes.margins(y=0.12)
@@ -196,20 +196,44 @@ def _draw_matched(axes: Axes, data: xr.Dataset) -> None:
 
 def _message(data: xr.Dataset) -> str:
     """The finding, in one sentence."""
-    factor, margin, shares = float(data.attrs["factor"]), float(data.attrs["margin"]), data["share"].values
+    margin, shares, lost = float(data.attrs["margin"]), data["share"].values, data["diverged"].values
     if data["later_steps"].isnull().all():
-        return f"No two of these budgets are a factor {factor:g} apart"
+        return f"No two of these budgets are a factor {float(data.attrs['factor']):g} apart"
+    if lost.all():
+        return "All fine-tuning runs diverged: nothing follows on pairs of checkpoints"
+    factor = _factor(data)
     if not shares.any():
-        return f"{factor:g} times the pre-training never makes the fine-tuned model over {margin:.0%} worse here"
+        whom = "no pair of runs that did not diverge" if lost.any() else "no pair"
+        return f"{factor} times the pre-training makes the fine-tuned model over {margin:.0%} worse in {whom} here"
     best = int(np.argmax(shares))
     rate, share = drawing.short(float(data["learning_rate"].values[best])), float(shares[best])
     keep = data["behaves"].all("seed").values
     better = (data["finetune_change"].values[keep] < 1e-6).all()
     said = (
-        f"{factor:g} times the pre-training lowers the base loss, yet makes the fine-tuned model over {margin:.0%} "
-        f"worse on the pre-training task, for {share:.0%} of the pairs at rate {rate}"
+        f"{factor} times the pre-training lowers the base loss, yet makes the fine-tuned model over {margin:.0%} "
+        f"worse on the pre-training task, for {_whom(data.isel(learning_rate=best), share)} at rate {rate}"
     )
     return f"{said}; on the fine-tuning task none of these is worse" if better else said
+
+
+def _whom(cell: xr.Dataset, share: float) -> str:
+    """The pairs that behave so: from where to where if they are all that lie there, else their share."""
+    pairs = cell["later_steps"].notnull().values
+    budgets, keep = cell["pretrain_steps"].values[pairs], cell["behaves"].values[pairs].all(axis=-1)
+    first, last = np.flatnonzero(keep)[[0, -1]]
+    if first == last or not keep[first : last + 1].all():
+        return f"{share:.0%} of the pairs"
+    ends = drawing.grouped(float(budgets[first])), drawing.grouped(float(budgets[last]))
+    return f"all pairs from {ends[0]} to {ends[1]} steps"
+
+
+def _factor(data: xr.Dataset) -> str:
+    """Later / earlier budget of the pairs there are."""
+    ratio = (data["later_steps"] / data["pretrain_steps"]).values
+    if not np.isfinite(ratio).any():
+        return f"{float(data.attrs['factor']):g}"
+    low, high = f"{np.nanmin(ratio):.2g}", f"{np.nanmax(ratio):.2g}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _ends(cell: xr.Dataset) -> drawing.Floats:

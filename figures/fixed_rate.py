@@ -124,8 +124,12 @@ def _draw_excess(axes: Axes, data: xr.Dataset) -> None:
         low, high = (np.maximum(end, _NO_EXCESS) for end in ends)
         rows = np.arange(len(names)) + (0.16 if place else -0.16) * (len(kinds) > 1)
         axes.hlines(rows, low, high, color=color, linewidth=3, alpha=0.3)
-        look: dict[str, Any] = {"linestyle": "none", "marker": marker, "label": f"{kind} checkpoints", "zorder": 4}
-        axes.plot(np.maximum(middle, _NO_EXCESS), rows, color=color, **look | drawing.hollow(6, color))
+        look: dict[str, Any] = {"linestyle": "none", "marker": marker, "color": color, "zorder": 4}
+        look |= drawing.hollow(6, color)
+        counted = data["counts"].values[place][order, worst]
+        for keep, filled in ((~counted, {}), (counted, {"markerfacecolor": color})):
+            axes.plot(np.where(keep, np.maximum(middle, _NO_EXCESS), np.nan), rows, **look | filled)
+        axes.plot([], [], label=f"{kind} checkpoints", **look)
     axes.axvline(least, color="0.4", linestyle=":", linewidth=1.0, zorder=0)
     for level, said in ((1, "r > 1"), (2, "r > 2")):
         edge = int(np.sum(ratios <= level)) - 0.5
@@ -135,7 +139,7 @@ def _draw_excess(axes: Axes, data: xr.Dataset) -> None:
                           ha="right", va="bottom", fontsize=9)  # fmt: skip
     axes.set_xlim(_NO_EXCESS / 1.5, 100)
     axes.set_xticks([_NO_EXCESS, 1e-4, 1e-2, 1.0], ["$\\leq10^{-6}$", "$10^{-4}$", "0.01", "1"])
-    axes.legend(loc="lower right", fontsize=8, bbox_to_anchor=(1.0, 0.0))
+    axes.legend(loc="lower right", fontsize=8)
 
 
 def _key(real: xr.Dataset, chosen: Any) -> list[Any]:
@@ -186,7 +190,7 @@ def _explained(data: xr.Dataset) -> str:
         "Curves: pre-training loss. r: strength that fine-tuning to convergence gives a mode / strength best for that "
         "loss,\n"
         f"the largest of all learned modes. A turn counts where every seed ends {harm:.0%} or more above its best and "
-        f"{excess:.1%} or more (dotted) of zero."
+        f"{excess:.1%} or more (dotted) of zero;\nin (c) filled where it counts, hollow where not."
     )
 
 

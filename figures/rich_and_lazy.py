@@ -24,6 +24,7 @@ _NEEDED = {
     *("tau", "balance", "level", "seed", "pretrain_steps", "harm", "lazy_harm", "hessian_trace", "curve_at_equal_loss"),
     *("predicted_curve_at_equal_loss", "lazy_curve_at_equal_loss", "inflection_steps_at_equal_loss"),
     *("harm_at_equal_loss", "least_at_equal_loss", "last_at_equal_loss", "harm_at_tuned_rates"),
+    "pretrain_loss_after",
 }
 _CURVES = 4
 
@@ -189,12 +190,16 @@ def _message(dataset: xr.Dataset) -> str:
     harm, least, last = (
         median(part[f"{name}_at_equal_loss"].transpose("balance", "seed").values) for name in ("harm", "least", "last")
     )
+    if np.isinf(dataset["pretrain_loss_after"].values).all():
+        return "All fine-tuning runs diverged: nothing follows on rich and lazy networks"
     if rich == lazy or not (np.isfinite(harm[rich]) and np.isfinite(harm[lazy])):
         return "Rich and lazy networks cannot be compared at equal fine-tuning loss within these rates"
-    ends = f"{drawing.rise(harm[rich])} at |l| = {sizes[rich]:g}, {drawing.rise(harm[lazy])} at {sizes[lazy]:g}"
+    most = int(np.nanargmax(harm))
+    at_most = f"harm {drawing.rise(harm[most])} at most, at |l| = {sizes[most]:g}"
+    ends = f"{at_most}, and {drawing.rise(harm[lazy])} at {sizes[lazy]:g}"
     if harm[lazy] >= harm[rich]:
         return f"Laziness does not flatten the U at equal fine-tuning loss: {ends}"
-    if least[lazy] - least[rich] > abs(last[lazy] - last[rich]):
+    if least[lazy] - least[most] > abs(last[lazy] - last[most]):
         return f"Laziness flattens the U by spoiling the best checkpoint rather than saving the last: {ends}"
     return f"Laziness flattens the U at equal fine-tuning loss: {ends}"
 

@@ -63,6 +63,8 @@ class Config(ChartConfig):
 
 def run(config: Config, report: Progress | None = None) -> xr.Dataset:
     """The chart with its pairs; `InvalidInput` for a field outside its domain."""
+    balanced = config.network.init == "lambda_balanced"
+    require(config.depth == 2 or not balanced, "depth", config.depth, "2, with --network.init lambda_balanced")
     require_number("factor", config.factor, above=1, at_most=1e6)
     require_number("turn", config.turn, above=0, at_most=1e6)
     require_number("margin", config.margin, at_least=0)
@@ -148,12 +150,14 @@ def with_pairs(dataset: xr.Dataset, factor: float, turn: float, margin: float, l
 
 
 def _matched(inflection: xr.DataArray, budgets: Any, known: Any, turn: float) -> xr.DataArray:
-    """The earlier budget nearest to inflection / turn; NaN where no seed or not every seed turns, or it has no pair."""
+    """The earlier budget nearest to inflection / turn; NaN where not every seed turns, it is off, or has no pair."""
     wanted = inflection.values / turn
     steps = np.full(wanted.shape, np.nan)
     for at in np.ndindex(wanted.shape):
         if np.isfinite(wanted[at]) and wanted[at] >= budgets[0]:
             nearest = int(np.abs(np.log(budgets / wanted[at])).argmin())
-            steps[at] = budgets[nearest] if known[nearest] else np.nan
+            # On a coarse axis the nearest budget may lie beyond the inflection: that is no pair of a later turn.
+            near = known[nearest] and (budgets[nearest] < inflection.values[at] or turn <= 1)
+            steps[at] = budgets[nearest] if near else np.nan
     said = {"long_name": "earlier budget of the matched pair", "units": "pre-training steps"}
     return inflection.copy(data=steps).assign_attrs(said)

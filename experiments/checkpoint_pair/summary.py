@@ -2,48 +2,71 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import xarray as xr
+
+_FEWEST = 3
+"""Budgets that an inflection takes."""
 
 
 def summarise(dataset: xr.Dataset) -> str:
     """How many pairs behave as OLMo-1B's did at each rate, the matched pairs, where it stops, the fine-tuning loss."""
     data = dataset.isel(regularization=0)
-    factor, margin = data.attrs["factor"], data.attrs["margin"]
+    margin = data.attrs["margin"]
     pairs = data["later_steps"].notnull().values
     if not pairs.any():
-        return f"No two of these budgets are a factor {factor:g} apart: there is no pair to look at."
+        return f"No two of these budgets are a factor {data.attrs['factor']:g} apart: there is no pair to look at."
     actual = (data["later_steps"] / data["pretrain_steps"]).values[pairs]
     seeds = "the one seed" if data.sizes["seed"] == 1 else f"all {data.sizes['seed']} seeds"
+    lost = data["diverged"].transpose("learning_rate", "pretrain_steps", "seed").values
+    every_lost = [bool(each.all()) for each in lost]
+    if data.sizes["pretrain_steps"] < _FEWEST:
+        return "Too few budgets to tell what becomes of pairs of checkpoints."
+    if lost.all():
+        return f"All {lost.size} fine-tuning runs diverged: nothing follows on pairs of checkpoints."
     rates, shares = data["learning_rate"].values, data["share"].values
-    found = ", ".join(f"{share:.0%} at {rate:.2g}" for share, rate in zip(shares, rates, strict=True))
-    best = int(np.argmax(shares))
-    head = (
-        f"{factor:g} times the pre-training lowers the base loss and makes the result of the same fine-tuning over "
+    found = ", ".join(
+        f"{'diverged' if every else f'{share:.0%}'} at {rate:.2g}"
+        for share, rate, every in zip(shares, rates, every_lost, strict=True)
+    )
+    factor = _between(actual, 2)
+    what = (
+        f"{factor} times the pre-training lowers the base loss and makes the result of the same fine-tuning over "
         f"{margin:.0%} (and {data.attrs['least_rise']:.1%} of the zero network's loss) worse"
     )
+    of = f"{pairs.sum()} pairs (factor {_between(actual)})"
     lines = [
-        f"{head},\nin {seeds}, for this share of {pairs.sum()} pairs (factor {_between(actual)}): {found}."
+        f"{what}, in {seeds}, for this share of {of}: {found}."
         if shares.any()
-        else f"No pair does it: {head} for none of {pairs.sum()} pairs (factor {_between(actual)}), at no rate, in "
-        f"{seeds}.",
+        else f"No pair {'without divergence ' if lost.any() else ''}does it: {what}, in {seeds}, for none of {of}, "
+        "at no rate.",
         *_matched(data),
-        *(_where(data.isel(learning_rate=best)) if shares.any() else []),
+        *(_where(data.isel(learning_rate=int(np.argmax(shares)))) if shares.any() else []),
         _finetuning(data),
     ]
     if "predicted_pretrain_loss_after" in data and shares.any():
         lines += _closed_form(data)
+    if lost.any():
+        lines.append(f"{lost.sum()} of {lost.size} fine-tuning runs diverged.")
     lines.append("Steps stand for no tokens: only the ratios of budgets are OLMo-1B's, and sizes of change are not.")
-    return "\n".join(lines)
+    return "\n".join(map(_wrapped, lines))
 
 
-def _between(values: np.ndarray) -> str:
-    low, high = f"{values.min():.3g}", f"{values.max():.3g}"
+def _wrapped(line: str) -> str:
+    """In lines of 120 characters, those that go on further to the right."""
+    indent = " " * (len(line) - len(line.lstrip()))
+    return textwrap.TextWrapper(120, subsequent_indent=indent + "  ", break_on_hyphens=False).fill(line)
+
+
+def _between(values: np.ndarray, digits: int = 3) -> str:
+    low, high = f"{values.min():.{digits}g}", f"{values.max():.{digits}g}"
     return low if low == high else f"{low} to {high}"
 
 
 def _matched(data: xr.Dataset) -> list[str]:
-    """The pair at every rate whose inflection lies where OLMo-1B's did."""
+    """The pair at every rate whose inflection lies nearest to where OLMo-1B's did, and how near that is."""
     lines = []
     for rate in data["learning_rate"].values:
         cell = data.sel(learning_rate=rate)
@@ -52,16 +75,17 @@ def _matched(data: xr.Dataset) -> list[str]:
         pair = cell.sel(pretrain_steps=float(cell["matched_steps"]))
         seeds = int(pair["behaves"].sum())
         rise = float(pair["result_rise"].median())
-        said = f"{seeds} of {data.sizes['seed']} seeds do so, {rise:+.2g} of the zero network's loss"
-        lines.append(
-            f"  rate {rate:.2g}: {int(pair['pretrain_steps'])} -> {int(pair['later_steps'])} steps: base "
-            f"{_percent(pair['base_change'])}, result {_percent(pair['result_change'])} ({said}), "
-            f"fine-tuning loss {_percent(pair['finetune_change'])}"
-        )
+        reached = float(cell["inflection_steps"].median("seed") / cell["matched_steps"])
+        lines += [
+            f"  rate {rate:.2g}: {int(pair['pretrain_steps'])} -> {int(pair['later_steps'])} steps, inflection at "
+            f"{reached:.3g}: base {_percent(pair['base_change'])}, fine-tuning {_percent(pair['finetune_change'])},",
+            f"    result {_percent(pair['result_change'])}: {seeds} of {data.sizes['seed']} seeds do so, {rise:+.2g} "
+            "of the zero network's loss",
+        ]
     turn = data.attrs["turn"]
     if not lines:
-        return [f"No pair has an inflection point at {turn:g} times its earlier budget."]
-    return [f"Where the inflection is at {turn:g} times the earlier budget (median of the seeds):", *lines]
+        return [f"No pair has an inflection point at {turn:g} times its earlier budget, to half a step of the budgets."]
+    return [f"Inflection nearest to {turn:g} times the earlier budget (median of the seeds):", *lines]
 
 
 def _where(cell: xr.Dataset) -> list[str]:
@@ -91,8 +115,10 @@ def _finetuning(data: xr.Dataset) -> str:
     tuned = data["finetune_change"].values
     if not keep.any():
         known = tuned[np.isfinite(tuned)]
-        worse = float(np.mean(known > 1e-6)) if known.size else 0.0
-        return f"The fine-tuning loss is larger for the longer one in {worse:.0%} of all pairs."
+        if not known.size:
+            return "Nothing follows on the fine-tuning loss: runs diverged."
+        worse = float(np.mean(known > 1e-6))
+        return f"The fine-tuning loss is larger for the longer one in {worse:.0%} of all pairs that did not diverge."
     worse = int((tuned[keep] > 1e-6).all(axis=-1).sum())
     return (
         f"The longer one is worse on the fine-tuning task itself in {worse} of these {keep.sum()}: "

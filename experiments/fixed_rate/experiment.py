@@ -91,6 +91,8 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
     """Charts along `checkpoints` and `shift`, with excess and theory; `InvalidInput` for a field outside its domain."""
     kinds = config.checkpoints
     allowed = "real, idealised, or both"
+    balanced = config.network.init == "lambda_balanced"
+    require(config.depth == 2 or not balanced, "depth", config.depth, "2, with --network.init lambda_balanced")
     require(len(kinds) > 0 and len(set(kinds)) == len(kinds), "checkpoints", kinds, allowed)
     require(set(kinds) <= {"real", "idealised"}, "checkpoints", kinds, allowed)
     require_number("least_harm", config.least_harm, at_least=0)
@@ -125,6 +127,8 @@ def _transfers(config: Config) -> dict[str, Transfer]:
     require_axis("angles", config.angles, above=0)
     require_number("angles", config.angles[-1], at_most=180)
     require(config.side in ("left", "right", "both"), "side", config.side, "left, right or both")
+    enough = config.dim is None or config.dim >= 3
+    require(enough, "dim", config.dim, "an integer >= 3: two modes to learn and one that is zero")
     white = config.task.covariance == "identity"
     require(white, "task.covariance", config.task.covariance, "identity: the theory of the shifts is for white inputs")
     task = build_transfer(chart_of(config, checkpoints="real", shift=ShiftConfig(rescale_factor=1.0))).pretrain

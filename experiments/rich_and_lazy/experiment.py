@@ -39,6 +39,7 @@ from linsim.lanes import Axes, all_lanes, run_lanes
 from linsim.losses import LOSS_CONVENTION
 from linsim.problem import Problem
 from linsim.provenance import provenance
+from linsim.tasks import Transfer
 from linsim.training import Progress, Session
 from linsim.transfers import build_transfer
 
@@ -98,6 +99,8 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
     """Losses, harm and sensitivity of every scale and balance; `InvalidInput` for a field outside its domain."""
     _check(config)
     transfer = build_transfer(chart_of(config))
+    differs = _distance(transfer) > 0
+    require(differs, "shift", "two tasks without a difference", "a fine-tuning task that differs")
     cells: dict[tuple[float, float], xr.Dataset] = {}
     todo = [(tau, balance) for tau in config.taus for balance in config.balances]
     attributes: dict[str, Any] = {}
@@ -155,7 +158,7 @@ def _cell(chart: ChartConfig, problem: Problem, config: Config) -> tuple[xr.Data
     axes = Axes(learning_rates(chart.finetune), strengths(chart.finetune), chart.finetune.regularizer)
     tuned = problem.tuned(float(axes.learning_rates[-1]), axes.regularizer, float(axes.strengths[-1]))
     levels = np.asarray(config.levels)
-    reached = levels * _distance(problem)
+    reached = levels * _distance(problem.transfer)
     with jax.enable_x64(True):
         choice = choose(tuned, config.solver)
         before, after, on_finetune, trace = _trained(problem, choice.solver, axes, chart.precision)
@@ -197,9 +200,9 @@ def _cell(chart: ChartConfig, problem: Problem, config: Config) -> tuple[xr.Data
     return xr.Dataset(variables, coords), {**told, "prediction": prediction}
 
 
-def _distance(problem: Problem) -> float:
+def _distance(transfer: Transfer) -> float:
     """Fine-tuning loss of a network that has learned the pre-training task."""
-    pretrain, finetune = problem.transfer.pretrain, problem.transfer.finetune
+    pretrain, finetune = transfer.pretrain, transfer.finetune
     shift = finetune.target - pretrain.target
     return float(np.sum((shift @ finetune.input_covariance) * shift))
 

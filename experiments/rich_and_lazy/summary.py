@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 
 import numpy as np
@@ -25,12 +26,18 @@ def summarise(dataset: xr.Dataset) -> str:
         f"{'tuned rates: harm':>17} | {'growth of tr H':>14}",
         *(_row(small.sel(balance=balance)) for balance in dataset["balance"].values),
     ]
-    return "\n".join([*lines, *_verdict(dataset, middle, level)])
+    lines += _verdict(dataset, middle, level)
+    lost = np.isinf(dataset["pretrain_loss_after"].values)
+    if lost.any():
+        lines.append(f"{lost.sum()} of {lost.size} fine-tuning runs diverged.")
+    return "\n".join(textwrap.fill(line, 120, subsequent_indent="  ") if "|  " not in line else line for line in lines)
 
 
 def _row(cell: xr.Dataset) -> str:
     matched = [float(cell[f"{name}_at_equal_loss"]) for name in ("harm", "excess", "least", "last")]
     worst = float(cell["harm"].max())
+    if bool((~np.isfinite(cell["pretrain_loss_after"])).all()):
+        return f"l ={float(cell['balance']):>5g} | diverged"
     growth = float(cell["hessian_trace"][-1] / cell["hessian_trace"][0])
     told = f"{matched[0]:>19.2f}{matched[1]:>8.2f}{matched[2]:>8.2f}{matched[3]:>8.2f}"
     tuned = float(cell["harm_at_tuned_rates"])
@@ -42,29 +49,37 @@ def _verdict(dataset: xr.Dataset, middle: xr.Dataset, level: float) -> list[str]
     balances = np.abs(dataset["balance"].values)
     rich, lazy = int(np.argmin(balances)), int(np.argmax(balances))
     small = middle.isel(tau=-1).sel(level=level)
-    if dataset.sizes["pretrain_steps"] < 3 or balances[rich] == balances[lazy]:
-        return ["No conclusion: it takes three budgets and two balances of different size."]
+    if np.isinf(dataset["pretrain_loss_after"].values).all():
+        return ["No conclusion: all fine-tuning runs diverged."]
+    if dataset.sizes["pretrain_steps"] < 3:
+        return ["No conclusion: too few budgets to tell; it takes three."]
+    if balances[rich] == balances[lazy]:
+        return ["No conclusion: it takes two balances of different size."]
     harm, least, last = (small[f"{name}_at_equal_loss"].values for name in ("harm", "least", "last"))
     bound = float(small["lazy_harm"][lazy])
-    ends = f"from {harm[rich]:.2g} at |l| = {balances[rich]:g} to {harm[lazy]:.2g} at |l| = {balances[lazy]:g}"
+    most = int(np.argmax(np.where(np.isfinite(harm), harm, -np.inf)))
+    top = f"{harm[most]:.2g} at most, at |l| = {balances[most]:g}"
+    ends = f"{top}, and {harm[lazy]:.2g} at |l| = {balances[lazy]:g}"
     lines = []
     if not (np.isfinite(harm[rich]) and np.isfinite(harm[lazy])):
         lines.append("No conclusion on laziness: not all networks reach the fine-tuning loss at these rates.")
     elif harm[rich] <= _NOTHING:
-        lines.append(f"The rich network shows no U: its harm at equal fine-tuning loss is {harm[rich]:.2g}.")
+        lines.append(
+            f"The rich network shows no U: its harm at equal fine-tuning loss is {harm[rich]:.2g} (of all, {top})."
+        )
     elif harm[lazy] < harm[rich]:
         gone = "removes the U" if harm[lazy] <= _NOTHING else "flattens the U and does not remove it"
-        most = f"; linear dynamics allow {bound:.2g} at most" if np.isfinite(bound) else ""
-        lines.append(f"At equal fine-tuning loss laziness {gone}: harm goes {ends}{most}.")
+        allowed = f"; linear dynamics allow {bound:.2g} at most" if np.isfinite(bound) else ""
+        lines.append(f"At equal fine-tuning loss laziness {gone}: harm is {ends}{allowed}.")
         how = (
             "It takes away the good early checkpoints rather than protect the last"
-            if abs(last[lazy] - last[rich]) < abs(least[lazy] - least[rich])
+            if abs(last[lazy] - last[most]) < abs(least[lazy] - least[most])
             else "It changes the last checkpoint more than the best"
         )
-        spread = f"the least loss goes from {least[rich]:.2g} to {least[lazy]:.2g}, the last from {last[rich]:.2g} to"
-        lines.append(f"{how}: {spread} {last[lazy]:.2g}.")
+        spread = f"the least loss goes from {least[most]:.2g} to {least[lazy]:.2g}, the last from {last[most]:.2g} to"
+        lines.append(f"{how}: from |l| = {balances[most]:g} to {balances[lazy]:g} {spread} {last[lazy]:.2g}.")
     else:
-        lines.append(f"Laziness does NOT reduce harm at equal fine-tuning loss: it goes {ends}.")
+        lines.append(f"Laziness does NOT reduce harm at equal fine-tuning loss: it is {ends}.")
     tuned = middle["harm_at_tuned_rates"].values
     if np.isfinite(tuned).any():
         cells = f"over {np.isfinite(tuned).sum()} of {tuned.size} cells"
@@ -72,9 +87,9 @@ def _verdict(dataset: xr.Dataset, middle: xr.Dataset, level: float) -> list[str]
             f"At a rate of its own for every budget, to equal loss, harm is {np.nanmax(tuned):.2g} at most {cells}."
         )
     if dataset.sizes["tau"] > 1:
-        large = middle.isel(tau=0).sel(level=level)["harm_at_equal_loss"].values[rich]
-        ends = f"{harm[rich]:.2g} at tau = {float(dataset['tau'][-1]):g}, {large:.2g} at {float(dataset['tau'][0]):g}"
-        lines.append(f"With the initial scale, at |l| = {balances[rich]:g}, harm at equal loss is {ends}.")
+        large = middle.isel(tau=0).sel(level=level)["harm_at_equal_loss"].values[most]
+        ends = f"{harm[most]:.2g} at tau = {float(dataset['tau'][-1]):g}, {large:.2g} at {float(dataset['tau'][0]):g}"
+        lines.append(f"With the initial scale, at |l| = {balances[most]:g}, harm at equal loss is {ends}.")
     return [*lines, *_agreement(dataset)]
 
 

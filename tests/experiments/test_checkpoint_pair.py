@@ -101,11 +101,12 @@ def test_a_curve_that_rises_from_the_first_budget_has_no_matched_pair(result):
 
 
 def test_the_conclusion_tells_shares_pairs_and_the_fine_tuning_loss(result):
-    said = summarise(result)
+    said = summarise(result).replace("\n  ", " ")
     share = float(result["share"].values[1, 0])
     for part in (f"{share:.0%} at 0.001", "rate 0.001: ", "worse on the fine-tuning task itself in 0 of", "Later, "):
         assert part in said
-    assert len(said.splitlines()) <= 12
+    lines = summarise(result).splitlines()
+    assert len(lines) <= 18 and max(map(len, lines)) <= 120
 
 
 def test_an_easier_task_has_no_such_pair_and_says_so():
@@ -125,6 +126,33 @@ def test_a_later_checkpoint_that_diverges_counts_as_worse(result):
     changed = with_pairs(result.assign(diverged=lost), 1.3, 1.09, 0.02, 0.001)
     assert np.isposinf(changed["result_change"].values[37, 0, 0]).all()
     assert np.isnan(changed["share"]).sum() == 0
+
+
+def test_all_diverged_is_told_and_nothing_is_denied(result):
+    lost = with_pairs(result.assign(diverged=result["diverged"] | True), 1.3, 1.09, 0.02, 0.001)
+    said = summarise(lost.assign_attrs(result.attrs))
+    assert "runs diverged: nothing follows" in said and "No pair" not in said
+
+
+def test_the_factor_and_the_turn_are_those_reached(result):
+    coarse = with_pairs(result.isel(pretrain_steps=slice(0, 61, 5)), 1.3, 1.09, 0.02, 0.001).assign_attrs(result.attrs)
+    assert summarise(coarse).startswith("1.5 to 1.6 times the pre-training")
+    cell = result.isel(learning_rate=1, regularization=0)
+    reached = float(cell["inflection_steps"].median("seed") / cell["matched_steps"])
+    assert f"inflection at {reached:.3g}" in summarise(result)
+
+
+def test_no_pair_is_matched_whose_inflection_is_before_its_earlier_budget(result):
+    coarse = result.isel(pretrain_steps=slice(0, 61, 5))
+    budget = float(coarse["pretrain_steps"][4])
+    early = with_pairs(coarse.assign(inflection_steps=result["harm"] * 0 + 0.99 * budget), 1.3, 1.09, 0.02, 0.001)
+    assert early["matched_steps"].isnull().all()
+
+
+def test_balanced_starts_need_two_layers():
+    network = NetworkConfig(init="lambda_balanced", balance=1e-4)
+    with pytest.raises(InvalidInput, match="^depth: got 3"):
+        run(dataclasses.replace(SMALL, depth=3, network=network))
 
 
 @pytest.mark.parametrize(("field", "value"), [("factor", 1.0), ("turn", -1.0), ("margin", -0.1)])

@@ -112,8 +112,8 @@ def test_the_conclusion_names_where_it_hurts_and_where_not(result):
     said = summarise(result)
     assert "More pre-training hurts after fine-tuning at a fixed rate on" in said
     assert "\n  weak modes x 4: " in said
-    assert "features removed (no turn)" in said.split("\n  not: ")[1]
-    assert len(said.splitlines()) <= 16
+    assert "features removed" in said.split("\n  not: ")[1].split(" (no turn)")[0]
+    assert len(said.splitlines()) <= 16 and max(map(len, said.splitlines())) <= 120
 
 
 def test_where_nothing_is_fine_tuned_nothing_hurts():
@@ -127,13 +127,32 @@ def test_diverged_runs_are_told_and_do_not_count():
     wild = dataclasses.replace(SMALL.finetune, learning_rates=(5.0, 6.0, 7.0))
     result = run(dataclasses.replace(SMALL, finetune=wild, checkpoints=("real",)))
     assert not (result["counts"] & result["diverged"].all("pretrain_steps").any("seed")).any()
-    assert "fine-tuning runs diverged" in summarise(result)
+    said = summarise(result)
+    assert "fine-tuning runs diverged" in said and "nothing follows" in said
+    assert "does not cost it" not in said and "as theory has it" not in said
+
+
+def test_one_budget_is_too_few_to_tell(result):
+    said = summarise(result.isel(pretrain_steps=[3]))
+    assert said.startswith("Too few budgets to tell") and "not cost" not in said and "theory" not in said
+
+
+def test_theory_is_told_right_only_at_the_rates_where_all_shifts_agree(result):
+    over = result["overshoot"].max("mode") > 2
+    agreed = result.assign(counts=result["counts"] * 0 + over > 0)
+    assert "as theory has it, at 0.001, 0.005, 0.02." in summarise(agreed)
+    other = agreed["counts"].copy()
+    other.loc[{"shift": "weak modes x 4", "learning_rate": 1e-3}] = False
+    said = " ".join(summarise(agreed.assign(counts=other)).split())
+    assert "as theory has it, at 0.005, 0.02; theory is right on 7 of 8 shifts at the rates in turn 0.001" in said
 
 
 BAD = {
     "angles": {"angles": (90.0, 10.0)},
     "checkpoints": {"checkpoints": ()},
     "factor": {"factor": -1.0},
+    "depth": {"depth": 3, "network": NetworkConfig(init="lambda_balanced", balance=1e-4)},
+    "dim": {"dim": 2},
     "task.rank": {"task": TaskConfig()},
     "task.covariance": {"task": TaskConfig(rank=3, covariance="aligned")},
     "finetune.regularizations": {"finetune": FinetuneConfig(strengths=3)},

@@ -112,7 +112,7 @@ def test_sensitivity_grows_in_the_rich_network_and_hardly_in_the_lazy_one(small)
 
 def test_the_conclusion_says_what_laziness_does(small):
     text = summarise(small)
-    assert "At equal fine-tuning loss laziness flattens the U and does not remove it: harm goes from" in text
+    assert "At equal fine-tuning loss laziness flattens the U and does not remove it: harm is" in text
     assert "linear dynamics allow" in text
     assert "takes away the good early checkpoints" in text
 
@@ -121,17 +121,27 @@ def test_the_conclusion_denies_what_is_not_so(small):
     swapped = small.assign(harm_at_equal_loss=small["harm_at_equal_loss"].roll(balance=1))
     assert "Laziness does NOT reduce harm" in summarise(swapped)
     assert "The rich network shows no U" in summarise(small.assign(harm_at_equal_loss=0 * small["harm_at_equal_loss"]))
-    assert "No conclusion: it takes three budgets" in summarise(small.isel(balance=[0]))
+    assert "No conclusion: it takes two balances" in summarise(small.isel(balance=[0]))
+    assert "too few budgets to tell" in summarise(small.isel(pretrain_steps=[0, 1]))
+    lost = summarise(small.assign(pretrain_loss_after=small["pretrain_loss_after"] * np.inf))
+    assert "all fine-tuning runs diverged" in lost and "nan" not in lost
     unknown = small.assign(harm_at_equal_loss=np.nan * small["harm_at_equal_loss"])
     assert "No conclusion on laziness" in summarise(unknown)
+
+
+def test_the_largest_harm_is_told_where_it_is(small):
+    middle = small.isel(balance=[0, 0, 1]).assign_coords(balance=[0.02, 1.0, 30.0])
+    harm = middle["harm_at_equal_loss"].where(middle["balance"] != 1, 9.0)
+    assert "harm is 9 at most, at |l| = 1, and" in summarise(middle.assign(harm_at_equal_loss=harm))
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
+        (("--shift.rescale-factor", "1"), "shift: got two tasks without a difference"),
         (("--balances", "1", "0"), "balances: got (1.0, 0.0); allowed: strictly increasing values"),
         (("--levels", "0.5", "1.5"), "levels: got (0.5, 1.5); allowed: shares below 1"),
-        (("--network.tau", "3"), "network: got"),
+        (("--network.tau", "3"), "network.tau: got 3.0"),
         (("--finetune.strengths", "3"), "finetune.strengths: got 3; allowed: its default"),
         (("--finetune.regularizations", "0", "1"), "finetune.regularizations: got (0.0, 1.0); allowed: one strength"),
     ],

@@ -45,6 +45,17 @@ def test_there_is_a_panel_for_every_shift_with_its_overshoot(result):
         assert part in text
 
 
+def test_what_counts_is_filled_and_what_does_not_is_hollow(result):
+    cost = figure.draw(result).axes[-1]
+    shown = [line for line in cost.lines if line.get_marker() == "o" and len(line.get_xdata()) == 3]
+    excess = np.median(result["excess"].values[0, ..., 0, :], axis=-1)
+    worst = np.argmax(np.nan_to_num(excess, nan=-1.0), axis=1)
+    counted = result["counts"].values[0, ..., 0][np.arange(3), worst]
+    drawn = {line.get_markerfacecolor() == "white": int(np.isfinite(line.get_xdata()).sum()) for line in shown}
+    assert drawn == {True: int((~counted).sum()), False: int(counted.sum())}
+    assert 0 < counted.sum() < 3
+
+
 def _still(result):
     flat = result["pretrain_loss_after"] * 0 + 1.0
     nothing = result["counts"] & False

@@ -33,6 +33,11 @@ def test_the_title_says_what_laziness_does(small):
         assert part in text
 
 
+def _most_between(small):
+    three = small.isel(balance=[0, 0, 1]).assign_coords(balance=[0.0, 0.02, 30.0])
+    return three.assign(harm_at_equal_loss=three["harm_at_equal_loss"].where(three["balance"] > 0, 0.5))
+
+
 RESULTS = {
     "one seed": (lambda small: small.isel(seed=[0]), "Laziness flattens"),
     "one budget": (lambda small: small.isel(pretrain_steps=[3]), "Laziness"),
@@ -44,6 +49,11 @@ RESULTS = {
         ),
         "cannot be compared",
     ),
+    "all diverged": (
+        lambda small: small.assign(pretrain_loss_after=small["pretrain_loss_after"] * np.inf),
+        "All fine-tuning runs diverged",
+    ),
+    "most between": (_most_between, "at most, at |l| = 0.02, and"),
     "no harm": (lambda small: small.assign(harm_at_equal_loss=0 * small["harm_at_equal_loss"]), "does not flatten"),
 }
 
