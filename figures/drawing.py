@@ -40,6 +40,19 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def settle(figure: Figure) -> Figure:
+    """The figure with its axes where the layout puts them, to a millionth of its size.
+
+    The layout of a nested grid is found up to rounding, in an order that differs between runs; the last bits of a
+    position would change the names of clip paths in the SVG.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position([round(float(edge), 6) for edge in axes.get_position(original=True).bounds])
+    return figure
+
+
 def write(figure: Figure, folder: Path, name: str) -> list[Path]:
     """Write FOLDER/NAME.png and .svg, the same bytes every time; returns both paths.
 
