@@ -49,7 +49,8 @@ def settle(figure: Figure) -> Figure:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
-        axes.set_position([round(float(edge), 6) for edge in axes.get_position(original=True).bounds])
+        left, bottom, width, height = (round(float(edge), 6) for edge in axes.get_position(original=True).bounds)
+        axes.set_position((left, bottom, width, height))
     return figure
 
 

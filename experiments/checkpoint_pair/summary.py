@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 import xarray as xr
+
+from experiments.wrapping import wrapped
 
 _FEWEST = 3
 """Budgets that an inflection takes."""
@@ -51,13 +51,7 @@ def summarise(dataset: xr.Dataset) -> str:
     if lost.any():
         lines.append(f"{lost.sum()} of {lost.size} fine-tuning runs diverged.")
     lines.append("Steps stand for no tokens: only the ratios of budgets are OLMo-1B's, and sizes of change are not.")
-    return "\n".join(map(_wrapped, lines))
-
-
-def _wrapped(line: str) -> str:
-    """In lines of 120 characters, those that go on further to the right."""
-    indent = " " * (len(line) - len(line.lstrip()))
-    return textwrap.TextWrapper(120, subsequent_indent=indent + "  ", break_on_hyphens=False).fill(line)
+    return "\n".join(map(wrapped, lines))
 
 
 def _between(values: np.ndarray, digits: int = 3) -> str:

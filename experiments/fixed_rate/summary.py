@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 import xarray as xr
+
+from experiments.wrapping import wrapped
 
 _FEWEST = 3
 """Budgets that a turn takes."""
@@ -39,14 +39,7 @@ def summarise(dataset: xr.Dataset) -> str:
         ]
     if diverged := int(data["diverged"].sum()):
         lines.append(f"{diverged} of {data['diverged'].size} fine-tuning runs diverged.")
-    return "\n".join(map(_wrapped, lines))
-
-
-def _wrapped(line: str) -> str:
-    """In lines of 120 characters, those that go on further to the right."""
-    indent = " " * (len(line) - len(line.lstrip()))
-    wide = textwrap.TextWrapper(120, subsequent_indent=indent + "  ", break_on_hyphens=False)
-    return wide.fill(line)
+    return "\n".join(map(wrapped, lines))
 
 
 def _range(real: xr.Dataset) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 import xarray as xr
+
+from experiments.wrapping import wrapped
 
 SHARPENS = 0.8
 """The next mode's share must fall below this fraction of what it is at the largest scale to be called sharper."""
@@ -22,8 +22,8 @@ def summarise(dataset: xr.Dataset) -> str:
     if dataset["aligned_diverged"].all() and dataset["random_diverged"].all():
         return "Every run diverged: nothing can be said."
     rest = [_order(dataset), _agreement(dataset), *_random(dataset)]
-    verdict = [_wrapped(line) for line in _verdict(dataset)]
-    return "\n".join([*verdict, "", *_table(dataset), "", *(_wrapped(line) for line in rest)])
+    verdict = [wrapped(line) for line in _verdict(dataset)]
+    return "\n".join([*verdict, "", *_table(dataset), "", *(wrapped(line) for line in rest)])
 
 
 def _without_diverged(dataset: xr.Dataset) -> xr.Dataset:
@@ -177,9 +177,3 @@ def _both(ours: float, theirs: float, diverged: bool, digits: int = 3) -> str:
     closed = "" if np.isnan(theirs) else f" ({theirs:.{digits}g})"
     missing = "diverged" if diverged else "not learned"
     return (missing if np.isnan(ours) else f"{ours:.{digits}g}") + closed
-
-
-def _wrapped(line: str) -> str:
-    """The line in at most 120 columns, what follows its first row indented."""
-    indent = line[: len(line) - len(line.lstrip())] + "  "
-    return textwrap.fill(line, 120, subsequent_indent=indent, break_on_hyphens=False)

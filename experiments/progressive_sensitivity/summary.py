@@ -6,6 +6,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from experiments.wrapping import wrapped
+
 _FALL = 1e-9
 """Largest relative fall from budget to budget that passes as rounding."""
 _BUDGETS = 3
@@ -29,7 +31,8 @@ def summarise(dataset: xr.Dataset) -> str:
     lines = [line for start in dataset["start"].values for line in _of_start(dataset.sel(start=start), str(start))]
     lines += [*_of_stages(dataset), *_of_samples(dataset)]
     without = [told for told in dataset.attrs["prediction"].split("\n") if ": none" in told]
-    return "\n".join([*lines, *(f"No closed form from {told.replace(': none', '')}." for told in without)])
+    lines += [f"No closed form from {told.replace(': none', '')}." for told in without]
+    return "\n".join(map(wrapped, lines))
 
 
 def named(start: str) -> str:

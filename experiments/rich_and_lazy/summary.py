@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 import warnings
 
 import numpy as np
 import xarray as xr
+
+from experiments.wrapping import wrapped
 
 _NOTHING = 0.01
 """Harm below which a U is told as gone."""
@@ -30,7 +31,7 @@ def summarise(dataset: xr.Dataset) -> str:
     lost = np.isinf(dataset["pretrain_loss_after"].values)
     if lost.any():
         lines.append(f"{lost.sum()} of {lost.size} fine-tuning runs diverged.")
-    return "\n".join(textwrap.fill(line, 120, subsequent_indent="  ") if "|  " not in line else line for line in lines)
+    return "\n".join(wrapped(line) if "|  " not in line else line for line in lines)
 
 
 def _row(cell: xr.Dataset) -> str:

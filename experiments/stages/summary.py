@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 import xarray as xr
+
+from experiments.wrapping import wrapped
 
 HARMFUL = 0.01
 """Harm, in units of sigma_pre^2, below which a feature counts as harmless: far below 1, what learning it is worth."""
@@ -16,7 +16,7 @@ def summarise(dataset: xr.Dataset) -> str:
     if not dataset["feature_harm"].notnull().any():
         return "Nothing can be said: every pair of neighbouring stages has a run that diverged."
     lines = [_ideal(dataset), *_times(dataset), _sign(dataset), _turns(dataset), *_real(dataset), _agreement(dataset)]
-    return "\n".join(_wrapped(row) for line in lines if line for row in line.split("\n"))
+    return "\n".join(wrapped(row) for line in lines if line for row in line.split("\n"))
 
 
 def calls(dataset: xr.Dataset, checkpoint: str, rate: int, penalty: int, rule: str = "limit_harm") -> tuple[int, int]:
@@ -167,9 +167,3 @@ def _agreement(dataset: xr.Dataset) -> str:
         if said
         else f"Closed form: {dataset.attrs['prediction']}."
     )
-
-
-def _wrapped(line: str) -> str:
-    """The line in at most 120 columns, what follows its first row indented."""
-    indent = line[: len(line) - len(line.lstrip())] + "  "
-    return textwrap.fill(line, 120, subsequent_indent=indent, break_on_hyphens=False)

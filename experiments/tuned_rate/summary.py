@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import textwrap
 
 import numpy as np
 import xarray as xr
+
+from experiments.wrapping import wrapped
 
 TURN = 0.05
 """A curve turns where harm is at least this: less comes from the steps in which pre-training learns modes."""
@@ -25,8 +26,8 @@ def summarise(dataset: xr.Dataset) -> str:
             lines.append(
                 f"{name:>16} |" + "".join(f"{_cell(row):>{width}}" for row, width in zip(rows, widths, strict=True))
             )
-    told = [_wrapped(line) for line in (*_times(dataset), *_verdicts(dataset))]
-    return "\n".join([_wrapped(lines[0]), *lines[1:], "", *told])
+    told = [wrapped(line) for line in (*_times(dataset), *_verdicts(dataset))]
+    return "\n".join([wrapped(lines[0]), *lines[1:], "", *told])
 
 
 def turning(dataset: xr.Dataset, rule: str, on: str = "sample") -> dict[float, tuple[int, int]]:
@@ -223,9 +224,3 @@ def _middle(runs: np.ndarray) -> np.ndarray:
     count = np.maximum((~np.isnan(runs)).sum(axis=-1) - 1, 0) // 2
     middle = np.take_along_axis(known, count[..., None], -1)[..., 0]
     return np.where(np.isnan(runs).all(axis=-1), np.nan, middle)
-
-
-def _wrapped(line: str) -> str:
-    """The line in at most 120 columns, what follows its first row indented."""
-    indent = line[: len(line) - len(line.lstrip())] + "  "
-    return textwrap.fill(line, 120, subsequent_indent=indent, break_on_hyphens=False)

@@ -108,7 +108,7 @@ def test_idealised_checkpoints_are_best_at_the_useful_modes():
 
 
 def test_the_conclusion_names_growth_turns_and_the_soft_threshold(small):
-    text = summarise(small)
+    text = " ".join(summarise(small).split())  # wherever lines break
     assert text.count("turns up in 2 of 2 curves") == 2  # one run from a start that draws nothing
     assert text.count("turns up in 4 of 4 curves") == 2
     assert text.count("sensitivity never falls") == 4
@@ -117,7 +117,7 @@ def test_the_conclusion_names_growth_turns_and_the_soft_threshold(small):
 
 
 def test_the_conclusion_denies_what_does_not_happen(nothing):
-    text = summarise(nothing)
+    text = " ".join(summarise(nothing).split())  # wherever lines break
     assert text.count("the loss under noise never turns up") == 2
     assert "soft threshold" not in text
 
@@ -133,7 +133,7 @@ def test_three_layers_have_no_closed_form_and_say_so():
         dataclasses.replace(CONFIG, depth=3, starts=("identity",), samples=0, network=NetworkConfig(tau=1.0), seeds=1)
     )
     assert deep["predicted_inflection_absolute"].isnull().all()
-    text = summarise(deep)
+    text = " ".join(summarise(deep).split())  # wherever lines break
     assert "No closed form from identity: it is for two layers, not 3." in text
     assert "No thresholds" in text
 
