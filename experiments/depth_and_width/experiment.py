@@ -189,16 +189,7 @@ def _add_depth_theory(dataset: xr.Dataset, config: Config, transfer: Transfer) -
     stable = np.array([1 / (depth * pretrain[0] ** (2 - 2 / depth)) for depth in config.depth])
     first = theory.first_misaligned(pretrain, finetune, penalty)
     onset = np.full(len(config.depth), np.nan) if first is None else learned[:, first]
-    turns = locate(steps, loss.transpose(1, 0, 2), floor=dataset.attrs["rounding_floor"])
-    cells = ("depth", "learning_rate")
-    return dataset.assign(
-        predicted_pretrain_loss_after=(
-            ("depth", "pretrain_steps", "learning_rate"),
-            loss,
-            _told("closed form", **_LOSS),
-        ),
-        predicted_inflection_steps=(cells, turns.steps, _told("inflection point of the closed form", units="steps")),
-        predicted_harm=(cells, turns.harm, _told("harm of the closed form", units="1")),
+    return _add_predicted(dataset, "depth", loss, "of the", "closed form").assign(
         learning_steps=(("depth", "mode"), learned, _told("budget by which a mode is half learned", units="steps")),
         onset_steps=("depth", onset, _told("the same of the strongest misaligned mode", units="steps")),
         stable_rate=("depth", stable, _told("rate x top curvature = 2 at the minimum of the pre-training task")),
@@ -225,18 +216,20 @@ def _add_width_theory(dataset: xr.Dataset, config: Config, transfer: Transfer) -
         harm[at] = theory.converged_harm(pretrain, finetune, penalty, width)
         if first is not None:
             onset[at] = theory.half_learned(pretrain, start, eta)[first]
-    turns = locate(steps, loss.transpose(1, 0, 2), floor=dataset.attrs["rounding_floor"])
-    cells = ("width", "learning_rate")
-    return dataset.assign(
-        predicted_pretrain_loss_after=(
-            ("width", "pretrain_steps", "learning_rate"),
-            loss,
-            _told("mean start", **_LOSS),
-        ),
-        predicted_inflection_steps=(cells, turns.steps, _told("inflection point from the mean start", units="steps")),
-        predicted_harm=(cells, turns.harm, _told("harm from the mean start", units="1")),
+    return _add_predicted(dataset, "width", loss, "from the", "mean start").assign(
         onset_steps=("width", onset, _told("budget by which the strongest misaligned mode is half learned")),
         converged_harm=("width", harm, _told("harm over the stages in reach after converged fine-tuning", units="1")),
+    )
+
+
+def _add_predicted(dataset: xr.Dataset, over: str, loss: np.ndarray, which: str, name: str) -> xr.Dataset:
+    """Curves of a theory, shape (over, budgets, rates), with their inflection points and harm."""
+    turns = locate(dataset["pretrain_steps"].values, loss.transpose(1, 0, 2), floor=dataset.attrs["rounding_floor"])
+    cells = (over, "learning_rate")
+    return dataset.assign(
+        predicted_pretrain_loss_after=((over, "pretrain_steps", "learning_rate"), loss, _told(name, **_LOSS)),
+        predicted_inflection_steps=(cells, turns.steps, _told(f"inflection point {which} {name}", units="steps")),
+        predicted_harm=(cells, turns.harm, _told(f"harm {which} {name}", units="1")),
     )
 
 
