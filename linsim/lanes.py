@@ -1,85 +1,107 @@
-"""Fine-tuning lanes in chunks of one size, spread over the devices of the process."""
+"""The lanes of one chunk: pre-trained together, fine-tuned in bites of one size, spread over the devices."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
-from linsim.phase import Regularizer
-from linsim.training import Checkpoints, Finetuned, Lanes, Progress, Session
+from linsim.axes import Axes
+from linsim.plan import Box, Machine, Plan, cut
+from linsim.training import Checkpoints, Finetuned, Lanes, Progress, Session, Trajectories
 
-_CHUNK_BYTES = 4 << 20  # state of the lanes that step together: about what the caches of a core pair hold
-
-LaneIndices = Int[np.ndarray, "four lanes"]
-"""(budget, rate, strength, seed) of every lane, as positions on the axes."""
-
-
-class Axes(NamedTuple):
-    """What is swept besides budgets and seeds."""
-
-    learning_rates: Float[np.ndarray, " rates"]
-    strengths: Float[np.ndarray, " strengths"]
-    regularizer: Regularizer
-    """What the strengths are for."""
-
-    def shape(self, session: Session) -> tuple[int, int, int, int]:
-        """Lengths of the axes (budget, rate, strength, seed)."""
-        problem = session.problem
-        return len(problem.budgets), len(self.learning_rates), len(self.strengths), problem.seeds
+LaneIndices = Int[np.ndarray, "dims lanes"]
+"""Positions of lanes on every dimension: budget, swept fields, seed."""
 
 
-def all_lanes(session: Session, axes: Axes) -> LaneIndices:
-    """Every combination of the axes, the last one fastest."""
-    shape = axes.shape(session)
-    return np.stack(np.unravel_index(np.arange(np.prod(shape)), shape))
+def all_lanes(box: Box) -> LaneIndices:
+    """Every lane of a box, the last dimension fastest."""
+    first = np.asarray(box.start)[:, None]
+    return first + np.stack(np.unravel_index(np.arange(math.prod(box.shape)), box.shape))
+
+
+def pretrain_block(session: Session, axes: Axes, plan: Plan, block: Box, report: Progress | None = None) -> Checkpoints:
+    """Pre-train the trajectories of a block, padded to the size of all blocks so that all are one compiled program."""
+    dims = axes.trajectory_dims
+    shape = tuple(block.stop[dim] - block.start[dim] for dim in dims)
+    count, size = math.prod(shape), math.prod(plan.block[dim] for dim in dims)
+    within = np.stack(np.unravel_index(np.pad(np.arange(count), (0, size - count), mode="edge"), shape))
+    where = dict(zip(dims, within + np.asarray([block.start[dim] for dim in dims])[:, None], strict=True))
+    swept = {
+        field.name: values[where[number]].astype(session.dtype)
+        for number, field, values in axes.fields()
+        if field.pretraining
+    }
+    return session.pretrain(report, Trajectories(where[dims[-1]].astype(np.int32), swept))
 
 
 def run_lanes(
-    session: Session, checkpoints: Checkpoints, axes: Axes, indices: LaneIndices, report: Progress | None = None
+    session: Session,
+    axes: Axes,
+    plan: Plan,
+    block: Box,
+    checkpoints: Checkpoints,
+    indices: LaneIndices,
+    report: Progress | None = None,
 ) -> Finetuned:
-    """Fine-tune the given lanes; every chunk is padded to the same size, so that all are one compiled program.
+    """Fine-tune lanes of a block from its checkpoints.
 
     Args:
       session: the problem at its solver.
-      checkpoints: what pre-training left behind.
       axes: the swept values.
+      plan: its cuts.
+      block: where the checkpoints belong.
+      checkpoints: of `pretrain_block`.
       indices: which lanes.
-      report: called after every chunk with (training steps done, training steps in all).
+      report: called after every bite with (training steps done, training steps in all).
     """
-    lanes, steps = indices.shape[1], session.problem.finetune_steps
-    chunk = _chunk_size(session, lanes)
+    count, steps = indices.shape[1], session.problem.finetune_steps
+    devices = usable_devices(session)
+    size = plan.bite * len(devices)
     pieces = []
-    for first in range(0, lanes, chunk):
-        part = indices[:, first : first + chunk]
-        pieces.append(_run_chunk(session, checkpoints, axes, part, chunk))
+    for first in range(0, count, size):
+        part = indices[:, first : first + size]
+        lanes = _placed(
+            _lanes(session, axes, block, np.pad(part, ((0, 0), (0, size - part.shape[1])), "edge")), devices
+        )
+        tuned = session.finetune(checkpoints, lanes)
+        pieces.append(jax.tree.map(lambda leaf, used=part.shape[1]: np.asarray(leaf)[:used], tuned))
         if report is not None:
-            report((first + part.shape[1]) * steps, lanes * steps)
+            report((first + part.shape[1]) * steps, count * steps)
     return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
 
 
-def _chunk_size(session: Session, lanes: int) -> int:
-    """Lanes that step together: a multiple of the device count, and of equal size so that padding wastes little."""
-    leaves = jax.tree.leaves(session.encoded.initial)
-    lane_bytes = sum(leaf.nbytes for leaf in leaves) // session.problem.seeds
-    chunks = -(-lanes * lane_bytes // _CHUNK_BYTES)
-    devices = len(_devices(session))
-    return -(-lanes // (chunks * devices)) * devices
+def run_all(session: Session, axes: Axes, checkpoints: Checkpoints) -> Finetuned:
+    """Fine-tune every lane of small axes from checkpoints at hand, one trajectory a seed; arrays of the axes' shape."""
+    shape = axes.shape(session.problem)
+    machine = Machine(2**62, len(usable_devices(session)))
+    plan = cut(shape, axes.trajectory_dims, session.state_bytes, machine)
+    whole = Box((0,) * len(shape), shape)
+    tuned = run_lanes(session, axes, plan, whole, checkpoints, all_lanes(whole))
+    return Finetuned(*(values.reshape(shape) for values in tuned))
 
 
-def _run_chunk(session: Session, checkpoints: Checkpoints, axes: Axes, indices: LaneIndices, chunk: int) -> Finetuned:
-    used = indices.shape[1]
-    budget, rate, strength, seed = np.pad(indices, ((0, 0), (0, chunk - used)), mode="edge")
-    values = axes.learning_rates[rate].astype(session.dtype), axes.strengths[strength].astype(session.dtype)
-    over_devices = NamedSharding(Mesh(np.asarray(_devices(session)), ("lanes",)), PartitionSpec("lanes"))
-    lanes = jax.device_put(Lanes(budget.astype(np.int32), seed.astype(np.int32), *values), over_devices)
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[:used], session.finetune(checkpoints, axes.regularizer, lanes))
-
-
-def _devices(session: Session) -> list[jax.Device]:
+def usable_devices(session: Session) -> list[jax.Device]:
     """All devices, but one where CPU devices would decompose matrices: they share one pool of threads and deadlock."""
-    devices = jax.devices()
+    devices = jax.local_devices()
     return devices[:1] if session.solver.factorises and devices[0].platform == "cpu" else devices
+
+
+def _lanes(session: Session, axes: Axes, block: Box, indices: LaneIndices) -> Lanes:
+    dims = axes.trajectory_dims
+    within = tuple(indices[dim] - block.start[dim] for dim in dims)
+    trajectory = np.ravel_multi_index(within, tuple(block.shape[dim] for dim in dims))
+    swept = {
+        field.name: values[indices[number]].astype(session.dtype)
+        for number, field, values in axes.fields()
+        if not field.pretraining
+    }
+    return Lanes(indices[0].astype(np.int32), trajectory.astype(np.int32), swept)
+
+
+def _placed(lanes: Lanes, devices: list[jax.Device]) -> Lanes:
+    placed: Lanes = jax.device_put(lanes, NamedSharding(Mesh(np.asarray(devices), ("lanes",)), PartitionSpec("lanes")))
+    return placed

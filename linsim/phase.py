@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import numpy as np
@@ -20,6 +21,26 @@ OptimizerFactory = Callable[[Any], optax.GradientTransformation]
 
 Regularizer = Literal["product_penalty", "weight_penalty", "weight_decay"]
 REGULARIZERS: tuple[Regularizer, ...] = get_args(Regularizer)
+
+
+class Sweepable(NamedTuple):
+    """What an axis of a sweep is told about a number of a phase."""
+
+    words: str
+    units: str
+    above: float = -math.inf
+    at_least: float = -math.inf
+    below: float = math.inf
+
+
+SWEPT: dict[str, Sweepable] = {
+    "learning_rate": Sweepable("learning rate", "flow time per step", above=0),
+    "product_penalty": Sweepable("penalty in product space, lambda", "per flow time", at_least=0),
+    "weight_penalty": Sweepable("penalty in weight space, mu", "per flow time", at_least=0),
+    "weight_decay": Sweepable("weight decay, beta", "per flow time", at_least=0),
+    "momentum": Sweepable("momentum", "1", at_least=0, below=1),
+}
+"""Fields of `Phase` that may be an axis: the numbers, which are pytree leaves and never recompile."""
 
 
 @jax.tree_util.register_dataclass

@@ -7,13 +7,14 @@ layers on whitened tasks with any singular vectors, through the matrix solution.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from linsim.dynamics.choosing import flow_of
 from linsim.dynamics.flow import FlowSolver
@@ -81,32 +82,78 @@ def predict(
       The prediction, or why there is none: it needs a problem that the solver `flow` accepts. It holds to first order
       in learning rate x curvature and is NaN in cells where that is above 2, where descent does not follow the flow.
     """
-    if problem.idealised:
-        return Unpredictable("idealised checkpoints jump from stage to stage: there is no smooth curve over budgets")
-    with jax.enable_x64(True):
-        solver = flow_of(problem.tuned(float(learning_rates[-1]), regularizer, float(strengths[-1])))
-    if isinstance(solver, str):
-        return Unpredictable(solver)
-    with jax.enable_x64(True):
-        inputs = _inputs(problem, solver)
-        step = problem.pretrain.learning_rate * float(_pretraining_curvature(solver, inputs))
+    predictor = Predictor.open(problem, float(learning_rates[-1]), regularizer, float(strengths[-1]))
+    if isinstance(predictor, Unpredictable):
+        return predictor
+    return predictor.predict(learning_rates, strengths, np.arange(problem.seeds))
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """The closed form of a problem, ready for any part of its chart."""
+
+    problem: Problem
+    solver: FlowSolver
+    regularizer: Regularizer
+    inputs: _Inputs
+
+    @classmethod
+    def open(
+        cls, problem: Problem, rate: float, regularizer: Regularizer, strength: float
+    ) -> Predictor | Unpredictable:
+        """Check that the closed form applies, at one rate and strength for all."""
+        if problem.idealised:
+            reason = "idealised checkpoints jump from stage to stage: there is no smooth curve over budgets"
+            return Unpredictable(reason)
+        with jax.enable_x64(True):
+            solver = flow_of(problem.tuned(rate, regularizer, strength))
+            if isinstance(solver, str):
+                return Unpredictable(solver)
+            inputs = _inputs(problem, solver)
+            step = problem.pretrain.learning_rate * float(_pretraining_curvature(solver, inputs))
         if not step <= _STABLE:
             reason = f"pre-training is unstable, with learning rate x curvature = {step:.1f} above {_STABLE:g}"
             return Unpredictable(reason)
-        cells = np.stack(np.meshgrid(learning_rates, strengths, np.arange(problem.seeds), indexing="ij"), axis=-1)
-        budgets = problem.budgets.astype(np.float64)
+        return cls(problem, solver, regularizer, inputs)
+
+    def predict(
+        self,
+        learning_rates: Float[np.ndarray, " rates"],
+        strengths: Float[np.ndarray, " strengths"],
+        seeds: Int[np.ndarray, " seeds"],
+        *,
+        padded: tuple[int, int] | None = None,
+    ) -> Prediction:
+        """The closed form on a grid of cells (see `predict`).
+
+        Args:
+          learning_rates: fine-tuning rates.
+          strengths: of the regulariser.
+          seeds: which of the problem's initial weights.
+          padded: (cells, seeds) of the largest part of a chart that is predicted in parts: all are one program then.
+        """
+        cells = np.stack(np.meshgrid(learning_rates, strengths, np.arange(len(seeds)), indexing="ij"), axis=-1)
         rows = cells.reshape(-1, 3)
-        numbers = sum(leaf[0].size for leaf in jax.tree.leaves(inputs.encoded.initial)) * solver.samples
-        most = max(_NUMBERS // numbers, 1)
-        size = -(-len(rows) // -(-len(rows) // most))  # parts of one size, so that all are one program
-        parts = [
-            _predict_cells(solver, regularizer, inputs, np.resize(rows[first : first + size], (size, 3)), budgets)
-            for first in range(0, len(rows), size)
-        ]
-        loss, steps, harm, bracket = (np.concatenate(part)[: len(rows)] for part in zip(*parts, strict=True))
-    shape = cells.shape[:-1]
-    curves = np.moveaxis(loss.reshape(*shape, -1), -1, 0)
-    return Prediction(curves, steps.reshape(shape), harm.reshape(shape), bracket.reshape(*shape, 2), solver.summary)
+        wanted, drawn = padded or (len(rows), len(seeds))
+        with jax.enable_x64(True):
+            chosen = np.resize(seeds, drawn)
+            initial = jax.tree.map(lambda leaf: leaf[chosen], self.inputs.encoded.initial)
+            inputs = self.inputs._replace(encoded=self.inputs.encoded._replace(initial=initial))
+            budgets = self.problem.budgets.astype(np.float64)
+            numbers = sum(leaf[0].size for leaf in jax.tree.leaves(initial)) * self.solver.samples
+            most = max(_NUMBERS // numbers, 1)
+            size = -(-wanted // -(-wanted // most))  # parts of one size, so that all are one program
+            parts = [
+                _predict_cells(
+                    self.solver, self.regularizer, inputs, np.resize(rows[first : first + size], (size, 3)), budgets
+                )
+                for first in range(0, len(rows), size)
+            ]
+            loss, steps, harm, bracket = (np.concatenate(part)[: len(rows)] for part in zip(*parts, strict=True))
+        shape = cells.shape[:-1]
+        curves = np.moveaxis(loss.reshape(*shape, -1), -1, 0)
+        brackets = bracket.reshape(*shape, 2)
+        return Prediction(curves, steps.reshape(shape), harm.reshape(shape), brackets, self.solver.summary)
 
 
 def _inputs(problem: Problem, solver: FlowSolver) -> _Inputs:

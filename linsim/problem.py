@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,6 +49,10 @@ class Problem:
         increasing = steps.size > 0 and steps[0] >= 1 and bool(np.all(np.diff(steps) > 0))
         require(increasing, "budgets", steps, "strictly increasing integers >= 1")
         require_integer("finetune_steps", self.finetune_steps, at_least=1)
+
+    def put(self, pretrain: Mapping[str, Strength], finetune: Mapping[str, Strength]) -> Problem:
+        """This problem with values of fields of its phases put in."""
+        return replace(self, pretrain=replace(self.pretrain, **pretrain), finetune=replace(self.finetune, **finetune))
 
     def tuned(self, learning_rate: Strength, regularizer: Regularizer, strength: Strength) -> Problem:
         """This problem with the swept values of its fine-tuning put in."""

@@ -1,121 +1,128 @@
-"""Numbers into a labelled Dataset: the contract of a chart."""
+"""Numbers into a labelled Dataset: the contract of a sweep, and of a chart."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from linsim.axes import BUDGETS, SEEDS, Axes
 from linsim.inflection import locate, rounding_floor
 from linsim.phase import Phase
-from linsim.prediction import Prediction, Unpredictable
+from linsim.prediction import Prediction
 from linsim.problem import Problem
-from linsim.training import Checkpoints, Finetuned
+from linsim.training import Finetuned
 
-LANE_AXES = ("pretrain_steps", "learning_rate", "regularization", "seed")
-_CELL_AXES = LANE_AXES[1:]
+_LOSS = {"units": "squared output"}
 
 
-def label(
-    problem: Problem,
-    learning_rates: Float[np.ndarray, " rates"],
-    strengths: Float[np.ndarray, " strengths"],
-    checkpoints: Checkpoints,
-    finetuned: Finetuned,
-) -> xr.Dataset:
-    """The contract of a chart: named axes, losses, inflection points and all that they were computed from."""
-    shape = len(problem.budgets), len(learning_rates), len(strengths), problem.seeds
-    before = np.asarray(checkpoints.losses)
+class Layout(NamedTuple):
+    """A variable of a result: where its numbers stand and what they are."""
+
+    dims: tuple[str, ...]
+    dtype: np.dtype[Any]
+    attrs: Mapping[str, str]
+
+
+def layouts(axes: Axes, dtype: Any, predicted: bool) -> dict[str, Layout]:
+    """All variables that chunks have a part of: name -> layout. Predictions are NaN where there are none."""
+    lane, real, exact = axes.dims, np.dtype(dtype), np.dtype(np.float64)
+    cell = lane[1:]
+    checkpoint = (BUDGETS, *(lane[number] for number in axes.trajectory_dims))
+    inflection = {"long_name": "inflection point", "units": "pre-training steps"}
+    harm = {"long_name": "loss at the largest budget / smallest loss - 1", "units": "1"}
+    after = {"long_name": "pre-training loss after fine-tuning", **_LOSS}
+    found = {
+        "pretrain_loss_before": Layout(
+            checkpoint, real, {"long_name": "pre-training loss before fine-tuning", **_LOSS}
+        ),
+        "pretrain_loss_after": Layout(lane, real, after),
+        "finetune_loss_after": Layout(lane, real, {"long_name": "fine-tuning loss after fine-tuning", **_LOSS}),
+        "forgetting": Layout(lane, real, {"long_name": "rise of the pre-training loss", **_LOSS}),
+        "diverged": Layout(lane, np.dtype(bool), {"long_name": "fine-tuning diverged"}),
+        "inflection_steps": Layout(cell, exact, inflection),
+        "harm": Layout(cell, exact, harm),
+        "predicted_inflection_steps": Layout(cell, exact, inflection),
+    }
+    if predicted:
+        found["predicted_harm"] = Layout(cell, exact, harm)
+        found["predicted_pretrain_loss_after"] = Layout(lane, exact, after)
+    return found
+
+
+def measured(
+    problem: Problem, before: Float[np.ndarray, "budgets *cells"], finetuned: Finetuned, shape: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """What is told of the lanes of a chunk, inflection points included, which need all budgets.
+
+    Args:
+      problem: whose budgets these are.
+      before: pre-training loss of the checkpoint of every lane, broadcastable to `shape`.
+      finetuned: where the lanes end.
+      shape: budgets, swept fields, seeds.
+    """
     after, on_finetune, diverged = (np.asarray(values).reshape(shape) for values in finetuned)
-    floor = rounding_floor(problem, after.dtype)
-    inflection = locate(problem.budgets, after, diverged, floor=floor)
+    inflection = locate(problem.budgets, after, diverged, floor=rounding_floor(problem, after.dtype))
+    return {
+        "pretrain_loss_after": after,
+        "finetune_loss_after": on_finetune,
+        "forgetting": after - before,
+        "diverged": diverged,
+        "inflection_steps": inflection.steps,
+        "harm": inflection.harm,
+    }
+
+
+def foretold(prediction: Prediction) -> dict[str, np.ndarray]:
+    """What the closed form says of a chunk."""
+    return {
+        "predicted_inflection_steps": prediction.steps,
+        "predicted_harm": prediction.harm,
+        "predicted_pretrain_loss_after": prediction.loss,
+    }
+
+
+def inputs(problem: Problem, axes: Axes) -> xr.Dataset:
+    """All that a sweep was computed from, with its coordinates: what an outsider needs to compute it again."""
     pretrain, finetune = problem.transfer.pretrain, problem.transfer.finetune
     matrix, covariance = ("output", "input"), ("input", "input_")
     units = ["input", *(f"hidden_{layer}" for layer in range(1, problem.depth)), "output"]
     weights = {
         f"initial_weights_{layer}": (
-            ("seed", units[layer], units[layer - 1]),
+            (SEEDS, units[layer], units[layer - 1]),
             weight,
             {"long_name": f"initial W_{layer}"},
         )
         for layer, weight in enumerate(problem.initial, start=1)
     }
-    loss = {"units": "squared output"}
+    of_finetuning = {"long_name": "S of the fine-tuning task"}
+    budgets = {"long_name": "pre-training budget", "units": "steps"}
+    swept = {}
+    for number, field, values in axes.fields():
+        name = axes.dims[number]
+        attrs = field.description
+        if name == "regularization":
+            attrs = {"long_name": "regularisation strength", "units": "1"}
+        swept[name] = (name, values, attrs)
     return xr.Dataset(
         {
-            "pretrain_loss_before": (
-                LANE_AXES[::3],
-                before,
-                {"long_name": "pre-training loss before fine-tuning", **loss},
-            ),
-            "pretrain_loss_after": (LANE_AXES, after, {"long_name": "pre-training loss after fine-tuning", **loss}),
-            "finetune_loss_after": (
-                LANE_AXES,
-                on_finetune,
-                {"long_name": "fine-tuning loss after fine-tuning", **loss},
-            ),
-            "forgetting": (
-                LANE_AXES,
-                after - before[:, None, None, :],
-                {"long_name": "rise of the pre-training loss", **loss},
-            ),
-            "diverged": (LANE_AXES, diverged, {"long_name": "fine-tuning diverged"}),
-            "inflection_steps": (
-                _CELL_AXES,
-                inflection.steps,
-                {"long_name": "inflection point", "units": "pre-training steps"},
-            ),
-            "harm": (
-                _CELL_AXES,
-                inflection.harm,
-                {"long_name": "loss at the largest budget / smallest loss - 1", "units": "1"},
-            ),
             "pretrain_target": (matrix, pretrain.target, {"long_name": "A of the pre-training task"}),
             "finetune_target": (matrix, finetune.target, {"long_name": "A of the fine-tuning task"}),
             "input_covariance": (covariance, pretrain.input_covariance, {"long_name": "S of the pre-training task"}),
-            "finetune_input_covariance": (
-                covariance,
-                finetune.input_covariance,
-                {"long_name": "S of the fine-tuning task"},
-            ),
+            "finetune_input_covariance": (covariance, finetune.input_covariance, of_finetuning),
             **weights,
         },
         coords={
-            "pretrain_steps": (
-                "pretrain_steps",
-                problem.budgets,
-                {"long_name": "pre-training budget", "units": "steps"},
-            ),
-            "learning_rate": (
-                "learning_rate",
-                learning_rates,
-                {"long_name": "fine-tuning learning rate", "units": "flow time per step"},
-            ),
-            "regularization": ("regularization", strengths, {"long_name": "regularisation strength", "units": "1"}),
-            "seed": ("seed", np.arange(problem.seeds), {"long_name": "seed of the initial weights"}),
+            BUDGETS: (BUDGETS, problem.budgets, budgets),
+            **swept,
+            SEEDS: (SEEDS, np.arange(problem.seeds), {"long_name": "seed of the initial weights"}),
         },
-        attrs={"rounding_floor": floor},
     )
-
-
-def add_prediction(dataset: xr.Dataset, prediction: Prediction | Unpredictable) -> None:
-    """Predicted curves, inflection points and harm; NaN and the reason where the closed form does not apply."""
-    if isinstance(prediction, Unpredictable):
-        steps = np.full(dataset["harm"].shape, np.nan)
-        dataset["predicted_inflection_steps"] = (_CELL_AXES, steps, dict(dataset["inflection_steps"].attrs))
-        dataset.attrs["prediction"] = f"none: {prediction.reason}"
-        return
-    dataset.attrs["prediction"] = prediction.method
-    for name, axes, values in (
-        ("inflection_steps", _CELL_AXES, prediction.steps),
-        ("harm", _CELL_AXES, prediction.harm),
-        ("pretrain_loss_after", LANE_AXES, prediction.loss),
-    ):
-        dataset[f"predicted_{name}"] = (axes, values, dict(dataset[name].attrs))
 
 
 def describe(phase: Phase) -> dict[str, Any]:

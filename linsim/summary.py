@@ -5,10 +5,6 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-TRUSTED = 1e-3
-"""Largest deviation of a float32 chart from float64 that passes without a warning: rounding of 1e4 stable steps."""
-
-
 def summarise(dataset: xr.Dataset) -> str:
     """The message in a dozen lines: inflection budget and harm at a few rates and strengths, median over seeds."""
     rates = _spread(dataset.sizes["learning_rate"], 7)
@@ -24,16 +20,20 @@ def summarise(dataset: xr.Dataset) -> str:
     for rate in rates:
         cells = [_cell(steps.values[rate, column], harm.values[rate, column]) for column in columns]
         lines.append(f"{dataset['learning_rate'].values[rate]:>16.2g} |" + "".join(f"{cell:>18}" for cell in cells))
-    return "\n".join([*lines, "", _verdict(dataset), *_precision(dataset)])
+    return "\n".join([*lines, "", _verdict(dataset), *rechecked(dataset)])
 
 
-def _precision(dataset: xr.Dataset) -> list[str]:
-    """What the float64 sample says of a float32 chart, loudly where it cannot be trusted."""
-    if "float64_max_deviation" not in dataset.attrs:
+def rechecked(dataset: xr.Dataset) -> list[str]:
+    """What the sample that was computed again says, loudly where the result cannot be trusted."""
+    told = dataset.attrs
+    if not told.get("recheck_lanes"):
         return []
-    deviation = dataset.attrs["float64_max_deviation"]
-    told = f"float32: a sample of lanes in float64 deviates by up to {deviation:.1e}, relative."
-    return [told if deviation <= TRUSTED else f"{told} DO NOT TRUST THIS CHART; use --precision float64."]
+    by, count, deviation = told["recheck_by"], told["recheck_lanes"], told["recheck_deviation"]
+    line = f"{count} random lanes computed again by {by} deviate by up to {deviation:.1e} of the zero network's loss."
+    if told["recheck_trusted"]:
+        return [line]
+    way_out = "use --precision float64" if told["precision"] == "float32" else "one of the two solvers is wrong here"
+    return [f"{line} DO NOT TRUST THIS RESULT; {way_out}."]
 
 
 def _cell(steps: np.ndarray, harm: np.ndarray) -> str:

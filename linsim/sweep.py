@@ -1,29 +1,69 @@
-"""Sweeps: axes -> lanes -> chunks -> a labelled Dataset with inflection points."""
+"""Sweeps: axes -> chunks -> lanes -> a labelled Dataset with inflection points."""
 
 from __future__ import annotations
 
 import json
-from typing import Literal
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from linsim.dynamics.choosing import SolverName, choose
-from linsim.errors import require, require_axis
-from linsim.lanes import Axes, LaneIndices, all_lanes, run_lanes
+from linsim.axes import Axes
+from linsim.chunk import Work
+from linsim.chunks import InMemory, Keeper, OnDisk, kept_plan
+from linsim.dynamics.choosing import Choice, SolverName, choose
+from linsim.errors import require, require_integer
+from linsim.identity import digest, identity
+from linsim.inflection import rounding_floor
+from linsim.lanes import usable_devices
 from linsim.losses import LOSS_CONVENTION
-from linsim.phase import REGULARIZERS, Regularizer
-from linsim.prediction import predict
+from linsim.phase import Regularizer
+from linsim.plan import Box, Machine, Plan, cut
+from linsim.prediction import Unpredictable
 from linsim.problem import Problem
 from linsim.provenance import provenance
-from linsim.results import add_prediction, describe, label
-from linsim.training import DIVERGED, Finetuned, Progress, Session
+from linsim.recheck import LANES, recheck
+from linsim.results import describe, inputs, layouts
+from linsim.running import current, free_memory
+from linsim.training import DIVERGED, Progress
 
 Precision = Literal["float32", "float64"]
 
-_RECHECKED = 64  # lanes of a float32 chart that are computed again in float64
+
+def sweep(
+    problem: Problem,
+    axes: Mapping[str, Iterable[float]],
+    *,
+    solver: SolverName = "auto",
+    precision: Precision = "float64",
+    rechecked: int = LANES,
+    report: Progress | None = None,
+) -> xr.Dataset:
+    """Pre-train and fine-tune for every combination of swept values, from every budget, for every seed.
+
+    Args:
+      problem: tasks, initial weights, phases and budgets; swept fields of its phases are replaced by the axes.
+      axes: field -> increasing values. A field of fine-tuning goes by its own name (`learning_rate`, `momentum`,
+        `product_penalty`, `weight_penalty`, `weight_decay`), one of pre-training by that name after `pretrain_`.
+      solver: see `linsim.dynamics.choosing`.
+      precision: float32 halves the memory.
+      rechecked: lanes of a random sample that is computed again, see `linsim.recheck`; 0 for none.
+      report: called with (training steps done, training steps in all) as the computation goes on.
+
+    Returns:
+      A Dataset over (pretrain_steps, the axes in their order, seed); see the README for its variables. Where it is
+      kept, in how much memory it is computed and by whom, says `linsim.running.running`.
+
+    Raises:
+      InvalidInput: a field that cannot be swept, values outside their domain, or a solver that does not apply.
+      RunFailed: the disk is full; finished chunks are kept.
+    """
+    dataset = _swept(problem, Axes.of(axes), solver, precision, False, rechecked, report)
+    return dataset.assign_attrs(prediction="none: predicted are the axes of a chart")
 
 
 def chart(
@@ -35,9 +75,12 @@ def chart(
     solver: SolverName = "auto",
     precision: Precision = "float64",
     predicted: bool = True,
+    rechecked: int = LANES,
     report: Progress | None = None,
 ) -> xr.Dataset:
     """Pre-train once, fine-tune from every budget at every (rate, strength, seed), and find the inflection points.
+
+    The `sweep` over fine-tuning rate and regularisation, with the closed form beside it.
 
     Args:
       problem: tasks, initial weights, phases and budgets; the fine-tuning phase's rate is replaced by the axis.
@@ -45,9 +88,9 @@ def chart(
       strengths: strengths of the regulariser, increasing, >= 0.
       regularizer: which regulariser of the fine-tuning phase the strengths are for.
       solver: see `linsim.dynamics.choosing`.
-      precision: float32 halves the memory; a sample of its lanes is then computed again in float64, and the largest
-        deviation stored as the attribute `float64_max_deviation`.
+      precision: float32 halves the memory.
       predicted: also in closed form, where there is one; it takes a compilation of its own for every depth and width.
+      rechecked: lanes of a random sample that is computed again, see `linsim.recheck`; 0 for none.
       report: called with (training steps done, training steps in all) as the computation goes on.
 
     Returns:
@@ -55,32 +98,108 @@ def chart(
 
     Raises:
       InvalidInput: values outside their domain, or a solver that does not apply.
+      RunFailed: the disk is full; finished chunks are kept.
     """
-    learning_rates, strengths = np.asarray(learning_rates, np.float64), np.asarray(strengths, np.float64)
-    require_axis("learning_rates", [float(rate) for rate in learning_rates], above=0)
-    require_axis("strengths", [float(strength) for strength in strengths], at_least=0)
-    require(regularizer in REGULARIZERS, "regularizer", regularizer, f"one of {', '.join(REGULARIZERS)}")
+    axes = Axes.of_chart(learning_rates, strengths, regularizer)
+    return _swept(problem, axes, solver, precision, predicted, rechecked, report).assign_attrs(regularizer=regularizer)
+
+
+def _swept(
+    problem: Problem,
+    axes: Axes,
+    solver: SolverName,
+    precision: Precision,
+    predicted: bool,
+    rechecked: int,
+    report: Progress | None,
+) -> xr.Dataset:
+    require(precision in ("float32", "float64"), "precision", precision, "float32 or float64")
+    require_integer("rechecked", rechecked, at_least=0)
     problem.pretrain.validate("pretrain")
     problem.finetune.validate("finetune")
-    axes = Axes(learning_rates, strengths, regularizer)
     with jax.enable_x64(True):
-        choice = choose(problem.tuned(float(learning_rates[-1]), regularizer, float(strengths[-1])), solver)
-        session = Session.open(problem, choice.solver, np.dtype(precision).type)
-        lanes = all_lanes(session, axes)
-        pretraining = int(problem.budgets[-1]) * problem.seeds
-        total = pretraining + lanes.shape[1] * problem.finetune_steps
-        checkpoints = session.pretrain(report and (lambda done, _: report(done, total)))
-        finetuned = run_lanes(
-            session, checkpoints, axes, lanes, report and (lambda done, _: report(pretraining + done, total))
-        )
-        dataset = label(problem, learning_rates, strengths, checkpoints, finetuned)
-        if precision == "float32":
-            dataset.attrs["float64_max_deviation"] = _recheck(session, axes, lanes, finetuned)
-    if predicted:
-        add_prediction(dataset, predict(problem, learning_rates, strengths, regularizer))
+        representative = axes.representative(problem)
+        representative.pretrain.validate("pretrain")
+        representative.finetune.validate("finetune")
+        choice = choose(representative, solver)
+    dtype = np.dtype(precision)
+    draft = Work(problem, axes, choice.solver, dtype, _uncut(problem, axes), predicted)
+    closed = draft.predictor
+    found = layouts(axes, dtype, not isinstance(closed, Unpredictable))
+    work, keeper = _placed(draft, found)
+    _compute(work, keeper, report)
+    given = inputs(problem, axes)
+    dataset = given.coords.to_dataset().assign(keeper.dataset().data_vars).assign(given.data_vars)
+    dataset.attrs |= _attributes(problem, choice, precision)
+    dataset.attrs["prediction"] = (
+        f"none: {closed.reason}" if isinstance(closed, Unpredictable) else closed.solver.summary
+    )
+    if lanes := rechecked if current().recheck is None else current().recheck:
+        checked = recheck(dataset, problem, axes, choice.solver, precision, lanes)
+        dataset.attrs |= {f"recheck_{name}": value for name, value in checked._asdict().items()}
+        dataset.attrs["recheck_trusted"] = int(checked.trusted)
+    return dataset
+
+
+def _uncut(problem: Problem, axes: Axes) -> Plan:
+    shape = axes.shape(problem)
+    return Plan(shape, shape, shape, 1)
+
+
+def _placed(draft: Work, found: Mapping[str, Any]) -> tuple[Work, Keeper]:
+    """The work with its cuts, and where its chunks go: cut as before where some are kept from before."""
+    running, axes = current(), draft.axes
+    devices = usable_devices(draft.session)
+    named = {
+        "problem": draft.problem,
+        "axes": axes.values,
+        "solver": draft.solver.name,
+        "precision": draft.dtype.name,
+        "variables": list(found),
+        "memory": running.memory,
+    }
+    folder = None if running.keep is None else running.keep / digest(identity(named))
+    plan = None if folder is None else kept_plan(folder)
+    if plan is None:
+        machine = Machine(running.memory or free_memory(devices), len(devices), devices[0].platform != "cpu")
+        plan = cut(axes.shape(draft.problem), axes.trajectory_dims, draft.session.state_bytes, machine)
+    work = draft.cut(plan)
+    if folder is None:
+        return work, InMemory(found, axes.dims, plan)
+    return work, OnDisk(folder, found, axes.dims, plan)
+
+
+def _compute(work: Work, keeper: Keeper, report: Progress | None) -> None:
+    """Every chunk that is not finished yet."""
+    boxes = work.plan.boxes()
+    missing = [box for box in boxes if not keeper.finished(box)]
+    pretraining = len({work.plan.block_of(box) for box in missing}) * work.pretraining_steps
+    total = pretraining + sum(map(work.finetuning_steps, boxes))
+    done = total - pretraining - sum(map(work.finetuning_steps, missing))
+    watcher, lanes, finished = current().watcher, 0, len(boxes) - len(missing)
+    blocks: set[Box] = set()
+
+    def told(steps: int, _: int) -> None:
+        if report is not None:
+            report(min(done + steps, total), total)
+
+    if watcher is not None:
+        watcher(finished, len(boxes), 0)
+    for box, values in current().hands.compute(work, missing, told):
+        keeper.keep(box, values)
+        block = work.plan.block_of(box)
+        done += work.finetuning_steps(box) + (0 if block in blocks else work.pretraining_steps)
+        blocks.add(block)
+        finished, lanes = finished + 1, lanes + math.prod(box.shape)
+        told(0, total)
+        if watcher is not None:
+            watcher(finished, len(boxes), lanes)
+
+
+def _attributes(problem: Problem, choice: Choice, precision: Precision) -> dict[str, Any]:
     phases = {"pretrain": describe(problem.pretrain), "finetune": describe(problem.finetune)}
-    dataset.attrs |= {
-        "regularizer": regularizer,
+    return {
+        "rounding_floor": rounding_floor(problem, np.dtype(precision)),
         "training": json.dumps(phases),
         "finetune_steps": problem.finetune_steps,
         "idealised_checkpoints": str(problem.idealised),
@@ -94,19 +213,3 @@ def chart(
         "diverged_means": f"a final loss that is not finite, or above {DIVERGED:g} x the zero or the initial network's",
         **provenance(),
     }
-    return dataset
-
-
-def _recheck(session: Session, axes: Axes, lanes: LaneIndices, finetuned: Finetuned) -> float:
-    """Compute a random sample of lanes again in float64.
-
-    Returns:
-      The largest deviation of a loss, relative to `Session.scale`, of lanes that did not diverge.
-    """
-    problem, count = session.problem, lanes.shape[1]
-    sample = np.random.default_rng(0).choice(count, min(_RECHECKED, count), replace=False)
-    exact = Session.open(problem, session.solver, np.float64)
-    again = run_lanes(exact, exact.pretrain(), axes, lanes[:, sample])
-    kept = ~(again.diverged | finetuned.diverged[sample])
-    errors = (np.abs(ours[sample] - theirs)[kept] for ours, theirs in zip(finetuned[:2], again[:2], strict=True))
-    return max(float(np.max(error, initial=0.0)) for error in errors) / exact.scale

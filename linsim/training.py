@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -23,28 +23,41 @@ Progress = Callable[[int, int], None]
 DIVERGED = 1e6
 """A lane whose final loss is not finite, or above this multiple of `Session.scale`, has diverged."""
 
-Recorded = tuple[Float[Array, "budgets seeds _ _"], ...]
-"""(W_1, ..., W_L) at every budget of every seed."""
+Recorded = tuple[Float[Array, "budgets trajectories _ _"], ...]
+"""(W_1, ..., W_L) at every budget of every trajectory."""
+
+Swept = dict[str, Float[Array, " runs"]]
+"""Fields of a phase whose values differ from run to run: name -> value of every run."""
 
 _PIECE = 10_000  # steps
+
+
+class Trajectories(NamedTuple):
+    """Pre-training runs: from which initial weights, and with which swept values."""
+
+    seed: Int[Array, " trajectories"]
+    swept: Swept
 
 
 class Checkpoints(NamedTuple):
     """What pre-training leaves behind."""
 
     states: State
-    """States in the solver's coordinates; every leaf has leading axes (budget, seed)."""
-    losses: Float[Array, "budgets seeds"]
+    """States in the solver's coordinates; every leaf has leading axes (budget, trajectory)."""
+    losses: Float[Array, "budgets trajectories"]
     """Pre-training loss of each."""
+    seed: Int[Array, " trajectories"]
+    """Seed of each trajectory."""
 
 
 class Lanes(NamedTuple):
     """Fine-tuning runs, one a lane: where each starts and with which swept values."""
 
     budget: Int[Array, " lanes"]
-    seed: Int[Array, " lanes"]
-    learning_rate: Float[Array, " lanes"]
-    regularization: Float[Array, " lanes"]
+    """Position of its checkpoint among the budgets."""
+    trajectory: Int[Array, " lanes"]
+    """Position of its checkpoint among the trajectories: the seed, unless pre-training is swept."""
+    swept: Swept
 
 
 class Finetuned(NamedTuple):
@@ -73,45 +86,52 @@ class Session:
         sizes = [float(np.finfo(self.dtype).tiny), *(task.zero_loss for task in tasks), *initial]
         return max(size for size in sizes if np.isfinite(size))
 
+    @property
+    def state_bytes(self) -> int:
+        """Of the state of one run."""
+        return sum(leaf.nbytes for leaf in jax.tree.leaves(self.encoded.initial)) // self.problem.seeds
+
     @classmethod
     def open(cls, problem: Problem, solver: Solver, dtype: Any) -> Session:
         """Put a problem into the coordinates of a solver, with numbers of the dtype."""
         return cls(problem, solver, dtype, solver.encode(problem, dtype))
 
-    def pretrain(self, report: Progress | None = None) -> Checkpoints:
-        """One trajectory per seed to the largest budget, recorded at every budget."""
+    def pretrain(self, report: Progress | None = None, trajectories: Trajectories | None = None) -> Checkpoints:
+        """Every trajectory to the largest budget, recorded at every budget; by default one a seed, nothing swept."""
+        runs = trajectories or Trajectories(jnp.arange(self.problem.seeds), {})
         phase, target, keys = self.problem.pretrain.as_dtype(self.dtype), self.encoded.pretrain, self._keys(0)
-        carry = _begin(self.solver, self.encoded.initial, phase)
+        carry = _begin(self.solver, self.encoded.initial, phase, runs)
         records = []
-        budgets = self.problem.budgets
-        done, total = 0, int(budgets[-1]) * self.problem.seeds
+        budgets, count = self.problem.budgets, len(runs.seed)
+        done, total = 0, int(budgets[-1]) * count
         for steps in np.diff(budgets, prepend=0):
             for piece in _pieces(int(steps), self.solver):
-                carry = _advance(self.solver, carry, target, phase, piece, keys)
+                carry = _advance(self.solver, carry, target, phase, piece, keys, runs)
                 jax.block_until_ready(carry)
-                done += int(piece) * self.problem.seeds
+                done += int(piece) * count
                 if report is not None:
                     report(done, total)
             records.append(_record(self.solver, carry, target, self.problem.idealised))
         states, losses = jax.tree.map(lambda *leaves: jnp.stack(leaves), *records)
-        return Checkpoints(states, losses)
+        return Checkpoints(states, losses, runs.seed)
 
-    def finetune(self, checkpoints: Checkpoints, regularizer: Regularizer, lanes: Lanes) -> Finetuned:
+    def finetune(self, checkpoints: Checkpoints, lanes: Lanes) -> Finetuned:
         """Fine-tune every lane from its checkpoint; one compiled program whatever the swept values."""
         ceiling = self.dtype(min(DIVERGED * self.scale, float(np.finfo(self.dtype).max)))
-        carry = self._tune(checkpoints, regularizer, lanes)
+        carry = self._tune(checkpoints, lanes)
         return _measure(self.solver, carry, (self.encoded.pretrain, self.encoded.finetune), ceiling)
 
     def tuned(self, checkpoints: Checkpoints, regularizer: Regularizer, rate: float, strength: float) -> State:
-        """States after fine-tuning at one rate and strength, every leaf with leading axes (budget, seed)."""
-        budgets, seeds = shape = len(self.problem.budgets), self.problem.seeds
-        budget, seed = (jnp.ravel(index).astype(jnp.int32) for index in jnp.indices(shape))
-        swept = (jnp.full(budgets * seeds, value, self.dtype) for value in (rate, strength))
-        carry = self._tune(checkpoints, regularizer, Lanes(budget, seed, *swept))
+        """States after fine-tuning at one rate and strength, every leaf with leading axes (budget, trajectory)."""
+        shape = checkpoints.losses.shape
+        budget, trajectory = (jnp.ravel(index).astype(jnp.int32) for index in jnp.indices(shape))
+        values = {"learning_rate": rate, regularizer: strength}
+        swept = {name: jnp.full(budget.size, value, self.dtype) for name, value in values.items()}
+        carry = self._tune(checkpoints, Lanes(budget, trajectory, swept))
         return jax.tree.map(lambda leaf: leaf.reshape(shape + leaf.shape[1:]), _states(self.solver, carry))
 
     def weights(self, states: State) -> Recorded:
-        """(W_1, ..., W_L) of states with leading axes (budget, seed), for the measures that take weights.
+        """(W_1, ..., W_L) of states of one trajectory a seed, axes (budget, seed) first, as measures take weights.
 
         In the coordinates of the problem, up to a rotation of the hidden layer in the solver `flow`.
         """
@@ -119,11 +139,11 @@ class Session:
         each = [self.solver.weights(self.problem, row) for row in rows]
         return tuple(jnp.stack(layers) for layers in zip(*each, strict=True))
 
-    def _tune(self, checkpoints: Checkpoints, regularizer: Regularizer, lanes: Lanes) -> Any:
-        phase, keys = self.problem.finetune.as_dtype(self.dtype), self._keys(1)
-        carry = _branch(self.solver, regularizer, checkpoints.states, phase, lanes)
+    def _tune(self, checkpoints: Checkpoints, lanes: Lanes) -> Any:
+        phase, keys = self.problem.finetune.as_dtype(self.dtype), self._keys(1)[checkpoints.seed]
+        carry = _branch(self.solver, checkpoints.states, phase, lanes)
         for piece in _pieces(self.problem.finetune_steps, self.solver):
-            carry = _continue(self.solver, regularizer, carry, self.encoded.finetune, phase, lanes, piece, keys)
+            carry = _continue(self.solver, carry, self.encoded.finetune, phase, lanes, piece, keys)
             jax.block_until_ready(carry)
         return carry
 
@@ -138,13 +158,21 @@ def _losses(solver: Solver, states: State, target: Target) -> Array:
 
 
 @partial(jax.jit, static_argnames="solver")
-def _begin(solver: Solver, initial: State, phase: Phase) -> Any:
-    return jax.vmap(solver.begin, in_axes=(0, None))(initial, phase)
+def _begin(solver: Solver, initial: State, phase: Phase, trajectories: Trajectories) -> Any:
+    def begin(run: Trajectories) -> Any:
+        return solver.begin(jax.tree.map(lambda leaf: leaf[run.seed], initial), replace(phase, **run.swept))
+
+    return jax.vmap(begin)(trajectories)
 
 
 @partial(jax.jit, static_argnames="solver")
-def _advance(solver: Solver, carry: Any, target: Target, phase: Phase, steps: Any, keys: Any) -> Any:
-    return jax.vmap(solver.advance, in_axes=(0, None, None, None, 0))(carry, target, phase, steps, keys)
+def _advance(
+    solver: Solver, carry: Any, target: Target, phase: Phase, steps: Any, keys: Any, trajectories: Trajectories
+) -> Any:
+    def advance(one: Any, run: Trajectories) -> Any:
+        return solver.advance(one, target, replace(phase, **run.swept), steps, keys[run.seed])
+
+    return jax.vmap(advance)(carry, trajectories)
 
 
 @partial(jax.jit, static_argnames=("solver", "idealised"))
@@ -156,31 +184,21 @@ def _record(solver: Solver, carry: Any, target: Target, idealised: bool) -> tupl
     return jax.vmap(record)(carry)
 
 
-@partial(jax.jit, static_argnames=("solver", "regularizer"))
-def _branch(solver: Solver, regularizer: Regularizer, states: State, phase: Phase, lanes: Lanes) -> Any:
+@partial(jax.jit, static_argnames="solver")
+def _branch(solver: Solver, states: State, phase: Phase, lanes: Lanes) -> Any:
     """Enter fine-tuning at the checkpoint of every lane."""
 
     def branch(lane: Lanes) -> Any:
-        checkpoint = jax.tree.map(lambda leaf: leaf[lane.budget, lane.seed], states)
-        return solver.begin(checkpoint, phase.at(lane.learning_rate, regularizer, lane.regularization))
+        checkpoint = jax.tree.map(lambda leaf: leaf[lane.budget, lane.trajectory], states)
+        return solver.begin(checkpoint, replace(phase, **lane.swept))
 
     return jax.vmap(branch)(lanes)
 
 
-@partial(jax.jit, static_argnames=("solver", "regularizer"), donate_argnames="carry")
-def _continue(
-    solver: Solver,
-    regularizer: Regularizer,
-    carry: Any,
-    target: Target,
-    phase: Phase,
-    lanes: Lanes,
-    steps: Any,
-    keys: Any,
-) -> Any:
+@partial(jax.jit, static_argnames="solver", donate_argnames="carry")
+def _continue(solver: Solver, carry: Any, target: Target, phase: Phase, lanes: Lanes, steps: Any, keys: Any) -> Any:
     def advance(one: Any, lane: Lanes) -> Any:
-        here = phase.at(lane.learning_rate, regularizer, lane.regularization)
-        return solver.advance(one, target, here, steps, keys[lane.seed])
+        return solver.advance(one, target, replace(phase, **lane.swept), steps, keys[lane.trajectory])
 
     return jax.vmap(advance)(carry, lanes)
 

@@ -154,10 +154,8 @@ def test_rounding_along_pretraining_and_after_finetuning_costs_what_noise_costs(
     before = jax.vmap(partial(Dense().weights, problem))(checkpoints.states)
     tasks = problem.transfer.pretrain, problem.transfer.finetune
     after = _descended(before, tasks[1], rate, problem.finetune_steps)
-    lanes = Lanes(
-        *map(jnp.asarray, (np.repeat(np.arange(3), seeds_), np.tile(np.arange(seeds_), 3))), *_constant(rate, 60)
-    )
-    tuned = session.finetune(checkpoints, "weight_decay", lanes)
+    budget, seed = map(jnp.asarray, (np.repeat(np.arange(3), seeds_), np.tile(np.arange(seeds_), 3)))
+    tuned = session.finetune(checkpoints, Lanes(budget, seed, {"learning_rate": jnp.full(60, rate)}))
     clean = {}
     for weights, phase in ((before, "before"), (after, "after")):
         for task, name in zip(tasks, ("pretrain", "finetune"), strict=True):
@@ -184,10 +182,6 @@ def test_rounding_along_pretraining_and_after_finetuning_costs_what_noise_costs(
 def _noisy(weights, target, covariance, bits, per, share):
     scales = [share * scale for scale in quantisation_scales(weights, bits, per)]
     return sensitivity.expected_loss(weights, target, scales, covariance)
-
-
-def _constant(rate, lanes):
-    return jnp.full(lanes, rate), jnp.zeros(lanes)
 
 
 def _descended(weights, task, rate, steps):

@@ -205,8 +205,8 @@ def test_a_drawn_problem_runs_and_descends():
         losses = np.asarray(checkpoints.losses)[:, 0]
         # The largest rate x curvature is far below 2, so descent only descends, up to rounding.
         assert (np.diff(losses) <= 1e-12 * session.scale).all()
-        lanes = Lanes(*(jnp.zeros(1, int),) * 2, jnp.full(1, 1e-3), jnp.zeros(1))
-        assert not session.finetune(checkpoints, "product_penalty", lanes).diverged[0]
+        lanes = Lanes(*(jnp.zeros(1, int),) * 2, {"learning_rate": jnp.full(1, 1e-3)})
+        assert not session.finetune(checkpoints, lanes).diverged[0]
 
     descends()
 

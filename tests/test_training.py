@@ -34,8 +34,9 @@ def test_weights_have_the_losses_that_are_told(solver):
         jax.numpy.asarray(task.target) for task in (problem.transfer.pretrain, problem.transfer.finetune)
     )
     budget, seed = (np.ravel(index).astype(np.int32) for index in np.indices(shape))
-    lanes = Lanes(*map(jax.numpy.asarray, (budget, seed, np.full(budget.size, RATE), np.full(budget.size, STRENGTH))))
-    told = session.finetune(checkpoints, "product_penalty", lanes)
+    swept = {"learning_rate": np.full(budget.size, RATE), "product_penalty": np.full(budget.size, STRENGTH)}
+    lanes = Lanes(jax.numpy.asarray(budget), jax.numpy.asarray(seed), swept)
+    told = session.finetune(checkpoints, lanes)
     for weights, target, losses in (
         (before, pretrain, checkpoints.losses),
         (after, pretrain, told.pretrain_loss),

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from experiments.command import command
 from experiments.rich_and_lazy.matching import along_budgets, lazy_curves, lazy_harm, matched_each, matched_last
 from experiments.rich_and_lazy.summary import summarise
+from linsim.axes import Axes
 from linsim.building import build_problem, learning_rates, strengths
 from linsim.config import (
     ChartConfig,
@@ -35,7 +36,7 @@ from linsim.config import (
 )
 from linsim.dynamics.choosing import choose, flow_of
 from linsim.errors import require, require_axis
-from linsim.lanes import Axes, all_lanes, run_lanes
+from linsim.lanes import run_all
 from linsim.losses import LOSS_CONVENTION
 from linsim.problem import Problem
 from linsim.provenance import provenance
@@ -155,8 +156,9 @@ def _check(config: Config) -> None:
 
 def _cell(chart: ChartConfig, problem: Problem, config: Config) -> tuple[xr.Dataset, dict[str, Any]]:
     """One scale and balance."""
-    axes = Axes(learning_rates(chart.finetune), strengths(chart.finetune), chart.finetune.regularizer)
-    tuned = problem.tuned(float(axes.learning_rates[-1]), axes.regularizer, float(axes.strengths[-1]))
+    rates, given = learning_rates(chart.finetune), strengths(chart.finetune)
+    axes = Axes.of_chart(rates, given, chart.finetune.regularizer)
+    tuned = axes.representative(problem)
     levels = np.asarray(config.levels)
     reached = levels * _distance(problem.transfer)
     with jax.enable_x64(True):
@@ -166,8 +168,8 @@ def _cell(chart: ChartConfig, problem: Problem, config: Config) -> tuple[xr.Data
         closed = closed_finetune = np.full_like(after, np.nan)
         if not isinstance(flow, str):
             _, closed, closed_finetune, _ = _trained(problem, flow, axes, "float64")
-    steps, rates = problem.budgets, axes.learning_rates
-    linear = bool(axes.strengths[0] == 0) and not isinstance(flow, str) and _linear(problem)
+    steps = problem.budgets
+    linear = bool(given[0] == 0) and not isinstance(flow, str) and _linear(problem)
     nothing = np.full((len(levels), problem.seeds, len(steps)), np.nan)
     variables: dict[str, Any] = {
         "pretrain_loss_before": (("pretrain_steps", "seed"), before),
@@ -220,9 +222,8 @@ def _trained(
     """Losses before and after fine-tuning on both tasks, over (budget, rate, seed), and tr H over (budget, seed)."""
     session = Session.open(problem, solver, np.dtype(precision).type)
     checkpoints = session.pretrain()
-    finetuned = run_lanes(session, checkpoints, axes, all_lanes(session, axes))
-    shape = len(problem.budgets), len(axes.learning_rates), problem.seeds
-    after, on_finetune = (np.where(finetuned.diverged, np.inf, values).reshape(shape) for values in finetuned[:2])
+    finetuned = run_all(session, axes, checkpoints)
+    after, on_finetune = (np.where(finetuned.diverged, np.inf, values)[:, :, 0] for values in finetuned[:2])
     first, second = (np.asarray(layer, np.float64) for layer in session.weights(checkpoints.states))
     task = problem.transfer.pretrain
     inner = np.einsum("bshi,ij,bshj->bs", first, task.input_covariance, first)

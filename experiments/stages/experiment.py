@@ -27,6 +27,7 @@ from experiments.rises import rise_of
 from experiments.stages.summary import summarise
 from experiments.stages.theory import boundary, limits, own_time, predicted, why_not
 from experiments.trajectory import Trajectory, pretrained
+from linsim.axes import Axes
 from linsim.building import build_problem, learning_rates, strengths
 from linsim.config import (
     FinetuneConfig,
@@ -41,7 +42,7 @@ from linsim.config import (
 )
 from linsim.dynamics.choosing import choose
 from linsim.errors import require, require_integer, require_number
-from linsim.lanes import Axes, all_lanes, run_lanes
+from linsim.lanes import run_all
 from linsim.tasks import Transfer
 from linsim.training import Progress, Session
 from linsim.transfers import build_transfer
@@ -133,18 +134,18 @@ def _one(config: Config, number: int) -> _Task:
     strength = np.zeros_like(task.strengths)
     strength[order] = ratio * task.strengths[order]
     transfer = Transfer(task, replace(task, strengths=strength))
-    axes = Axes(learning_rates(config.finetune), strengths(config.finetune), config.finetune.regularizer)
+    swept = learning_rates(config.finetune), strengths(config.finetune)
+    axes = Axes.of_chart(*swept, config.finetune.regularizer)
     ends = []
     for kind in CHECKPOINTS:
         problem = replace(build_problem(replace(chart, checkpoints=kind), transfer), budgets=budgets)
         with jax.enable_x64(True):
-            largest = problem.tuned(float(axes.learning_rates[-1]), axes.regularizer, float(axes.strengths[-1]))
+            largest = axes.representative(problem)
             session = Session.open(problem, choose(largest, config.solver).solver, np.dtype(config.precision).type)
             checkpoints = session.pretrain()
-            tuned = run_lanes(session, checkpoints, axes, all_lanes(session, axes))
+            tuned = run_all(session, axes, checkpoints)
             weights = session.weights(checkpoints.states)
-        shape = axes.shape(session)[:3]
-        after, finetune, diverged = (np.asarray(part).reshape(shape) for part in tuned)
+        after, finetune, diverged = (part[..., 0] for part in tuned)
         before = np.asarray(checkpoints.losses)[:, 0]
         ends.append({"before": before, "after": after, "finetune": finetune, "diverged": diverged})
     product, *others = (np.asarray(layer, np.float64)[:, 0] for layer in weights)
@@ -156,7 +157,7 @@ def _one(config: Config, number: int) -> _Task:
         "ratio": ratio,
         "budgets": budgets,
         "begun": np.diagonal(modes),  # of feature n at the real stage n - 1
-        "predicted": predicted(config, transfer, order, budgets, trajectory.initial, axes),
+        "predicted": predicted(config, transfer, order, budgets, trajectory.initial, *swept),
         **{name: np.stack([end[name] for end in ends]) for name in ends[0]},
     }
     return _Task(arrays, transfer, tuple(layer[0] for layer in trajectory.initial), trajectory.attributes)

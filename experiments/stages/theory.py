@@ -12,7 +12,6 @@ from jaxtyping import Float, Int
 from experiments.rises import flow_time
 from linsim.config import PhaseConfig
 from linsim.dynamics.deep_mode_flow import deep_mode_flow
-from linsim.lanes import Axes
 from linsim.tasks import Transfer
 
 _STABLE = 2.0  # learning rate x curvature beyond which descent oscillates instead of following the flow
@@ -37,7 +36,8 @@ def predicted(
     order: Int[np.ndarray, " features"],
     budgets: Int[np.ndarray, " stages"],
     initial: tuple[Float[np.ndarray, "one _ _"], ...],
-    axes: Axes,
+    learning_rates: Float[np.ndarray, " rates"],
+    strengths: Float[np.ndarray, " strengths"],
 ) -> Float[np.ndarray, "two stages rates strengths"]:
     """Pre-training loss after fine-tuning from idealised and from real stages, in the coordinates of single modes.
 
@@ -57,11 +57,11 @@ def predicted(
         time = config.pretrain.learning_rate * budgets[:, None].astype(np.float64)
         real = np.asarray(deep_mode_flow(begun, sigma, 1.0, time, depth))
         starts = np.stack([np.where(np.arange(len(order)) < stages, sigma, 0.0), real])[:, :, None, None, :]
-        penalty = axes.strengths[:, None]
-        flow = axes.learning_rates[:, None, None] * config.finetune.steps
+        penalty = strengths[:, None]
+        flow = learning_rates[:, None, None] * config.finetune.steps
         ends = np.asarray(deep_mode_flow(starts, goal + penalty * starts, 1 + penalty, jnp.asarray(flow), depth))
     largest = np.maximum(np.abs(starts), np.abs(goal + penalty * starts) / (1 + penalty))
-    step = axes.learning_rates[:, None, None] * 2 * depth * (1 + penalty) * largest**power
+    step = learning_rates[:, None, None] * 2 * depth * (1 + penalty) * largest**power
     loss = np.sum((ends - sigma) ** 2, axis=-1)
     loss[(step > _STABLE).any(axis=-1)] = np.nan
     for index, kind in enumerate(("idealised", "real")):

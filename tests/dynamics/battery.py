@@ -119,8 +119,12 @@ def outcomes(problem, name, regularizer, refinement=1):
     session = Session.open(fine, solver, np.float64)
     checkpoints = session.pretrain()
     budget, rate = (values.ravel() for values in np.meshgrid(np.arange(3), np.asarray([0.002, 0.008]) / refinement))
-    lanes = Lanes(budget.astype(np.int32), budget.astype(np.int32) % problem.seeds, rate, np.full(6, 0.5))
-    finetuned = session.finetune(checkpoints, regularizer, lanes)
+    lanes = Lanes(
+        budget.astype(np.int32),
+        budget.astype(np.int32) % problem.seeds,
+        {"learning_rate": rate, regularizer: np.full(6, 0.5)},
+    )
+    finetuned = session.finetune(checkpoints, lanes)
     assert not np.any(finetuned.diverged)
     last = jax.tree.map(lambda leaf: leaf[-1], checkpoints.states)
     weights = [np.asarray(weight) for weight in solver.weights(problem, last)]

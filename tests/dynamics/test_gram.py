@@ -169,7 +169,7 @@ def test_a_hundred_thousand_hidden_units_cost_what_sixteen_do():
     assert [leaf.shape for leaf in jax.tree.leaves(session.encoded.initial)] == [(1, 16, 8), (1, 8, 16)]
     checkpoints = session.pretrain()
     zero, rate = np.zeros(1, np.int32), np.full(1, 0.01)
-    tuned = session.finetune(checkpoints, "product_penalty", Lanes(zero + 1, zero, rate, 0 * rate))
+    tuned = session.finetune(checkpoints, Lanes(zero + 1, zero, {"learning_rate": rate}))
     first, second = solver.weights(problem, jax.tree.map(lambda leaf: leaf[-1], checkpoints.states))
     # Seconds, of which compilation is the most; 4,000 dense steps of 1e7 multiplications take minutes.
     assert time.monotonic() - began < 60

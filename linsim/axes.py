@@ -1,0 +1,108 @@
+"""What is swept: fields of the two phases, each with its values, beside the budgets and the seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from linsim.errors import require, require_axis, require_number
+from linsim.phase import REGULARIZERS, SWEPT, Regularizer
+from linsim.problem import Problem
+
+BUDGETS, SEEDS = "pretrain_steps", "seed"
+"""The first and the last axis of every sweep."""
+
+_PRETRAIN = "pretrain_"
+
+
+class Field(NamedTuple):
+    """A swept field: of which phase, under which name there."""
+
+    pretraining: bool
+    name: str
+
+    @classmethod
+    def named(cls, axis: str) -> Field:
+        """The field an axis is called after; `InvalidInput` if it is none of those declared in `linsim.phase.SWEPT`."""
+        field = cls(axis.startswith(_PRETRAIN), axis.removeprefix(_PRETRAIN))
+        allowed = f"one of {', '.join(declared())}"
+        require(field.name in SWEPT, "axes", axis, allowed)
+        return field
+
+    @property
+    def description(self) -> dict[str, str]:
+        """Long name and unit, as attributes."""
+        swept = SWEPT[self.name]
+        phase = "pre-training" if self.pretraining else "fine-tuning"
+        return {"long_name": f"{phase} {swept.words}", "units": swept.units}
+
+
+def declared() -> list[str]:
+    """All names that an axis may have."""
+    return [f"{prefix}{name}" for prefix in ("", _PRETRAIN) for name in SWEPT]
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """Swept fields in the order of their dimensions; the budgets come before them, the seeds after."""
+
+    values: dict[str, Float[np.ndarray, " _"]]
+    """Name of the field -> its values, increasing. Plain names are of fine-tuning, `pretrain_...` of pre-training."""
+    called: dict[str, str]
+    """Name of the field -> name of its dimension."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Axes:
+        """Axes called after their fields; `InvalidInput` for a field that is not declared, or values out of place."""
+        arrays = {name: _axis(name, given) for name, given in values.items()}
+        return cls(arrays, {name: name for name in arrays})
+
+    @classmethod
+    def of_chart(cls, learning_rates: Any, strengths: Any, regularizer: Regularizer) -> Axes:
+        """The axes of a chart: whatever the regulariser is, its strengths are called `regularization`."""
+        require(regularizer in REGULARIZERS, "regularizer", regularizer, f"one of {', '.join(REGULARIZERS)}")
+        rates, strengths = (np.asarray(given, np.float64) for given in (learning_rates, strengths))
+        require_axis("learning_rates", rates.tolist(), above=0)
+        require_axis("strengths", strengths.tolist(), at_least=0)
+        called = {"learning_rate": "learning_rate", regularizer: "regularization"}
+        return cls({"learning_rate": rates, regularizer: strengths}, called)
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of all dimensions of a lane."""
+        return (BUDGETS, *self.called.values(), SEEDS)
+
+    def shape(self, problem: Problem) -> tuple[int, ...]:
+        """Lengths of all dimensions of a lane."""
+        return (len(problem.budgets), *(len(values) for values in self.values.values()), problem.seeds)
+
+    def fields(self) -> Iterator[tuple[int, Field, Float[np.ndarray, " _"]]]:
+        """Number of the dimension, field and values of every swept field."""
+        for number, (name, values) in enumerate(self.values.items(), start=1):
+            yield number, Field.named(name), values
+
+    @property
+    def trajectory_dims(self) -> tuple[int, ...]:
+        """Numbers of the dimensions that tell pre-training runs apart: its swept fields, and the seeds."""
+        swept = (number for number, field, _ in self.fields() if field.pretraining)
+        return (*swept, len(self.values) + 1)
+
+    def representative(self, problem: Problem) -> Problem:
+        """The problem with the last value of every axis put in, by which a solver is chosen."""
+        put: dict[bool, dict[str, float]] = {True: {}, False: {}}
+        for _, field, values in self.fields():
+            put[field.pretraining][field.name] = float(values[-1])
+        return problem.put(put[True], put[False])
+
+
+def _axis(name: str, given: Sequence[float]) -> Float[np.ndarray, " _"]:
+    bounds = SWEPT[Field.named(name).name]
+    values = np.asarray(given, np.float64)
+    require(values.ndim == 1, f"axes[{name!r}]", values, "a list of numbers")
+    require_axis(f"axes[{name!r}]", values.tolist(), above=bounds.above, at_least=bounds.at_least)
+    require_number(f"axes[{name!r}]", float(values[-1]), below=bounds.below)
+    return values

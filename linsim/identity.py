@@ -1,0 +1,72 @@
+"""What a sweep is of, field by field: two sweeps of the same fields have the same results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+_SHOWN = 12  # numbers of an array; of larger ones a digest
+
+
+def identity(named: Mapping[str, Any]) -> dict[str, str]:
+    """Fields -> values as text, whatever is nested in them spelt out; arrays and functions by what they hold."""
+    found: dict[str, str] = {}
+    for name, value in named.items():
+        inner = _inside(value)
+        found |= {f"{name}.{key}": text for key, text in identity(inner).items()} if inner else {name: _text(value)}
+    return found
+
+
+def digest(fields_of: Mapping[str, str]) -> str:
+    """A short name for an identity."""
+    return hashlib.sha256(json.dumps(dict(fields_of), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(kept: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Fields in which two identities differ, with both values."""
+    names = dict.fromkeys([*kept, *now])
+    return [
+        f"{name}: {kept.get(name, 'absent')}, now {now.get(name, 'absent')}"
+        for name in names
+        if kept.get(name) != now.get(name)
+    ]
+
+
+def _inside(value: Any) -> dict[str, Any]:
+    """What is nested in a value, by name."""
+    if isinstance(value, Mapping):
+        return {str(key): each for key, each in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return {}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, np.ndarray | np.generic):
+        array = np.asarray(value)
+        if array.size <= _SHOWN and array.ndim <= 1:
+            return str(array.tolist())
+        content = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:12]
+        return f"{array.dtype.name} {array.shape} {content}"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(_text(each) for each in value)}]"
+    return _function(value) if callable(value) else str(value)
+
+
+def _function(function: Any) -> str:
+    """A function by its name, its code and what it closes over: equal schedules, made twice, are equal."""
+    if isinstance(function, partial):
+        return f"{_function(function.func)}{_text(function.args)}{identity(function.keywords)}"
+    code = getattr(function, "__code__", None)
+    name = getattr(function, "__qualname__", type(function).__name__)
+    if code is None:
+        return str(name)
+    cells = [_text(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ()]
+    source = hashlib.sha256(code.co_code + repr([c for c in code.co_consts if not hasattr(c, "co_code")]).encode())
+    return f"{name} {source.hexdigest()[:8]} [{', '.join(cells)}]"
