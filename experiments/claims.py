@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from linsim import cli, store
+from linsim.bar import progress_bar
 from linsim.errors import RunFailed, require_integer
 from linsim.provenance import provenance
 from linsim.training import Progress
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _chosen(config.only)
         made.created = output.out if store.prepare(output.out, output.overwrite) else None
         started = time.perf_counter()
-        with cli.progress_bar("trying claims") as report:
+        with progress_bar("trying claims") as report:
             verdicts = run(config, report)
         made.saved = save(config, verdicts, output.out)
         _show(verdicts)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import json
+import re
+import shlex
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,18 +20,22 @@ from typing import Annotated, Any, TypeVar
 import jax
 import tyro
 import xarray as xr
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from linsim import store
-from linsim.errors import InvalidInput, RunFailed
+from linsim import cluster, store
+from linsim.bar import progress_bar
+from linsim.errors import InvalidInput, RunFailed, require, require_integer
+from linsim.identity import identity
+from linsim.provenance import provenance
+from linsim.recheck import LANES
+from linsim.running import SMALLEST_MEMORY, running
 from linsim.training import Progress as Report
+from linsim.unfinished import Claim, claim
 
 C = TypeVar("C")
 O = TypeVar("O", bound="Folder")
 
-_PATIENCE = 2.0  # seconds of work before a progress bar appears
 _BOX = "╭╮╰╯│─"
+_FRESH = {"--overwrite", "--no-overwrite", "--resume", "--no-resume"}  # not on the command that goes on
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,19 @@ class Folder:
 
 @dataclass(frozen=True)
 class Output(Folder):
-    """Where the data and the picture go."""
+    """Where the data and the picture go, and how they are computed; of none of it do the numbers depend."""
 
+    resume: bool = False
+    """Go on with what an earlier run left unfinished, if anything: finished chunks are not computed again."""
+    memory: str | None = None
+    """Most memory that the chunks of a sweep take on each device, such as 512MB or 2GB; default a quarter of what is
+    free."""
+    scheduler: str | None = None
+    """Address of a Dask scheduler whose workers compute the chunks, such as tcp://host:8786."""
+    workers: int | None = None
+    """Compute the chunks in this many processes on this machine."""
+    recheck: int = LANES
+    """Lanes of every sweep that are computed again, in float64 and by another solver where one is exact."""
     figure: bool = True
     """Draw the picture."""
 
@@ -55,6 +75,10 @@ class Made:
     """The folder, if it is new."""
     saved: Path | None = None
     """The result, once it is whole."""
+    claim: Claim | None = None
+    """The folder, where it keeps finished chunks."""
+    again: str = ""
+    """Command that goes on with them."""
 
 
 def execute(
@@ -84,30 +108,66 @@ def execute(
 
     Returns:
       0 on success; 2 for a bad argument, told in one line; 3 when the run could not be completed, and then nothing
-      half-written is left behind.
+      half-written is left behind, and finished chunks are kept for --resume.
     """
 
     def work(made: Made) -> int:
         config, output = parse(config_type, Output, name, description, arguments)
-        made.created = output.out if store.prepare(output.out, output.overwrite) else None
-        started = time.perf_counter()
-        with progress_bar(doing) as report:
-            dataset = run(config, report)
-        computed = time.perf_counter()
-        made.saved = store.save(dataset, output.out)
-        for old in (output.out / f"{picture}.png", output.out / f"{picture}.svg"):
-            old.unlink(missing_ok=True)
-        written = [made.saved, *(draw(dataset, output.out) if output.figure else ())]
-        finished = time.perf_counter()
-        print(summarise(dataset))
+        memory, recheck = parse_bytes("memory", output.memory), output.recheck
+        require_integer("recheck", recheck, at_least=0)
+        made.again = _again(name, arguments)
+        of = identity({"experiment": name, "config": config, "memory": output.memory, "recheck": recheck})
+        with claim(output.out, of, _versions(), overwrite=output.overwrite, resume=output.resume) as made.claim:
+            started = time.perf_counter()
+            if not made.claim.complete:
+                with (
+                    progress_bar(doing) as bar,
+                    cluster.hands(output.scheduler, output.workers) as hands,
+                    running(keep=made.claim.chunks, memory=memory, hands=hands, watcher=bar.chunks, recheck=recheck),
+                ):
+                    made.claim.saved = store.save(run(config, bar), output.out)
+            made.saved = output.out / store.DATA
+            computed = time.perf_counter()
+            dataset = store.view(output.out)
+            for old in (output.out / f"{picture}.png", output.out / f"{picture}.svg"):
+                old.unlink(missing_ok=True)
+            written = [made.saved, *(draw(dataset, output.out) if output.figure else ())]
+            finished = time.perf_counter()
+            print(summarise(dataset))
         if "solver_reason" in dataset.attrs:
             print(f"\n{dataset.attrs['solver_reason']}")
-        print(f"computed in {computed - started:.1f} s, saved and drawn in {finished - computed:.1f} s:")
+        did = "complete before" if made.claim.complete else f"computed and saved in {computed - started:.1f} s"
+        print(f"{did}, drawn in {finished - computed:.1f} s:")
         for file in written:
             print(f"  {file}")
         return 0
 
     return complete(work)
+
+
+def _versions() -> dict[str, str]:
+    """What decides, beside the configuration, whether the same numbers come out."""
+    told = provenance()
+    found = json.loads(told["versions"])
+    return {name: found[name] for name in ("linsim", "jax", "jaxlib", "numpy")} | {"revision": told["git_revision"]}
+
+
+def _again(name: str, arguments: Sequence[str] | None) -> str:
+    given = [each for each in (sys.argv[1:] if arguments is None else arguments) if each not in _FRESH]
+    return shlex.join(["python", "-m", f"experiments.{name}", *given, "--resume"])
+
+
+def parse_bytes(name: str, text: str | None) -> int | None:
+    """A size such as 512MB as a number of bytes; `InvalidInput` names the field."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9.]+) *([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    try:
+        size = float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ") if match else 0.0
+    except ValueError:
+        size = 0.0
+    require(SMALLEST_MEMORY <= size < 2**62, name, text, "a size from 1MB on, such as 512MB or 2GB")
+    return int(size)
 
 
 def complete(work: Callable[[Made], int]) -> int:
@@ -121,16 +181,17 @@ def complete(work: Callable[[Made], int]) -> int:
             stream.reconfigure(errors="backslashreplace")
     made = Made()
     try:
-        return work(made)
+        with _stoppable():
+            return work(made)
     except InvalidInput as error:
         print(error, file=sys.stderr)
         return 2
     except (RunFailed, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        print(f"run not completed: {reason}{_kept(made.saved)}", file=sys.stderr)
+        print(f"run not completed: {reason}{_kept(made)}", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
-        print(f"run not completed: interrupted{_kept(made.saved)}", file=sys.stderr)
+        print(f"run not completed: interrupted{_kept(made)}", file=sys.stderr)
         return 3
     finally:
         if made.created is not None and made.saved is None:
@@ -138,8 +199,29 @@ def complete(work: Callable[[Made], int]) -> int:
                 made.created.rmdir()
 
 
-def _kept(saved: Path | None) -> str:
-    return "; nothing was kept" if saved is None else f"; {saved} is whole"
+def _kept(made: Made) -> str:
+    if made.saved is not None:
+        return f"; {made.saved} is whole"
+    if made.claim is not None and made.claim.kept:
+        return f"; finished chunks are kept, go on with: {made.again}"
+    return "; nothing was kept"
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Have SIGTERM, by which batch systems end jobs, do what Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def parse(
@@ -178,26 +260,3 @@ def _one_line(message: str) -> str:
     """The text of a boxed message: what is wrong, and the help of the argument it names."""
     lines = [line.strip(_BOX + " ") for line in message.splitlines()]
     return " ".join(line for line in lines[1:] if line) or "command line could not be read; see --help"
-
-
-@contextlib.contextmanager
-def progress_bar(doing: str = "training") -> Iterator[Report | None]:
-    """A bar with the time left on standard error, once work has gone on for two seconds; none if not a terminal."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn(doing), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("left"))
-    bar = Progress(*columns, TimeRemainingColumn(), console=console, transient=True)
-    task = bar.add_task(doing, total=None)
-    started = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        if time.monotonic() - started > _PATIENCE and not bar.live.is_started:
-            bar.start()
-        bar.update(task, completed=done, total=total)
-
-    try:
-        yield report
-    finally:
-        bar.stop()

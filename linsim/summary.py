@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+
 def summarise(dataset: xr.Dataset) -> str:
     """The message in a dozen lines: inflection budget and harm at a few rates and strengths, median over seeds."""
     rates = _spread(dataset.sizes["learning_rate"], 7)

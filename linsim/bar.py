@@ -1,0 +1,72 @@
+"""Progress for people: a bar on a terminal, one line a minute elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_PATIENCE = 2.0  # seconds of work before a bar appears
+_PAUSE = 60.0  # seconds between two lines where there is no terminal
+
+
+class Bar:
+    """Called with (done, total) of whatever is counted; `chunks` is told of the chunks of a sweep besides."""
+
+    def __init__(self, doing: str) -> None:
+        self.doing = doing
+        self.console = Console(stderr=True)
+        columns = (TextColumn(doing), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[chunks]}"))
+        left = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        self._bar = Progress(*columns, *left, console=self.console, transient=True)
+        self._task = self._bar.add_task(doing, total=None, chunks="")
+        self._started = self._told = time.monotonic()
+        self._since = self._started  # when the sweep at hand began
+        self._chunks = ""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how far the work is."""
+        now = time.monotonic()
+        if self.console.is_terminal:
+            if now - self._started > _PATIENCE and not self._bar.live.is_started:
+                self._bar.start()
+            self._bar.update(self._task, completed=done, total=total, chunks=self._chunks)
+        elif now - self._told > _PAUSE:
+            self._told = now
+            left = (now - self._started) * (total - done) / done if done else float("inf")
+            told = [f"{self.doing}: {done / total:.0%}", self._chunks, f"{_duration(left)} left"]
+            print(", ".join(filter(None, told)), file=self.console.file, flush=True)
+
+    def chunks(self, done: int, total: int, lanes: int) -> None:
+        """Note how far a sweep is; told with what comes next."""
+        now = time.monotonic()
+        if lanes == 0:
+            self._since = now
+        speed = lanes / max(now - self._since, 1e-9)
+        rate = f", {speed:.2g} lanes/s" if lanes else ""
+        self._chunks = f"chunk {done} of {total}{rate}"
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+
+@contextlib.contextmanager
+def progress_bar(doing: str = "training") -> Iterator[Bar]:
+    """A bar on standard error, once work has gone on for two seconds; lines where that is no terminal."""
+    bar = Bar(doing)
+    try:
+        yield bar
+    finally:
+        bar.stop()
+
+
+def _duration(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "unknown time"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
