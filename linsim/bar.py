@@ -51,7 +51,8 @@ class Bar:
 
     def stop(self) -> None:
         """Take the bar away."""
-        self._bar.stop()
+        if self._bar.live.is_started:
+            self._bar.stop()
 
 
 @contextlib.contextmanager

@@ -34,8 +34,6 @@ from linsim.training import Progress
 LARGEST_STEPS = 10**9
 LARGEST_BATCH = 10**6
 LONGEST_AXIS = 10**4
-LARGEST_CHART = 10**8
-"""Lanes of one chart: its variables must fit into memory."""
 
 _OPTIMIZERS: dict[str, OptimizerFactory | None] = {
     "sgd": None,
@@ -75,9 +73,8 @@ def build_problem(config: TrainingConfig, transfer: Transfer) -> Problem:
     require_integer("depth", config.depth, at_least=1, at_most=64)
     require_integer("seeds", config.seeds, at_least=1, at_most=LONGEST_AXIS)
     require_integer("seed", config.seed, at_least=0, at_most=2**32 - 1)
-    steps, rates, swept = budgets(config.pretrain), learning_rates(config.finetune), strengths(config.finetune)
-    lanes = len(steps) * len(rates) * len(swept) * config.seeds
-    require(lanes <= LARGEST_CHART, "chart", f"{lanes} lanes", f"at most {LARGEST_CHART}")
+    steps, rates = budgets(config.pretrain), learning_rates(config.finetune)
+    strengths(config.finetune)  # checked before any work is done
     pretrain = build_phase("pretrain", config.pretrain, config.pretrain.learning_rate, config.pretrain.steps)
     regularizer = config.finetune.regularizer
     finetune = build_phase("finetune", config.finetune, float(rates[0]), config.finetune.steps, regularizer)

@@ -19,14 +19,11 @@ import numpy as np
 import psutil
 import xarray as xr
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
+from linsim.checksums import CODECS, WRITING
 from linsim.errors import InvalidInput, RunFailed, require
 from linsim.plan import Box, Plan
 from linsim.results import Layout
-
-CODECS = (ZstdCodec(level=1), Crc32cCodec())
-"""Of every array that linsim writes."""
 
 _ROOM = 0.9  # share of what is free that a result may fill
 
@@ -127,7 +124,7 @@ class OnDisk:
 
     def keep(self, box: Box, values: Mapping[str, np.ndarray]) -> None:
         """Write a chunk; `RunFailed` where the disk is full or fails."""
-        with _writing(self._folder), zarr.config.set({"array.write_empty_chunks": True}):
+        with _writing(self._folder), zarr.config.set(WRITING):
             for name, layout in self._layouts.items():
                 if self._grid.writes(layout, box):
                     self._arrays[name][self._grid.part(layout, box).slices] = values[name]

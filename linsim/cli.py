@@ -24,7 +24,7 @@ import xarray as xr
 from linsim import cluster, store
 from linsim.bar import progress_bar
 from linsim.errors import InvalidInput, RunFailed, require, require_integer
-from linsim.identity import identity
+from linsim.fingerprint import fingerprint
 from linsim.provenance import provenance
 from linsim.recheck import LANES
 from linsim.running import SMALLEST_MEMORY, running
@@ -116,7 +116,7 @@ def execute(
         memory, recheck = parse_bytes("memory", output.memory), output.recheck
         require_integer("recheck", recheck, at_least=0)
         made.again = _again(name, arguments)
-        of = identity({"experiment": name, "config": config, "memory": output.memory, "recheck": recheck})
+        of = fingerprint({"experiment": name, "config": config, "memory": output.memory, "recheck": recheck})
         with claim(output.out, of, _versions(), overwrite=output.overwrite, resume=output.resume) as made.claim:
             started = time.perf_counter()
             if not made.claim.complete:

@@ -11,9 +11,8 @@ from typing import Any
 
 import xarray as xr
 import zarr
-from zarr.codecs import Crc32cCodec
 
-from linsim.chunks import CODECS
+from linsim.checksums import CODECS, WRITING, missing
 from linsim.errors import InvalidInput, RunFailed, require
 
 DATA = "data.zarr"
@@ -105,9 +104,8 @@ def _readable(folder: Path | str) -> xr.Dataset:
     require(path.is_dir(), "folder", str(folder), f"a folder with a {DATA} inside")
     try:
         for name, array in zarr.open_group(path, mode="r").arrays():
-            checked = any(isinstance(codec, Crc32cCodec) for codec in array.metadata.to_dict()["codecs"])
-            if checked and array.nchunks_initialized < array.nchunks:
-                raise ValueError(f"{array.nchunks - array.nchunks_initialized} chunks of {name} are missing")
+            if lost := missing(array):
+                raise ValueError(f"{lost} chunks of {name} are missing")
         dataset = xr.open_zarr(path, consolidated=False, chunks=None)
         if not dataset.data_vars:
             raise ValueError("it holds no variables")
@@ -119,7 +117,7 @@ def _readable(folder: Path | str) -> xr.Dataset:
 def _write(dataset: xr.Dataset, path: Path) -> None:
     chunked = {str(name): chunks for name, variable in dataset.data_vars.items() if (chunks := _chunks(variable))}
     small = dataset.drop_vars(list(chunked)).drop_encoding()
-    with zarr.config.set({"array.write_empty_chunks": True}):  # so that a missing one is known to be lost
+    with zarr.config.set(WRITING):
         encoding: Any = {name: {"compressors": CODECS} for name in small.variables}
         small.to_zarr(path, mode="w-", zarr_format=3, consolidated=False, encoding=encoding)
         group = zarr.open_group(path, mode="r+")

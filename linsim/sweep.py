@@ -17,7 +17,7 @@ from linsim.chunk import Work
 from linsim.chunks import InMemory, Keeper, OnDisk, kept_plan
 from linsim.dynamics.choosing import Choice, SolverName, choose
 from linsim.errors import require, require_integer
-from linsim.identity import digest, identity
+from linsim.fingerprint import digest, fingerprint
 from linsim.inflection import rounding_floor
 from linsim.lanes import usable_devices
 from linsim.losses import LOSS_CONVENTION
@@ -158,7 +158,7 @@ def _placed(draft: Work, found: Mapping[str, Any]) -> tuple[Work, Keeper]:
         "variables": list(found),
         "memory": running.memory,
     }
-    folder = None if running.keep is None else running.keep / digest(identity(named))
+    folder = None if running.keep is None else running.keep / digest(fingerprint(named))
     plan = None if folder is None else kept_plan(folder)
     if plan is None:
         machine = Machine(running.memory or free_memory(devices), len(devices), devices[0].platform != "cpu")

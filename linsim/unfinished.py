@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from linsim import store
 from linsim.errors import InvalidInput, RunFailed, require
-from linsim.identity import differences, identity
+from linsim.fingerprint import differences, fingerprint
 
 _RUN = "run.json"
 
@@ -98,7 +98,7 @@ def _resumed(claimed: Claim, of: Mapping[str, str], versions: Mapping[str, str])
     if not (claimed.folder / store.DATA).exists():
         return False
     told = store.view(claimed.folder).attrs.get("config", "{}")
-    _require_same(identity({"config": json.loads(told)}), {key: of[key] for key in of if key.startswith("config.")})
+    _require_same(fingerprint({"config": json.loads(told)}), {key: of[key] for key in of if key.startswith("config.")})
     return True
 
 

@@ -187,7 +187,6 @@ def test_one_wild_value_in_a_good_configuration_is_named(data):
         ("finetune.learning_rates", (2e-3, 1e-3), "finetune.learning_rates: got .*strictly increasing"),
         ("finetune.regularizations", (math.nan,), "finetune.regularizations: got nan"),
         ("finetune.rates", 10**5, "finetune.rates: got 100000; allowed: an integer >= 1 and <= 10000"),
-        ("seeds", 10**4, "chart: got .* lanes; allowed: at most"),
         ("finetune.highest_rate", 1e-6, "finetune.highest_rate: got 1e-06; allowed: > finetune.lowest_rate"),
         ("finetune.momentum", 1.0, "finetune.momentum: got 1.0; allowed: a finite number >= 0 and < 1"),
     ],

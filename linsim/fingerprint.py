@@ -14,22 +14,22 @@ import numpy as np
 _SHOWN = 12  # numbers of an array; of larger ones a digest
 
 
-def identity(named: Mapping[str, Any]) -> dict[str, str]:
+def fingerprint(named: Mapping[str, Any]) -> dict[str, str]:
     """Fields -> values as text, whatever is nested in them spelt out; arrays and functions by what they hold."""
     found: dict[str, str] = {}
     for name, value in named.items():
         inner = _inside(value)
-        found |= {f"{name}.{key}": text for key, text in identity(inner).items()} if inner else {name: _text(value)}
+        found |= {f"{name}.{key}": text for key, text in fingerprint(inner).items()} if inner else {name: _text(value)}
     return found
 
 
 def digest(fields_of: Mapping[str, str]) -> str:
-    """A short name for an identity."""
+    """A short name for a fingerprint."""
     return hashlib.sha256(json.dumps(dict(fields_of), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def differences(kept: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Fields in which two identities differ, with both values."""
+    """Fields in which two fingerprints differ, with both values."""
     names = dict.fromkeys([*kept, *now])
     return [
         f"{name}: {kept.get(name, 'absent')}, now {now.get(name, 'absent')}"
@@ -62,7 +62,7 @@ def _text(value: Any) -> str:
 def _function(function: Any) -> str:
     """A function by its name, its code and what it closes over: equal schedules, made twice, are equal."""
     if isinstance(function, partial):
-        return f"{_function(function.func)}{_text(function.args)}{identity(function.keywords)}"
+        return f"{_function(function.func)}{_text(function.args)}{fingerprint(function.keywords)}"
     code = getattr(function, "__code__", None)
     name = getattr(function, "__qualname__", type(function).__name__)
     if code is None:

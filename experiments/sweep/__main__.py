@@ -1,0 +1,7 @@
+"""`python -m experiments.sweep`."""
+
+import sys
+
+from experiments.sweep.experiment import main
+
+sys.exit(main())

@@ -1,0 +1,116 @@
+"""The conclusion on a sweep, from the result alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from experiments.sweep.collapse import CLOSE, HARM, Collapsed, Pairs, collapsed
+from experiments.sweep.effects import MEDIAN
+from experiments.wrapping import wrapped
+from linsim.summary import rechecked
+
+_MOST = 0.9  # share of pairs that have to be close
+
+
+def summarise(dataset: xr.Dataset) -> str:
+    """What moves harm along which axis, how many cells turn, and what is the same in flow time."""
+    budget = int(dataset["pretrain_steps"][-1])
+    lines = [f"Harm of {budget} steps of pre-training, median over all other axes:"]
+    lines += [f"  {_along(dataset, axis)}" for axis in _axes(dataset)]
+    lines += [_ranking(dataset), _counts(dataset)]
+    for found in collapsed(dataset):
+        lines.append(f"Not compared in {found}." if isinstance(found, str) else _told(found))
+    return "\n".join([*map(wrapped, lines), *rechecked(dataset)])
+
+
+def _axes(dataset: xr.Dataset) -> list[str]:
+    return [str(axis) for axis in dataset["axis"].values]
+
+
+def words(dataset: xr.Dataset, axis: str) -> str:
+    """An axis in words."""
+    name, _, _ = str(dataset[axis].attrs["long_name"]).partition(",")
+    return name
+
+
+def _along(dataset: xr.Dataset, axis: str) -> str:
+    """Harm at both ends of an axis, and in between where it is not."""
+    along, values = dataset[f"harm_along_{axis}"], dataset[axis].values
+    median = along.values[:, MEDIAN]
+    known = np.flatnonzero(~np.isnan(median))
+    told = f"{words(dataset, axis)}: "
+    if not len(known):
+        return f"{told}every run diverged"
+    parts = [f"{_percent(median[at])} at {values[at]:.3g}" for at in sorted({int(known[0]), int(known[-1])})]
+    told += ", ".join(parts)
+    within = median[known]
+    most, ends = int(known[np.argmax(within)]), max(median[known[0]], median[known[-1]])
+    if median[most] > max(ends, HARM) * 1.1:
+        told += f", largest {_percent(median[most])} at {values[most]:.3g}"
+    if lost := len(values) - len(known):
+        told += f"; every run diverged at {lost} of its {len(values)} values"
+    return f"{told} ({along.attrs['cells']} cells)"
+
+
+def _ranking(dataset: xr.Dataset) -> str:
+    """Which axis moves harm most and which least."""
+    moves = dataset["harm_moved"].values
+    known = [at for at in np.argsort(-np.nan_to_num(moves, nan=-1.0), kind="stable") if not np.isnan(moves[at])]
+    if not known:
+        return "No axis has two values to compare."
+    names = [words(dataset, axis) for axis in _axes(dataset)]
+    if moves[known[0]] < np.log1p(HARM):
+        return f"No axis moves the median harm by {HARM:.0%}."
+    told = f"The {names[known[0]]} moves harm most"
+    return f"{told}, the {names[known[-1]]} least." if len(known) > 1 else f"{told}."
+
+
+def _counts(dataset: xr.Dataset) -> str:
+    harm, turned = dataset["harm"].values, ~np.isnan(dataset["inflection_steps"].values)
+    told = f"{turned.sum()} of {turned.size} cells turn; harm is above 10 % on {np.mean(harm > 0.1):.0%} of them all"
+    diverged = dataset["diverged"]
+    if lost := int(diverged.sum()):
+        told += f"; {lost} of {diverged.size} fine-tuning runs diverged"
+    return f"{told}."
+
+
+def _told(found: Collapsed) -> str:
+    """One law: how far apart pairs are that it makes the same, and up to which rate it holds."""
+    pairs, pretraining = found.pairs, found.axes[0].startswith("pretrain")
+    phase = "Pre-training" if pretraining else "Fine-tuning"
+    what = "inflection points" if found.what == "inflection" else f"harm above {HARM:.0%}"
+    told = f"{phase} flow time ({', '.join(found.axes)}): "
+    if not len(pairs.apart):
+        return f"{told}no two cells whose {what} can be compared."
+    raw = "in steps" if pretraining else "at equal rates"
+    told += (
+        f"{what} at equal flow time differ by {_share(np.median(pairs.apart))} in the median over {len(pairs.apart)} "
+        f"pairs ({raw} by {_share(np.median(pairs.plain))}), by {_share(np.max(pairs.apart))} at most; "
+    )
+    limit = holds_up_to(pairs)
+    close = f"nine in ten pairs are within {CLOSE:.0%}"
+    if limit is None:
+        return f"{told}not even at the smallest rates {close}."
+    if limit >= np.max(pairs.rates):
+        return f"{told}{close}, up to the largest rate / (1 - momentum) compared, {limit:.2g}."
+    return f"{told}{close} up to rate / (1 - momentum) = {limit:.2g}, no longer beyond."
+
+
+def holds_up_to(pairs: Pairs) -> float | None:
+    """The largest rate / (1 - momentum) such that of the pairs up to there nine in ten are close; None if none is."""
+    rates = np.unique(pairs.rates)
+    good = [rate for rate in rates if np.mean(pairs.apart[pairs.rates <= rate] <= CLOSE) >= _MOST]
+    return float(good[-1]) if good else None
+
+
+def _share(value: float) -> str:
+    if value >= 1:
+        return f"a factor of {1 + value:.2g}" if value < 99 else f"a factor of {1 + value:.0f}"
+    return "less than 0.1 %" if value < 1e-3 else f"{100 * value:.2g} %"
+
+
+def _percent(harm: float) -> str:
+    if not np.isfinite(harm):
+        return "diverged"
+    return "0 %" if harm < 5e-4 else f"{100 * harm:.2g} %" if harm < 1 else f"{100 * harm:.0f} %"
