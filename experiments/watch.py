@@ -29,12 +29,14 @@ from experiments.named import call_named, named
 from linsim.checkpoints import Checkpoint, Tolerance, find, read
 from linsim.config import require_choices
 from linsim.errors import InvalidInput, require, require_integer
+from linsim.estimates import Estimate
 from linsim.monitoring.alarm import Alarm, Watched
-from linsim.monitoring.measuring import MEASURES, Monitor
+from linsim.monitoring.measuring import MEASURES, Monitor, Reading
 from linsim.monitoring.record import Record
 from linsim.monitoring.trees import examples_in, require_same_shapes, require_scalar, shapes_of
 from linsim.named_trees import put_into
 from linsim.provenance import provenance
+from linsim.remembering import remembered
 from linsim.training import Progress
 
 
@@ -98,7 +100,7 @@ class _Work:
             self._try_loss(name, params)
             self.shapes = shapes
         try:
-            reading = self.monitor.measure(params, self.batches, jax.random.key(self.config.seed))
+            reading = self._reading(params)
         except InvalidInput as error:
             if error.field not in ("loss", *MEASURES):  # no fault of the checkpoint
                 raise
@@ -106,6 +108,17 @@ class _Work:
                 raise InvalidInput(f"{name}: {error.field}", error.value, error.allowed) from error
             return
         self.record.add(checkpoint.budget, reading)
+
+    def _reading(self, params: Any) -> Reading:
+        """What the monitor says, unless it has said so before this run was killed."""
+
+        def measure() -> dict[str, list[float]]:
+            reading = self.monitor.measure(params, self.batches, jax.random.key(self.config.seed))
+            return {name: [float(each.mean), float(each.error)] for name, each in reading.items()}
+
+        arrays = [np.asarray(leaf) for leaf in jax.tree.leaves((params, self.batches))]
+        told = remembered({"monitor": self.monitor, "seed": self.config.seed, "arrays": arrays}, measure)
+        return {name: Estimate(*pair) for name, pair in told.items()}
 
     def _params(self, checkpoint: Checkpoint) -> Any:
         tree: Any = read(checkpoint, self.config.params)

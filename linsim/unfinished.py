@@ -6,6 +6,7 @@ when the result is saved, and stays when the run is killed, interrupted or out o
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -41,7 +42,8 @@ class Claim:
     @property
     def kept(self) -> bool:
         """Whether a killed run would leave something to go on with."""
-        return any(self.chunks.glob("*/*/c")) if self.chunks.is_dir() else False
+        finished = itertools.chain(self.chunks.glob("*/*/c"), self.chunks.glob("*.json"))
+        return any(path.name != _RUN for path in finished)
 
 
 @contextmanager
@@ -75,6 +77,10 @@ def claim(
         if not claimed.complete:
             _begin(claimed, {**of, **versions}, resume)
         yield claimed
+    except InvalidInput:
+        if not resume:  # a run that should not have begun; one that is resumed may just have been asked wrongly
+            shutil.rmtree(claimed.chunks, ignore_errors=True)
+        raise
     finally:
         if claimed.saved is not None or claimed.complete or not claimed.kept:
             shutil.rmtree(claimed.chunks, ignore_errors=True)

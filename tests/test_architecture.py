@@ -67,6 +67,7 @@ ORDER = [
     "recheck",
     "provenance",
     "running",
+    "remembering",
     "checksums",
     "chunks",
     "sweep",

@@ -13,6 +13,7 @@ from experiments.watch import Config, main, run, summarise
 from linsim import store
 from linsim.errors import InvalidInput
 from linsim.monitoring.alarm import Alarm
+from linsim.monitoring.measuring import Monitor
 
 THEIRS = """
 import jax.numpy as jnp
@@ -310,3 +311,25 @@ def test_the_run_tells_its_progress(tmp_path):
     seen = []
     run(config(tmp_path), lambda done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
+
+
+def test_a_killed_run_keeps_the_readings_it_has(tmp_path, monkeypatch):
+    folder, out = tmp_path / "checkpoints", tmp_path / "out"
+    save(folder, (10, 20, 30))
+    measured, measure = [], Monitor.measure
+
+    def dying(self, *given):
+        measured.append(1)
+        if len(measured) == 3:
+            raise MemoryError
+        return measure(self, *given)
+
+    monkeypatch.setattr(Monitor, "measure", dying)
+    assert command(folder, "--out", str(out)) == 3
+    assert command(folder, "--out", str(out), "--resume") == 0
+    assert len(measured) == 4  # the third is taken again, the first two are not
+    whole = tmp_path / "whole"
+    assert command(folder, "--out", str(whole)) == 0
+    resumed, uninterrupted = store.load(out), store.load(whole)
+    for name in uninterrupted.variables:
+        np.testing.assert_array_equal(resumed[name], uninterrupted[name])
