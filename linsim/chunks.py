@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 import xarray as xr
 import zarr
+from filelock import FileLock, Timeout
 
 from linsim.checksums import CODECS, WRITING
 from linsim.errors import InvalidInput, RunFailed, require
@@ -131,7 +132,8 @@ class OnDisk:
 
     def dataset(self) -> xr.Dataset:
         """The arrays, read when they are asked for."""
-        return xr.open_zarr(self._folder, consolidated=False, chunks=None).drop_attrs(deep=False)
+        dataset = xr.open_zarr(self._folder, consolidated=False, chunks=None).drop_attrs(deep=False)
+        return dataset[list(self._layouts)]
 
     def _file(self, name: str, layout: Layout, box: Box) -> Path:
         numbers = map(
@@ -155,6 +157,18 @@ class OnDisk:
                 compressors=CODECS,
             )
         os.replace(beginning, self._folder)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Have a folder of chunks for this process; `InvalidInput` where another has it."""
+    with _writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(f"{folder}.lock", timeout=0):
+            yield
+    except Timeout:
+        raise InvalidInput("keep", str(folder), "a folder that no other run is writing to at the moment") from None
 
 
 def kept_plan(folder: Path) -> Plan | None:

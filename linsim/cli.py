@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import json
 import re
 import shlex
 import signal
@@ -25,7 +24,7 @@ from linsim import cluster, store
 from linsim.bar import progress_bar
 from linsim.errors import InvalidInput, RunFailed, require, require_integer
 from linsim.fingerprint import fingerprint
-from linsim.provenance import provenance
+from linsim.provenance import deciding
 from linsim.recheck import LANES
 from linsim.running import SMALLEST_MEMORY, running
 from linsim.training import Progress as Report
@@ -117,7 +116,7 @@ def execute(
         require_integer("recheck", recheck, at_least=0)
         made.again = _again(name, arguments)
         of = fingerprint({"experiment": name, "config": config, "memory": output.memory, "recheck": recheck})
-        with claim(output.out, of, _versions(), overwrite=output.overwrite, resume=output.resume) as made.claim:
+        with claim(output.out, of, deciding(), overwrite=output.overwrite, resume=output.resume) as made.claim:
             started = time.perf_counter()
             if not made.claim.complete:
                 with (
@@ -143,13 +142,6 @@ def execute(
         return 0
 
     return complete(work)
-
-
-def _versions() -> dict[str, str]:
-    """What decides, beside the configuration, whether the same numbers come out."""
-    told = provenance()
-    found = json.loads(told["versions"])
-    return {name: found[name] for name in ("linsim", "jax", "jaxlib", "numpy")} | {"revision": told["git_revision"]}
 
 
 def _again(name: str, arguments: Sequence[str] | None) -> str:

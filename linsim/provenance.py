@@ -18,6 +18,12 @@ def provenance() -> dict[str, str]:
     return {"versions": json.dumps(_versions()), "device": _device(), "git_revision": _git_revision()}
 
 
+def deciding() -> dict[str, str]:
+    """What decides, beside the configuration, whether the same numbers come out bit for bit."""
+    versions = _versions()
+    return {name: versions[name] for name in ("linsim", "jax", "jaxlib", "numpy")} | {"revision": _git_revision()}
+
+
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in _PACKAGES:

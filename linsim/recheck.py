@@ -79,8 +79,13 @@ def recheck(dataset: xr.Dataset, problem: Problem, axes: Axes, solver: Solver, p
 
 
 def other_solver(problem: Problem, solver: Solver, steps: int) -> Solver | None:
-    """The cheapest other solver that is exact for the same descent, unless the sample would take it too long."""
-    others = [each for each in SOLVERS if each.stepping and solver.stepping and each != solver]
+    """The cheapest other solver that is exact for the same descent, unless the sample would take it too long.
+
+    One of the same cost makes the same products (`gram` on narrow layers is `dense`): that is no second opinion.
+    """
+    others = [
+        each for each in SOLVERS if each.stepping and solver.stepping and each.cost(problem) != solver.cost(problem)
+    ]
     exact = [each for each in others if each.cost(problem) * steps <= _AFFORDABLE and each.refusal(problem) is None]
     return min(exact, key=lambda each: each.cost(problem), default=None)
 

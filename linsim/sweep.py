@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import jax
@@ -14,7 +15,7 @@ from jaxtyping import Float
 
 from linsim.axes import Axes
 from linsim.chunk import Work
-from linsim.chunks import InMemory, Keeper, OnDisk, kept_plan
+from linsim.chunks import InMemory, Keeper, OnDisk, alone, kept_plan
 from linsim.dynamics.choosing import Choice, SolverName, choose
 from linsim.errors import require, require_integer
 from linsim.fingerprint import digest, fingerprint
@@ -25,7 +26,7 @@ from linsim.phase import Regularizer
 from linsim.plan import Box, Machine, Plan, cut
 from linsim.prediction import Unpredictable
 from linsim.problem import Problem
-from linsim.provenance import provenance
+from linsim.provenance import deciding, provenance
 from linsim.recheck import LANES, recheck
 from linsim.results import describe, inputs, layouts
 from linsim.running import current, free_memory
@@ -126,10 +127,10 @@ def _swept(
     draft = Work(problem, axes, choice.solver, dtype, _uncut(problem, axes), predicted)
     closed = draft.predictor
     found = layouts(axes, dtype, not isinstance(closed, Unpredictable))
-    work, keeper = _placed(draft, found)
-    _compute(work, keeper, report)
-    given = inputs(problem, axes)
-    dataset = given.coords.to_dataset().assign(keeper.dataset().data_vars).assign(given.data_vars)
+    with _placed(draft, found) as (work, keeper):
+        _compute(work, keeper, report)
+        given = inputs(problem, axes)
+        dataset = given.coords.to_dataset().assign(keeper.dataset().data_vars).assign(given.data_vars)
     dataset.attrs |= _attributes(problem, choice, precision)
     dataset.attrs["prediction"] = (
         f"none: {closed.reason}" if isinstance(closed, Unpredictable) else closed.solver.summary
@@ -146,10 +147,20 @@ def _uncut(problem: Problem, axes: Axes) -> Plan:
     return Plan(shape, shape, shape, 1)
 
 
-def _placed(draft: Work, found: Mapping[str, Any]) -> tuple[Work, Keeper]:
+@contextmanager
+def _placed(draft: Work, found: Mapping[str, Any]) -> Iterator[tuple[Work, Keeper]]:
     """The work with its cuts, and where its chunks go: cut as before where some are kept from before."""
     running, axes = current(), draft.axes
     devices = usable_devices(draft.session)
+
+    def fresh() -> Plan:
+        machine = Machine(running.memory or free_memory(devices), len(devices), devices[0].platform != "cpu")
+        return cut(axes.shape(draft.problem), axes.trajectory_dims, draft.session.state_bytes, machine)
+
+    if running.keep is None:
+        work = draft.cut(fresh())
+        yield work, InMemory(found, axes.dims, work.plan)
+        return
     named = {
         "problem": draft.problem,
         "axes": axes.values,
@@ -157,16 +168,12 @@ def _placed(draft: Work, found: Mapping[str, Any]) -> tuple[Work, Keeper]:
         "precision": draft.dtype.name,
         "variables": list(found),
         "memory": running.memory,
+        **deciding(),
     }
-    folder = None if running.keep is None else running.keep / digest(fingerprint(named))
-    plan = None if folder is None else kept_plan(folder)
-    if plan is None:
-        machine = Machine(running.memory or free_memory(devices), len(devices), devices[0].platform != "cpu")
-        plan = cut(axes.shape(draft.problem), axes.trajectory_dims, draft.session.state_bytes, machine)
-    work = draft.cut(plan)
-    if folder is None:
-        return work, InMemory(found, axes.dims, plan)
-    return work, OnDisk(folder, found, axes.dims, plan)
+    folder = running.keep / digest(fingerprint(named))
+    with alone(folder):
+        work = draft.cut(kept_plan(folder) or fresh())
+        yield work, OnDisk(folder, found, axes.dims, work.plan)
 
 
 def _compute(work: Work, keeper: Keeper, report: Progress | None) -> None:
