@@ -1,23 +1,24 @@
 """What one probe of each monitor costs, in gradient steps of the same model on the same batch.
 
-    python -m benchmarks.monitor_costs [ROUNDS]
+    python -m benchmarks.monitor_costs [--json FILE] [--quick]
 
-A gradient step is the loss, its gradient and the update of plain descent, compiled as one. All peers take turns within
-a round; told are the median of the ratios over the rounds and their quartiles. `top_eigenvalue` is told per product.
+A gradient step is the loss, its gradient and the update of plain descent, compiled as one. Each probe races against it;
+the ratio is probes a second over steps a second, and the note tells its inverse, what a probe costs in steps.
+`top_eigenvalue` is counted per product.
 """
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
+from benchmarks.racing import Row, main, race
 from linsim.monitoring import probes
 from linsim.monitoring.measuring import OF_LOSSES, OF_OUTPUTS, Monitor
 from linsim.monitoring.predictive import CROSS_ENTROPY, Predictive
@@ -95,30 +96,24 @@ def peers(module: nnx.Module, batch: Any) -> dict[str, tuple[Callable[[], Any], 
     }
 
 
-def ratios(module: nnx.Module, batch: Any, rounds: int) -> dict[str, np.ndarray]:
-    """Times over that of the gradient step of the same round, shape (rounds,) each."""
+def races(title: str, module: nnx.Module, batch: Any, rounds: int) -> Iterator[Row]:
+    """Every probe against the gradient step."""
     timed = peers(module, batch)
-    for run, _ in timed.values():
-        jax.block_until_ready(run())
-    seconds: dict[str, list[float]] = {name: [] for name in timed}
-    for _ in range(rounds):
-        for name, (run, count) in timed.items():
-            started = time.perf_counter()
-            jax.block_until_ready(run())
-            seconds[name].append((time.perf_counter() - started) / count)
-    return {name: np.asarray(times) / np.asarray(seconds["gradient step"]) for name, times in seconds.items()}
+    step, _ = timed.pop("gradient step")
+    for name, (probe, count) in timed.items():
+        row = race(f"{name}: {title}", count, "probes", probe, step, rounds=rounds, peer_work=1)
+        cost = f"{1 / row.ratio:.2f} gradient steps a probe ({1 / row.high:.2f} to {1 / row.low:.2f})"
+        yield replace(row, note=cost)
 
 
-def main() -> None:
-    """Print the table."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+def rows(quick: bool) -> Iterator[Row]:
+    """Every probe on a perceptron and on a transformer."""
+    if quick:
+        yield from races("perceptron", Perceptron(3, 4, 2), (jnp.ones((8, 3)), jnp.zeros(8, int)), rounds=1)
+        return
     for title, (module, batch) in models().items():
-        size = sum(int(jnp.size(leaf)) for leaf in jax.tree.leaves(nnx.state(module, nnx.Param)))
-        print(f"{title}; {size} parameters, {jax.devices()[0].platform}, {rounds} rounds")
-        for name, found in ratios(module, batch, rounds).items():
-            low, middle, high = np.percentile(found, (25, 50, 75))
-            print(f"  {name:<17} {middle:5.2f}  ({low:.2f} to {high:.2f})")
+        yield from races(title, module, batch, rounds=30)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(rows, __doc__))

@@ -7,7 +7,7 @@ from typing import Any
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 CODECS = (ZstdCodec(level=1), Crc32cCodec())
-"""Of every array that linsim writes. Its chunks are written even where they hold nothing but the fill value, so that one
+"""Of every array that linsim writes. Chunks are written even where they hold nothing but the fill value, so that one
 that is not there is known to be lost."""
 
 WRITING = {"array.write_empty_chunks": True}

@@ -37,7 +37,11 @@ class Recheck(NamedTuple):
     by: str
     """In words: what it was computed with."""
     trusted: bool
-    """Whether the deviation is no larger than rounding may be, and the same lanes diverged."""
+    """Whether no deviation is larger than rounding may be, and the same lanes diverged."""
+    apart: int = 0
+    """Lanes of the sample of which that is not true."""
+    worst: str = ""
+    """Where on the axes the worst lane is."""
 
 
 def recheck(dataset: xr.Dataset, problem: Problem, axes: Axes, solver: Solver, precision: str, lanes: int) -> Recheck:
@@ -72,10 +76,12 @@ def recheck(dataset: xr.Dataset, problem: Problem, axes: Axes, solver: Solver, p
     ours = [sample[name].values for name in ("pretrain_loss_after", "finetune_loss_after")]
     diverged = sample["diverged"].values
     kept = ~(again.diverged | diverged)
-    errors = (np.abs(mine - theirs)[kept] for mine, theirs in zip(ours, again[:2], strict=True))
-    deviation = max(float(np.max(error, initial=0.0)) for error in errors) / session.scale
-    agreed = bool(np.all(again.diverged == diverged))
-    return Recheck(count, deviation, f"{by.name} in float64", agreed and deviation <= TRUSTED[precision])
+    errors = np.abs(np.stack(ours) - np.stack(again[:2])).max(axis=0) / session.scale
+    errors = np.where(kept, np.nan_to_num(errors, nan=np.inf), 0.0)
+    apart = (errors > TRUSTED[precision]) | (again.diverged != diverged)
+    worst = int(np.argmax(np.where(again.diverged != diverged, np.inf, errors)))
+    place = ", ".join(f"{dim} = {sample[dim].values[worst]:.4g}" for dim in axes.dims)
+    return Recheck(count, float(errors.max()), f"{by.name} in float64", not apart.any(), int(apart.sum()), place)
 
 
 def other_solver(problem: Problem, solver: Solver, steps: int) -> Solver | None:

@@ -33,8 +33,10 @@ def rechecked(dataset: xr.Dataset) -> list[str]:
     line = f"{count} random lanes computed again by {by} deviate by up to {deviation:.1e} of the zero network's loss."
     if told["recheck_trusted"]:
         return [line]
+    chaos = "or the rate is so large that rounding decides"
     way_out = "use --precision float64" if told["precision"] == "float32" else "one of the two solvers is wrong here"
-    return [f"{line} DO NOT TRUST THIS RESULT; {way_out}."]
+    where = f"{told['recheck_apart']} of them by more than rounding, the worst at {told['recheck_worst']}"
+    return [line, f"DO NOT TRUST THIS RESULT; {way_out}, {chaos}: {where}."]
 
 
 def _cell(steps: np.ndarray, harm: np.ndarray) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, partial, wraps
 from typing import Any, NamedTuple
 
 import jax
@@ -152,6 +152,23 @@ class Session:
         return jax.random.split(jax.random.fold_in(jax.random.key(self.problem.seed), phase), self.problem.seeds)
 
 
+def _many_steps(function: Callable[..., Any], **settings: Any) -> Callable[..., Any]:
+    """Compile a program that spends its time in loops over lanes.
+
+    On a CPU with vectors of 512 bits: XLA's 256 leave the units waiting on chains of multiplications, at 0.6 of the
+    speed (`python -m benchmarks.modes`). Processors without such vectors take them in two halves.
+    """
+    anywhere = jax.jit(function, **settings)
+    on_cpu = jax.jit(function, compiler_options={"xla_cpu_prefer_vector_width": 512}, **settings)
+
+    @wraps(function)
+    def run(*arguments: Any) -> Any:
+        return (on_cpu if jax.default_backend() == "cpu" else anywhere)(*arguments)
+
+    run.lower = on_cpu.lower  # type: ignore[attr-defined] # to look at the program, as of any jitted function
+    return run
+
+
 @partial(jax.jit, static_argnames="solver")
 def _losses(solver: Solver, states: State, target: Target) -> Array:
     return jax.vmap(solver.loss, in_axes=(0, None))(states, target)
@@ -165,7 +182,7 @@ def _begin(solver: Solver, initial: State, phase: Phase, trajectories: Trajector
     return jax.vmap(begin)(trajectories)
 
 
-@partial(jax.jit, static_argnames="solver")
+@partial(_many_steps, static_argnames="solver")
 def _advance(
     solver: Solver, carry: Any, target: Target, phase: Phase, steps: Any, keys: Any, trajectories: Trajectories
 ) -> Any:
@@ -195,7 +212,7 @@ def _branch(solver: Solver, states: State, phase: Phase, lanes: Lanes) -> Any:
     return jax.vmap(branch)(lanes)
 
 
-@partial(jax.jit, static_argnames="solver", donate_argnames="carry")
+@partial(_many_steps, static_argnames="solver", donate_argnames="carry")
 def _continue(solver: Solver, carry: Any, target: Target, phase: Phase, lanes: Lanes, steps: Any, keys: Any) -> Any:
     def advance(one: Any, lane: Lanes) -> Any:
         return solver.advance(one, target, replace(phase, **lane.swept), steps, keys[lane.trajectory])

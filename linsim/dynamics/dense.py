@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from linsim import losses
-from linsim.dynamics import descent
+from linsim.dynamics import descent, matrix_steps
 from linsim.dynamics.solver import Encoded
 from linsim.losses import Scalar, SeedWeights, Weights
 from linsim.phase import Phase
@@ -60,8 +60,14 @@ class Dense:
         return descent.begin(state, phase)
 
     def advance(self, carry: descent.Carry, target: Target, phase: Phase, steps: Any, key: Any) -> descent.Carry:
-        """Train for a number of steps."""
-        return descent.advance(self, carry, target, phase, steps, key)
+        """Train for a number of steps: on the population loss by products written out, else by differentiation."""
+        if phase.batch_size is not None:
+            return descent.advance(self, carry, target, phase, steps, key)
+
+        def gradient(weights: Weights, _: Any) -> Weights:
+            return matrix_steps.gradient(weights, carry.anchor, target.matrix, target.covariance, phase)
+
+        return descent.follow(gradient, carry, phase, steps, paired=True)
 
     def state(self, carry: descent.Carry) -> Weights:
         """The weights reached."""

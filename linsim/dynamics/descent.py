@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -12,6 +13,8 @@ from linsim import losses
 from linsim.dynamics.solver import State, Target
 from linsim.losses import Scalar
 from linsim.phase import Phase
+
+_Moving = tuple[State, Any, Any]  # state, the optimiser's memory, step
 
 
 class Carry(NamedTuple):
@@ -46,7 +49,6 @@ def begin(state: State, phase: Phase) -> Carry:
 
 def advance(coordinates: Coordinates, carry: Carry, target: Target, phase: Phase, steps: Any, key: Any) -> Carry:
     """`steps` updates W <- W - optimiser(gradient of loss + penalties). The key is folded with the step's number."""
-    optimizer = phase.build_optimizer()
     anchor = carry.anchor
     anchor_product: Any = None if phase.product_penalty is None else coordinates.product(anchor)
 
@@ -60,11 +62,35 @@ def advance(coordinates: Coordinates, carry: Carry, target: Target, phase: Phase
             value += losses.weight_decay(state, phase.weight_decay)
         return value
 
-    def update(_: Any, moving: tuple[State, Any, Any]) -> tuple[State, Any, Any]:
+    def gradient(state: State, step: Any) -> State:
+        return jax.grad(objective)(state, None if phase.batch_size is None else jax.random.fold_in(key, step))
+
+    return follow(gradient, carry, phase, steps)
+
+
+def follow(
+    gradient: Callable[[State, Any], State], carry: Carry, phase: Phase, steps: Any, *, paired: bool = False
+) -> Carry:
+    """`steps` updates W <- W - optimiser(gradient).
+
+    Args:
+      gradient: (state, number of the step) -> gradient.
+      carry: where the phase is.
+      phase: whose optimiser steps.
+      steps: how many; may be traced.
+      paired: take two steps a turn of the loop. The compiler then writes into two sets of buffers in turn, where it
+        would copy the state at every turn of a loop of one step; compilation takes a body more.
+    """
+    optimizer = phase.build_optimizer()
+
+    def update(moving: _Moving) -> _Moving:
         state, memory, step = moving
-        gradient = jax.grad(objective)(state, None if phase.batch_size is None else jax.random.fold_in(key, step))
-        change, memory = optimizer.update(gradient, memory, state)
+        change, memory = optimizer.update(gradient(state, step), memory, state)
         return optax.apply_updates(state, change), memory, step + 1
 
-    state, memory, step = lax.fori_loop(0, steps, update, (carry.state, carry.optimizer, carry.step))
-    return Carry(state, memory, step, anchor)
+    moving: _Moving = (carry.state, carry.optimizer, carry.step)
+    if paired:
+        moving = lax.fori_loop(0, steps // 2, lambda _, at: update(update(at)), moving)
+        steps = steps % 2
+    state, memory, step = lax.fori_loop(0, steps, lambda _, at: update(at), moving)
+    return Carry(state, memory, step, carry.anchor)
