@@ -70,6 +70,7 @@ GALLERY = (
     Entry("depth_and_width"),
     Entry("rich_and_lazy"),
     Entry("stages"),
+    Entry("sweep"),
     Entry("monitors"),
     Entry("transformer"),
     Entry("transformer_24", "transformer", tuple(_TRANSFORMER_24.split())),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -99,9 +99,9 @@ class Axes:
         return problem.put(put[True], put[False])
 
 
-def _axis(name: str, given: Sequence[float]) -> Float[np.ndarray, " _"]:
+def _axis(name: str, given: Iterable[float]) -> Float[np.ndarray, " _"]:
     bounds = SWEPT[Field.named(name).name]
-    values = np.asarray(given, np.float64)
+    values = np.asarray(given if isinstance(given, np.ndarray) else list(given), np.float64)
     require(values.ndim == 1, f"axes[{name!r}]", values, "a list of numbers")
     require_axis(f"axes[{name!r}]", values.tolist(), above=bounds.above, at_least=bounds.at_least)
     require_number(f"axes[{name!r}]", float(values[-1]), below=bounds.below)

@@ -8,6 +8,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from experiments.charts import texts
+
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 MEDIAN = QUANTILES.index(0.5)
 
@@ -59,7 +61,7 @@ def add_effects(dataset: xr.Dataset, axes: Iterable[str]) -> xr.Dataset:
         found[f"harm_along_{axis}"] = ((axis, "quantile"), values, told | {"cells": cells})
         moves.append(moved(values))
     dataset = dataset.assign_coords(
-        axis=("axis", names, {"long_name": "swept field"}),
+        axis=("axis", texts(names), {"long_name": "swept field"}),
         quantile=("quantile", list(QUANTILES), {"long_name": "share of the cells at or below"}),
     )
     rise = {"long_name": "range of log(1 + median harm) along the axis", "units": "1"}

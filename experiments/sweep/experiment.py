@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 
 from experiments.command import command
 from experiments.sweep.effects import add_effects
@@ -44,9 +43,12 @@ class Config(ChartConfig):
     """Further axes, NAME=V1,V2,... or NAME=LOW:HIGH:COUNT, evenly spaced in the logarithm. NAME is a number of
     fine-tuning (momentum, product_penalty, weight_penalty, weight_decay), or of pre-training (pretrain_learning_rate,
     pretrain_momentum, ...)."""
-    pretrain: PretrainConfig = field(default_factory=lambda: PretrainConfig(budgets=40))
+    # Rates a factor of 2 apart, four budgets to it: the grids of runs that differ in a rate coincide in flow time.
+    pretrain: PretrainConfig = field(default_factory=lambda: PretrainConfig(steps=40_960, first=20, budgets=45))
     finetune: FinetuneConfig = field(
-        default_factory=lambda: FinetuneConfig(rates=11, lowest_rate=2e-5, highest_rate=2.048e-2, strengths=5)
+        default_factory=lambda: FinetuneConfig(
+            rates=11, lowest_rate=2e-5, highest_rate=2.048e-2, strengths=5, highest_strength=8
+        )
     )
 
 
@@ -66,12 +68,13 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
     return dataset.assign_attrs(config=config.to_json(), regularizer=config.finetune.regularizer)
 
 
-def axes_of(config: Config) -> dict[str, Float[np.ndarray, " _"]]:
+def axes_of(config: Config) -> dict[str, list[float]]:
     """The axes of a chart, and those of --also; `InvalidInput` for what is no axis or contradicts another field."""
     require_choices(config)
     require_integer("seeds", config.seeds, at_least=1, at_most=LONGEST_AXIS)
-    own = {"learning_rate": learning_rates(config.finetune), config.finetune.regularizer: strengths(config.finetune)}
-    axes = dict(own)
+    rates, columns = learning_rates(config.finetune).tolist(), strengths(config.finetune).tolist()
+    own = {"learning_rate": rates, config.finetune.regularizer: columns}
+    axes: dict[str, list[float]] = dict(own)
     for text in config.also:
         require(isinstance(text, str), "also", text, FORMS)
         name, _, given = text.partition("=")
@@ -95,7 +98,7 @@ def _require_free(config: Config, name: str, text: str) -> None:
     require(given == default, f"{label}.{swept.name}", given, f"its default {default} where --also makes it an axis")
 
 
-def _values(name: str, text: str, given: str) -> Float[np.ndarray, " _"]:
+def _values(name: str, text: str, given: str) -> list[float]:
     """V1,V2,... or LOW:HIGH:COUNT, inside the domain of the field."""
     spaced = ":" in given
     try:
@@ -112,11 +115,11 @@ def _values(name: str, text: str, given: str) -> Float[np.ndarray, " _"]:
     require(len(numbers) <= LONGEST_AXIS, "also", f"{name} with {len(numbers)} values", f"at most {LONGEST_AXIS}")
     most = _LARGEST_RATE if name.endswith("learning_rate") else _LARGEST_STRENGTH
     try:
-        values = Axes.of({name: numbers}).values[name]
-        require_number("", float(values[-1]), at_most=most)
+        Axes.of({name: numbers})
+        require_number("", numbers[-1], at_most=most)
     except InvalidInput as error:
         raise InvalidInput(f"also {name}", error.value, error.allowed) from None
-    return values
+    return numbers
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,8 +10,6 @@ from experiments.sweep.effects import MEDIAN
 from experiments.wrapping import wrapped
 from linsim.summary import rechecked
 
-_MOST = 0.9  # share of pairs that have to be close
-
 
 def summarise(dataset: xr.Dataset) -> str:
     """What moves harm along which axis, how many cells turn, and what is the same in flow time."""
@@ -20,7 +18,7 @@ def summarise(dataset: xr.Dataset) -> str:
     lines += [f"  {_along(dataset, axis)}" for axis in _axes(dataset)]
     lines += [_ranking(dataset), _counts(dataset)]
     for found in collapsed(dataset):
-        lines.append(f"Not compared in {found}." if isinstance(found, str) else _told(found))
+        lines.append(f"Not compared in {found}." if isinstance(found, str) else _told(found, _spacing(dataset)))
     return "\n".join([*map(wrapped, lines), *rechecked(dataset)])
 
 
@@ -61,47 +59,56 @@ def _ranking(dataset: xr.Dataset) -> str:
         return "No axis has two values to compare."
     names = [words(dataset, axis) for axis in _axes(dataset)]
     if moves[known[0]] < np.log1p(HARM):
-        return f"No axis moves the median harm by {HARM:.0%}."
+        return f"No axis moves the median harm by {100 * HARM:.0f} %."
     told = f"The {names[known[0]]} moves harm most"
     return f"{told}, the {names[known[-1]]} least." if len(known) > 1 else f"{told}."
 
 
 def _counts(dataset: xr.Dataset) -> str:
     harm, turned = dataset["harm"].values, ~np.isnan(dataset["inflection_steps"].values)
-    told = f"{turned.sum()} of {turned.size} cells turn; harm is above 10 % on {np.mean(harm > 0.1):.0%} of them all"
+    harmful = 100 * np.mean(harm > 0.1)
+    told = f"{turned.sum()} of {turned.size} cells turn; harm is above 10 % on {harmful:.0f} % of them all"
     diverged = dataset["diverged"]
     if lost := int(diverged.sum()):
         told += f"; {lost} of {diverged.size} fine-tuning runs diverged"
     return f"{told}."
 
 
-def _told(found: Collapsed) -> str:
+def _spacing(dataset: xr.Dataset) -> str:
+    """How far budgets are apart, between which inflection points are interpolated."""
+    steps = dataset["pretrain_steps"].values.astype(np.float64)
+    return f"; budgets are {_share(float(np.median(steps[1:] / steps[:-1])) - 1)} apart" if len(steps) > 1 else ""
+
+
+def _told(found: Collapsed, spacing: str) -> str:
     """One law: how far apart pairs are that it makes the same, and up to which rate it holds."""
     pairs, pretraining = found.pairs, found.axes[0].startswith("pretrain")
-    phase = "Pre-training" if pretraining else "Fine-tuning"
-    what = "inflection points" if found.what == "inflection" else f"harm above {HARM:.0%}"
-    told = f"{phase} flow time ({', '.join(found.axes)}): "
+    phase = "pre-training" if pretraining else "fine-tuning"
+    what = "inflection points" if found.what == "inflection" else f"harms above {100 * HARM:.0f} %"
+    told = f"At equal flow time of {phase} ({', '.join(found.axes)}) "
     if not len(pairs.apart):
-        return f"{told}no two cells whose {what} can be compared."
-    raw = "in steps" if pretraining else "at equal rates"
-    told += (
-        f"{what} at equal flow time differ by {_share(np.median(pairs.apart))} in the median over {len(pairs.apart)} "
-        f"pairs ({raw} by {_share(np.median(pairs.plain))}), by {_share(np.max(pairs.apart))} at most; "
-    )
-    limit = holds_up_to(pairs)
-    close = f"nine in ten pairs are within {CLOSE:.0%}"
-    if limit is None:
-        return f"{told}not even at the smallest rates {close}."
-    if limit >= np.max(pairs.rates):
-        return f"{told}{close}, up to the largest rate / (1 - momentum) compared, {limit:.2g}."
-    return f"{told}{close} up to rate / (1 - momentum) = {limit:.2g}, no longer beyond."
+        return f"{told}no two cells have {what} that can be compared."
+    off, most = (_share(float(value)) for value in (np.median(pairs.apart), np.max(pairs.apart)))
+    apart = spacing if pretraining else ""
+    raw = f"{_share(float(np.median(pairs.plain)))} {'in steps' if pretraining else 'at equal learning rates'}"
+    told += f"{what} of {len(pairs.apart)} pairs differ by {off} (median; {raw}{apart}), at most by {most}"
+    middle, slow, fast = by_rate(pairs)
+    if slow == 1 and not fast < 1:
+        return f"{told}."
+    close = f"{told}; within {100 * CLOSE:.0f} % are {_part(slow)}"
+    beyond = "" if np.isnan(fast) else f" at rates / (1 - momentum) up to {middle:.2g}, {_part(fast)} beyond"
+    return f"{close}{beyond}."
 
 
-def holds_up_to(pairs: Pairs) -> float | None:
-    """The largest rate / (1 - momentum) such that of the pairs up to there nine in ten are close; None if none is."""
-    rates = np.unique(pairs.rates)
-    good = [rate for rate in rates if np.mean(pairs.apart[pairs.rates <= rate] <= CLOSE) >= _MOST]
-    return float(good[-1]) if good else None
+def by_rate(pairs: Pairs) -> tuple[float, float, float]:
+    """The middle of the rates / (1 - momentum), in the logarithm, and the shares of close pairs up to it and beyond."""
+    middle = float(np.sqrt(np.min(pairs.rates) * np.max(pairs.rates)))
+    close, slow = pairs.apart <= CLOSE, pairs.rates <= middle * (1 + 1e-9)
+    return middle, float(np.mean(close[slow])), float(np.mean(close[~slow])) if not slow.all() else np.nan
+
+
+def _part(share: float) -> str:
+    return "all" if share == 1 else "none" if share == 0 else f"{100 * share:.3g} %"
 
 
 def _share(value: float) -> str:

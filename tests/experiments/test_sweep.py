@@ -1,0 +1,249 @@
+"""Sweeps of a chart with further axes: against a plain loop, in flow time, and what is refused."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from experiments.sweep import Config, main, run, summarise
+from experiments.sweep.collapse import Collapsed, _cubic, collapsed, flow_time
+from experiments.sweep.effects import add_effects, moved, quantiles_along
+from experiments.sweep.experiment import axes_of
+from linsim.config import FinetuneConfig, PretrainConfig, TaskConfig
+from linsim.errors import InvalidInput
+
+STEPS = 100
+ALSO = ("momentum=0,0.5", "pretrain_learning_rate=0.005:0.01:2")
+
+
+def config(**changes):
+    """Three modes, of which all but the first are rescaled; rates a factor of 2 apart, four budgets to it."""
+    tuning = FinetuneConfig(steps=STEPS, rates=6, lowest_rate=1e-4, highest_rate=3.2e-3, regularizations=(0.0, 2.0))
+    training = PretrainConfig(steps=2560, first=10, budgets=33)
+    chosen = {"dim": 3, "also": ALSO, "pretrain": training, "finetune": tuning, "task": TaskConfig(decay=0.5)}
+    return Config(**chosen | changes)
+
+
+@pytest.fixture(scope="module")
+def result():
+    return run(config())
+
+
+def descend(weights, target, anchor, rate, momentum, penalty, steps, keep=()):
+    """Heavy ball on ||P - A||^2 + lambda ||P - P_0||^2 with two full matrices; the weights after the steps to keep."""
+    first, second = weights
+    away = anchor[1] @ anchor[0]
+    speed, kept = [np.zeros_like(first), np.zeros_like(second)], []
+    for step in range(1, steps + 1):
+        product = second @ first
+        pull = 2 * (product - target) + 2 * penalty * (product - away)
+        speed = [momentum * v + g for v, g in zip(speed, (second.T @ pull, pull @ first.T), strict=True)]
+        first, second = first - rate * speed[0], second - rate * speed[1]
+        if step in keep:
+            kept.append((first, second))
+    return kept or [(first, second)]
+
+
+def loss(weights, target):
+    return float(np.sum((weights[1] @ weights[0] - target) ** 2))
+
+
+def test_every_cell_is_what_a_plain_loop_makes(result):
+    pretrain, finetune = result["pretrain_target"].values, result["finetune_target"].values
+    start = tuple(result[f"initial_weights_{layer}"].values[0] for layer in (1, 2))
+    budgets = result["pretrain_steps"].values
+    for cell in ((3, 1, 1, 1), (5, 0, 1, 0), (2, 1, 0, 1)):
+        there = dict(zip(("learning_rate", "product_penalty", "momentum", "pretrain_learning_rate"), cell, strict=True))
+        at = result.isel(seed=0, **there)
+        eta = float(at["pretrain_learning_rate"])
+        kept = descend(start, pretrain, start, eta, 0.0, 0.0, int(budgets[-1]), set(budgets.tolist()))
+        settings = (float(at["learning_rate"]), float(at["momentum"]), float(at["product_penalty"]), STEPS)
+        after = [loss(descend(point, finetune, point, *settings)[0], pretrain) for point in kept]
+        # 2,660 stable steps of rounding, and what the saddles at e^-5 make of it.
+        np.testing.assert_allclose(at["pretrain_loss_after"], after, rtol=1e-9)
+        np.testing.assert_allclose(at["harm"], after[-1] / min(after) - 1, rtol=1e-9)
+
+
+def test_a_result_has_its_axes_in_their_order_and_its_configuration(result):
+    axes = ("learning_rate", "product_penalty", "momentum", "pretrain_learning_rate")
+    assert result["harm"].dims == (*axes, "seed")
+    assert result["pretrain_loss_after"].dims == ("pretrain_steps", *axes, "seed")
+    assert list(map(str, result["axis"].values)) == list(axes)
+    np.testing.assert_allclose(result["pretrain_learning_rate"], [0.005, 0.01])
+    assert json.loads(result.attrs["config"])["also"] == list(ALSO)
+
+
+def test_flow_time_is_how_far_heavy_ball_goes_down_a_constant_slope():
+    place = speed = 0.0
+    for _ in range(30):
+        speed = 0.8 * speed + 1.0
+        place += 0.01 * speed
+    np.testing.assert_allclose(flow_time(0.01, 0.8, 30), place, rtol=1e-12)  # 30 additions
+    assert flow_time(0.01, 0.0, 30) == pytest.approx(0.3)
+
+
+def test_at_equal_flow_time_a_plain_loop_with_momentum_does_the_same_harm():
+    # One mode 1 -> 3 beside one that stays at 2, from checkpoints of growing strength.
+    pretrain, finetune, momentum, steps = np.diag([2.0, 1.0]), np.diag([2.0, 3.0]), 0.6, 400
+    points = [tuple(np.diag(np.sqrt([2.0, s])) for _ in range(2)) for s in (0.2, 0.4, 1.0)]
+
+    def harm(rate, m):
+        after = [loss(descend(point, finetune, point, rate, m, 0.0, steps)[0], pretrain) for point in points]
+        return after[-1] / min(after) - 1
+
+    plain, rate = harm(1e-4, 0.0), flow_time(1e-4, 0.0, steps) / flow_time(1.0, momentum, steps)
+    # The first neglected order is rate x curvature x m / (1 - m)^2 = 4e-5 x 12 x 4 of a flow time of 0.04 x 12.
+    assert harm(rate, momentum) == pytest.approx(plain, rel=2e-3)
+    assert harm(1e-4, momentum) > 1.5 * plain
+
+
+def test_cells_of_equal_flow_time_agree_the_better_the_smaller_the_rates(result):
+    found = {(law.axes, law.what): law.pairs for law in collapsed(result)}
+    assert set(found) == {
+        (("pretrain_learning_rate",), "inflection"),
+        (("momentum",), "harm"),
+        (("momentum",), "inflection"),
+    }
+    turns = found[("pretrain_learning_rate",), "inflection"]
+    assert len(turns.apart) >= 10
+    # Of first order in rate x curvature: 0.01 x 8 while the strongest mode is learned, less for the others.
+    assert np.median(turns.apart) < 0.01 and np.max(turns.apart) < 0.08
+    np.testing.assert_allclose(np.median(turns.plain), 0.5, atol=0.01)  # twice the rate, half the steps
+    for what in ("harm", "inflection"):
+        pairs = found[("momentum",), what]
+        slow = pairs.rates <= 1e-3
+        assert np.count_nonzero(slow) >= 4 and np.median(pairs.plain[slow]) > 0.1
+        # Of first order in rate x curvature = 8e-4 x 4 sigma (1 + lambda) = 0.02; harm goes about as its square.
+        assert np.max(pairs.apart[slow]) < 0.05
+        assert np.median(pairs.apart[slow]) < np.median(pairs.apart[~slow])
+
+
+def test_the_conclusion_tells_harm_along_axes_and_agreement_in_flow_time(result):
+    told = " ".join(summarise(result).split())
+    median = np.median(result["harm"].isel(momentum=1))
+    assert f"% at 0, {100 * median:.0f} % at 0.5 (24 cells)" in told
+    moves = result["harm_moved"].values
+    assert int(np.argmax(moves)) == 0 and "The fine-tuning learning rate moves harm most" in told
+    turned = int(result["inflection_steps"].notnull().sum())
+    assert f"{turned} of 48 cells turn" in told
+    assert "At equal flow time of pre-training (pretrain_learning_rate) inflection points of" in told
+    assert "; 50 % in steps; budgets are 19 % apart), at most by" in told  # a factor of 2 every four budgets
+    assert "At equal flow time of fine-tuning (momentum) harms above 1 % of" in told
+
+
+def test_interpolation_is_exact_on_cubics_and_knows_what_a_quadratic_misses():
+    knots, at = np.array([0.0, 1.0, 2.5, 3.0, 4.0, 6.0]), np.array([-0.1, 0.4, 2.5, 3.3, 5.9, 6.1])
+    values = np.stack([knots**3 - knots, 2 * knots**2, np.where(knots == 6, np.nan, knots)], axis=1)
+    found, error = _cubic(knots, values, at)
+    inside = slice(1, 5)
+    np.testing.assert_allclose(found[inside, 0], (at**3 - at)[inside], rtol=1e-12)
+    assert np.all(error[[1, 3, 4], 0] > 0.05)
+    np.testing.assert_allclose(error[inside, 1], 0, atol=1e-12)
+    assert np.isnan(found[[0, 5]]).all() and np.isnan(error[[0, 5]]).all()
+    assert np.isnan(found[3:5, 2]).all() and not np.isnan(found[1:3, 2]).any()  # one of the four knots is missing
+
+
+def test_turns_outside_the_budgets_of_either_run_are_not_compared(result):
+    steps = result["inflection_steps"].copy(data=np.full(result["inflection_steps"].shape, np.nan))
+    # Rates 0.005 and 0.01 over 10 to 2560 steps: the flow times of both are 0.1 to 12.8.
+    pairs = {(2000.0, 1000.0): 1, (2000.0, 1270.0): 1, (2000.0, 1281.0): 0, (12.0, 11.0): 0, (22.0, 10.0): 0}
+    for (slow, fast), count in pairs.items():
+        steps[0, 0, 0, :, 0] = [slow, fast]
+        (law,) = collapsed(result.assign(inflection_steps=steps).isel(momentum=[0]))
+        assert len(law.pairs.apart) == count
+        if count:
+            np.testing.assert_allclose(law.pairs.apart, abs(2 * fast / slow - 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"optimizer": "adam"}, "adam is no gradient flow"),
+        ({"batch_size": 8}, "minibatches add noise"),
+        ({"schedule": "cosine"}, "the rate is no constant"),
+    ],
+)
+def test_what_is_no_gradient_flow_is_not_compared(result, change, reason):
+    phases = {name: phase | change for name, phase in json.loads(result.attrs["training"]).items()}
+    laws = collapsed(result.assign_attrs(training=json.dumps(phases)))
+    assert [law.endswith(reason) for law in laws] == [True, True]
+
+
+def test_without_jumps_rates_or_axes_there_is_nothing_to_compare(result):
+    idealised = collapsed(result.assign_attrs(idealised_checkpoints="True"))
+    assert "change in jumps" in idealised[0] and isinstance(idealised[1], Collapsed)
+    assert "fewer than four learning rates" in collapsed(result.isel(learning_rate=slice(3)))[1]
+    assert collapsed(result.isel(momentum=[0], pretrain_learning_rate=[1])) == []
+
+
+def test_quantiles_count_the_same_cells_at_every_value():
+    harm = np.array([[1.0, 2.0, np.nan, 3.0], [5.0, np.inf, 7.0, 6.0], [np.nan] * 4])
+    values, cells = quantiles_along(xr.DataArray(harm, dims=("x", "y")), "x")
+    assert cells == 3
+    np.testing.assert_allclose(values[0], [1, 1.5, 2, 2.5, 3])
+    np.testing.assert_allclose(values[1], [5, 5.5, 6, np.inf, np.inf])
+    assert np.isnan(values[2]).all()
+    assert moved(values) == pytest.approx(np.log(7 / 3))
+    assert np.isnan(moved(values[:1]))
+    none, cells = quantiles_along(xr.DataArray([[1.0, np.nan], [np.nan, 2.0]], dims=("x", "y")), "x")
+    np.testing.assert_allclose(none[:, 2], [1, 2])  # no cell has both: each is told by what there is
+    assert cells == 2
+
+
+@pytest.mark.parametrize("lost", ["some", "all"])
+def test_runs_that_diverged_are_told(result, lost):
+    axes = list(map(str, result["axis"].values))
+    chosen = (result["learning_rate"] < 3e-3) if lost == "some" else (result["learning_rate"] < 0)
+    gone = result.assign(harm=result["harm"].where(chosen), diverged=~chosen | result["diverged"])
+    told = " ".join(summarise(add_effects(gone, axes)).split())
+    if lost == "some":
+        assert "every run diverged at 1 of its 6 values (8 cells)" in told
+    else:
+        assert told.count(": every run diverged") == 4 and "No axis has two values" in told
+
+
+@pytest.mark.parametrize(
+    ("also", "changes", "message"),
+    [
+        (("momentum",), {}, "also: got momentum; allowed: NAME=V1"),
+        (("momentum=",), {}, "also: got momentum=; allowed: NAME=V1"),
+        (("momentum=a",), {}, "also: got momentum=a; allowed: NAME=V1"),
+        (("momentum=0.1:0.9",), {}, "also: got momentum=0.1:0.9; allowed: NAME=V1"),
+        (("momentum=0:0.9:3",), {}, "also: got momentum=0:0.9:3; allowed: 0 < LOW < HIGH"),
+        (("momentum=0.1:0.9:2.5",), {}, "allowed: a COUNT that is an integer from 2"),
+        (("momentum=0.1:0.9:1",), {}, "allowed: a COUNT that is an integer from 2"),
+        (("momentum=0.5,0.1",), {}, "also momentum: got .*; allowed: strictly increasing"),
+        (("momentum=0,1",), {}, "also momentum: got 1.0; allowed: a finite number < 1"),
+        (("momentum=nan",), {}, "also momentum: got nan"),
+        (("pretrain_learning_rate=0,0.1",), {}, "also pretrain_learning_rate: got 0.0; allowed: .* > 0"),
+        (("pretrain_learning_rate=1e7",), {}, "also pretrain_learning_rate: got 10000000.0; allowed: .* <= 1e"),
+        (("depth=2,3",), {}, "also: got depth=2,3; allowed: an axis of learning_rate, product_penalty"),
+        (("learning_rate=0.1",), {}, "axes beside the chart's own, learning_rate and product_penalty"),
+        (("product_penalty=0.1",), {}, "axes beside the chart's own"),
+        (("momentum=0", "momentum=0.5"), {}, "also: got momentum=0.5; allowed: every axis once"),
+        (("momentum=0,0.5",), {"optimizer": "adam"}, "no momentum beside --finetune.optimizer adam"),
+        (("momentum=0,0.5",), {"momentum": 0.3}, "finetune.momentum: got 0.3; allowed: its default 0.0 where"),
+        (("weight_decay=0,1",), {"weight_decay": 0.3}, "finetune.weight_decay: got 0.3; allowed: its default"),
+    ],
+)
+def test_what_is_no_axis_or_contradicts_is_refused(also, changes, message):
+    tuning = dataclasses.replace(config().finetune, **changes)
+    with pytest.raises(InvalidInput, match=message):
+        axes_of(config(also=also, finetune=tuning))
+
+
+def test_what_pretraining_sets_itself_is_no_axis_of_it():
+    training = dataclasses.replace(config().pretrain, learning_rate=0.01)
+    with pytest.raises(InvalidInput, match=r"pretrain.learning_rate: got 0.01; allowed: its default 0.005"):
+        run(config(pretrain=training))
+
+
+def test_a_bad_axis_is_told_in_one_line_and_leaves_nothing(tmp_path, capsys):
+    many = [f"{name}=1:2:10000" for name in ("weight_penalty", "weight_decay")]
+    for bad, said in ((["momentum=2"], "also momentum: got 2"), (many, "lanes in all; allowed: at most 10000000000")):
+        assert main(["--also", *bad, "--out", str(tmp_path / "result")]) == 2
+        told = capsys.readouterr().err
+        assert said in told and told.count("\n") == 1
+        assert not (tmp_path / "result").exists()
