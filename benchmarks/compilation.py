@@ -27,9 +27,12 @@ from linsim.transfers import build_transfer
 def measure(quick: bool) -> dict[str, float]:
     """Seconds of compilation and programs of the default chart, and seconds in all."""
     spent: list[float] = []
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, seconds, **_: spent.append(seconds) if event.endswith("backend_compile_duration") else None
-    )
+
+    def listen(event: str, duration_secs: float, **_: object) -> None:
+        if event.endswith("backend_compile_duration"):
+            spent.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
     config = ChartConfig(finetune=FinetuneConfig(rates=3, strengths=2, steps=5)) if quick else ChartConfig()
     started = time.perf_counter()
     build_chart(config, build_transfer(config))

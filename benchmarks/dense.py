@@ -158,7 +158,7 @@ def by_autograd(race: Race, start: Weights, target: np.ndarray, lanes: int) -> C
                     product = layer @ product
                 loss = ((product - goal) ** 2).sum()
                 losses.append(loss.item())
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 descent.step()
         return np.asarray(losses[race.steps :: race.steps + 1])
 

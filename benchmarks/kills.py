@@ -4,8 +4,9 @@
 
 An experiment of a few seconds is run once undisturbed, then N times in a new folder: killed by SIGKILL at a random
 moment, resumed, perhaps killed again, until it is complete. Moments of every second run are spread evenly over the time
-that it takes, start-up included, those of the others over its chunks and the saving at the end. A line a kill says when it was and what was there; a line a run whether all variables are bit for bit
-those of the undisturbed one. Exit status 1 if any are not.
+that it takes, start-up included, those of the others over its chunks and the saving at the end. A line a kill says when
+it was and what was there; a line a run whether all variables are bit for bit those of the undisturbed one. Exit status
+1 if any are not.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def _disturbed(
 ) -> bool:
     """One run, killed at least once unless it is quicker than that."""
     chunks = _finished(folder.with_name("undisturbed"), store.DATA)
-    after, reached = lasts * (run + rng.random()) / count, round((chunks + 1) * run / count)
+    after, reached = lasts * (run + rng.random()) / count, round((chunks + 1) * run / max(count - 1, 1))
     for kill in range(MOST_KILLS):
         process = subprocess.Popen(
             _command(folder, resume=kill > 0), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -77,7 +77,8 @@ def rows(quick: bool) -> Iterable[Row]:
         note = f"{here['second']:.2f} s (first time {here['first']:.2f} s), peak {here['peak'] / 1e6:.0f} MB"
         if len(found) > 2:
             above = found[1:]
-            slope = np.polyfit(*(np.log([each[key] for each in above]) for key in ("lanes", "second")), 1)[0]
+            along, took = (np.log([each[key] for each in above]) for key in ("lanes", "second"))
+            slope = np.polyfit(along, took, 1)[0]
             note += f"; exponent of time over lanes above the smallest so far {slope:.3f}"
         ratio = ours / peer
         name = f"{here['lanes']:.0f} lanes x {steps} steps x {MODES} modes"

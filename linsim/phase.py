@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -97,6 +97,10 @@ class Phase:
         if self.optimizer is not None:
             return self.optimizer(rate)
         return optax.sgd(rate, momentum=self.momentum, nesterov=self.nesterov)
+
+    def put(self, values: Mapping[str, Any]) -> Phase:
+        """This phase with values of some fields put in."""
+        return replace(self, **values)
 
     def at(self, learning_rate: Strength, regularizer: Regularizer, strength: Strength) -> Phase:
         """This phase with the swept values put in."""

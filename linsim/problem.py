@@ -52,7 +52,7 @@ class Problem:
 
     def put(self, pretrain: Mapping[str, Strength], finetune: Mapping[str, Strength]) -> Problem:
         """This problem with values of fields of its phases put in."""
-        return replace(self, pretrain=replace(self.pretrain, **pretrain), finetune=replace(self.finetune, **finetune))
+        return replace(self, pretrain=self.pretrain.put(pretrain), finetune=self.finetune.put(finetune))
 
     def tuned(self, learning_rate: Strength, regularizer: Regularizer, strength: Strength) -> Problem:
         """This problem with the swept values of its fine-tuning put in."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial, wraps
 from typing import Any, NamedTuple
 
@@ -177,7 +177,7 @@ def _losses(solver: Solver, states: State, target: Target) -> Array:
 @partial(jax.jit, static_argnames="solver")
 def _begin(solver: Solver, initial: State, phase: Phase, trajectories: Trajectories) -> Any:
     def begin(run: Trajectories) -> Any:
-        return solver.begin(jax.tree.map(lambda leaf: leaf[run.seed], initial), replace(phase, **run.swept))
+        return solver.begin(jax.tree.map(lambda leaf: leaf[run.seed], initial), phase.put(run.swept))
 
     return jax.vmap(begin)(trajectories)
 
@@ -187,7 +187,7 @@ def _advance(
     solver: Solver, carry: Any, target: Target, phase: Phase, steps: Any, keys: Any, trajectories: Trajectories
 ) -> Any:
     def advance(one: Any, run: Trajectories) -> Any:
-        return solver.advance(one, target, replace(phase, **run.swept), steps, keys[run.seed])
+        return solver.advance(one, target, phase.put(run.swept), steps, keys[run.seed])
 
     return jax.vmap(advance)(carry, trajectories)
 
@@ -207,7 +207,7 @@ def _branch(solver: Solver, states: State, phase: Phase, lanes: Lanes) -> Any:
 
     def branch(lane: Lanes) -> Any:
         checkpoint = jax.tree.map(lambda leaf: leaf[lane.budget, lane.trajectory], states)
-        return solver.begin(checkpoint, replace(phase, **lane.swept))
+        return solver.begin(checkpoint, phase.put(lane.swept))
 
     return jax.vmap(branch)(lanes)
 
@@ -215,7 +215,7 @@ def _branch(solver: Solver, states: State, phase: Phase, lanes: Lanes) -> Any:
 @partial(_many_steps, static_argnames="solver", donate_argnames="carry")
 def _continue(solver: Solver, carry: Any, target: Target, phase: Phase, lanes: Lanes, steps: Any, keys: Any) -> Any:
     def advance(one: Any, lane: Lanes) -> Any:
-        return solver.advance(one, target, replace(phase, **lane.swept), steps, keys[lane.trajectory])
+        return solver.advance(one, target, phase.put(lane.swept), steps, keys[lane.trajectory])
 
     return jax.vmap(advance)(carry, lanes)
 

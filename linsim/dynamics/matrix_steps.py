@@ -41,7 +41,7 @@ def gradient(
     def pull(product: Product) -> Product:
         residual = product - target
         slope = residual if covariance is None else matmul(residual, covariance)
-        if penalty is not None:
+        if penalty is not None and anchor_product is not None:
             slope = slope + penalty * (product - anchor_product)
         return 2 * slope
 
