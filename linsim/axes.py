@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -99,10 +99,13 @@ class Axes:
         return problem.put(put[True], put[False])
 
 
-def _axis(name: str, given: Iterable[float]) -> Float[np.ndarray, " _"]:
+def _axis(name: str, given: Any) -> Float[np.ndarray, " _"]:
     bounds = SWEPT[Field.named(name).name]
-    values = np.asarray(given if isinstance(given, np.ndarray) else list(given), np.float64)
-    require(values.ndim == 1, f"axes[{name!r}]", values, "a list of numbers")
+    try:
+        values = np.asarray(given if isinstance(given, str) else list(given), np.float64)
+    except (TypeError, ValueError):
+        values = np.asarray(np.nan)
+    require(values.ndim == 1, f"axes[{name!r}]", given, "a list of numbers")
     require_axis(f"axes[{name!r}]", values.tolist(), above=bounds.above, at_least=bounds.at_least)
     require_number(f"axes[{name!r}]", float(values[-1]), below=bounds.below)
     return values

@@ -26,17 +26,20 @@ class Bar:
         self._started = self._told = time.monotonic()
         self._since = self._started  # when the sweep at hand began
         self._chunks = ""
+        self._found: int | None = None  # done before this run
 
     def __call__(self, done: int, total: int) -> None:
         """Show how far the work is."""
         now = time.monotonic()
+        self._found = done if self._found is None else self._found
         if self.console.is_terminal:
             if now - self._started > _PATIENCE and not self._bar.live.is_started:
                 self._bar.start()
             self._bar.update(self._task, completed=done, total=total, chunks=self._chunks)
         elif now - self._told > _PAUSE:
             self._told = now
-            left = (now - self._started) * (total - done) / done if done else float("inf")
+            gained = done - self._found
+            left = (now - self._started) * (total - done) / gained if gained > 0 else float("inf")
             told = [f"{self.doing}: {done / total:.0%}", self._chunks, f"{_duration(left)} left"]
             print(", ".join(filter(None, told)), file=self.console.file, flush=True)
 

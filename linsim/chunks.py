@@ -108,8 +108,12 @@ class OnDisk:
                 self._create()
         for leftover in folder.rglob("*.partial"):
             leftover.unlink(missing_ok=True)
-        group = zarr.open_group(folder, mode="r+")
-        self._arrays: dict[str, Any] = {name: group[name] for name in layouts}
+        try:
+            with zarr.config.set(WRITING):  # an array keeps the settings that it was opened with
+                group = zarr.open_group(folder, mode="r+")
+                self._arrays: dict[str, Any] = {name: group[name] for name in layouts}
+        except Exception as error:  # whatever zarr or JSON say of damage
+            raise InvalidInput("resume", str(folder), f"readable chunks ({error}), or --overwrite") from error
 
     def finished(self, box: Box) -> bool:
         """Whether all files of a chunk are there and sound; reading them compares the checksums."""
@@ -171,14 +175,17 @@ def alone(folder: Path) -> Iterator[None]:
         raise InvalidInput("keep", str(folder), "a folder that no other run is writing to at the moment") from None
 
 
-def kept_plan(folder: Path) -> Plan | None:
+def kept_plan(folder: Path, shape: tuple[int, ...]) -> Plan | None:
     """The plan that the chunks in a folder were cut by; None where nothing was begun."""
     if not folder.exists():
         return None
     try:
         plan = json.loads(str(zarr.open_group(folder, mode="r").attrs["plan"]))
         lengths = {name: tuple(plan[name]) for name in ("shape", "chunk", "block")}
-        return Plan(**lengths, bite=int(plan["bite"]))
+        found = Plan(**lengths, bite=int(plan["bite"]))
+        if found.shape != shape or not found.sound:
+            raise ValueError("its plan is damaged")
+        return found
     except Exception as error:  # whatever zarr or JSON say of damage
         raise InvalidInput("resume", str(folder), f"chunks with a readable plan ({error}), or --overwrite") from error
 

@@ -7,8 +7,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
+import jax
 import numpy as np
 
 _SHOWN = 12  # numbers of an array; of larger ones a digest
@@ -48,7 +50,7 @@ def _inside(value: Any) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
         array = np.asarray(value)
         if array.size <= _SHOWN and array.ndim <= 1:
             return str(array.tolist())
@@ -63,10 +65,20 @@ def _function(function: Any) -> str:
     """A function by its name, its code and what it closes over: equal schedules, made twice, are equal."""
     if isinstance(function, partial):
         return f"{_function(function.func)}{_text(function.args)}{fingerprint(function.keywords)}"
-    code = getattr(function, "__code__", None)
     name = getattr(function, "__qualname__", type(function).__name__)
+    if isinstance(function, MethodType):
+        return f"{_function(function.__func__)} of {_text(function.__self__)}"
+    if (inner := getattr(function, "__wrapped__", None)) is not None and not isinstance(function, FunctionType):
+        return _function(inner)
+    code = getattr(function, "__code__", None)
     if code is None:
-        return str(name)
-    cells = [_text(cell.cell_contents) for cell in getattr(function, "__closure__", None) or ()]
-    source = hashlib.sha256(code.co_code + repr([c for c in code.co_consts if not hasattr(c, "co_code")]).encode())
-    return f"{name} {source.hexdigest()[:8]} [{', '.join(cells)}]"
+        return f"{name} {_text(sorted(getattr(function, '__dict__', {}).items()))}"
+    cells = [_text(cell.cell_contents) for cell in function.__closure__ or ()]
+    defaults = _text([*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items())])
+    return f"{name} {hashlib.sha256(_source(code).encode()).hexdigest()[:8]} {defaults} [{', '.join(cells)}]"
+
+
+def _source(code: CodeType) -> str:
+    """Instructions, names and constants, those of functions inside included."""
+    constants = [_source(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts]
+    return f"{code.co_code.hex()} {code.co_names} {constants}"

@@ -16,7 +16,7 @@ from linsim.errors import require
 
 CACHED = 4 << 20
 """Bytes of state that step together on a CPU: about what the caches of a core pair hold."""
-COPIES = 8
+COPIES = 13
 """Times the state of a lane that a step holds: carry, penalties' anchor, gradient, momentum and what is in between."""
 RESULT_BYTES = 128
 """Of a lane, on their way to disk."""
@@ -69,6 +69,16 @@ class Plan:
         """As JSON."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
+    @property
+    def sound(self) -> bool:
+        """Whether these can be the cuts of a sweep: blocks of whole chunks, all of them at least one lane."""
+        cuts = (self.shape, self.chunk, self.block)
+        return (
+            len({len(lengths) for lengths in cuts}) == 1
+            and min(self.bite, *(min(lengths) for lengths in cuts)) >= 1
+            and all(block % chunk == 0 or block == length for length, chunk, block in zip(*cuts, strict=True))
+        )
+
     def boxes(self) -> list[Box]:
         """All chunks, those of a block one after another."""
         whole = Box((0,) * len(self.shape), self.shape)
@@ -97,7 +107,7 @@ def cut(shape: Sequence[int], trajectory_dims: Sequence[int], state_bytes: int, 
     shape, budgets = tuple(shape), shape[0]
     state = max(state_bytes, 1)
     most = machine.memory // 2 // (COPIES * state)
-    trajectories = machine.memory // 4 // (budgets * state)
+    trajectories = min(machine.memory // 4 // (budgets * state), most)
     results = machine.memory // 4 // RESULT_BYTES
     needed = max(2 * COPIES * state, 4 * budgets * state, 4 * budgets * RESULT_BYTES)
     require(min(most, trajectories, results // budgets) >= 1, "memory", machine.memory, f"at least {needed} bytes here")
@@ -109,7 +119,7 @@ def cut(shape: Sequence[int], trajectory_dims: Sequence[int], state_bytes: int, 
     )
     chunk = (budgets, *_split(within[1:], lanes // budgets))
     whole = tuple(
-        -(-block[number] // chunk[number]) * chunk[number] if number in trajectory_dims else length
+        block[number] // chunk[number] * chunk[number] if number in trajectory_dims else length
         for number, length in enumerate(shape)
     )
     count = math.prod(chunk)

@@ -66,6 +66,7 @@ def save(dataset: xr.Dataset, folder: Path) -> Path:
     try:
         shutil.rmtree(partial, ignore_errors=True)
         _write(dataset, partial)
+        _settle(partial)
         shutil.rmtree(replaced, ignore_errors=True)
         if final.exists():
             os.replace(final, replaced)
@@ -97,6 +98,17 @@ def load(folder: Path | str) -> xr.Dataset:
 def view(folder: Path | str) -> xr.Dataset:
     """The result in a folder, whose numbers are read when they are asked for; errors as of `load`."""
     return _readable(folder)
+
+
+def verify(folder: Path | str) -> None:
+    """Read every chunk of a result once, one at a time; errors as of `load`."""
+    _readable(folder).close()
+    try:
+        for _, array in zarr.open_group(Path(folder) / DATA, mode="r").arrays():
+            for part in _parts(array.shape, array.chunks):
+                array[part]
+    except Exception as error:  # whatever the layers below say of a damaged chunk
+        raise InvalidInput("folder", str(folder), f"a complete {DATA} ({error}), or --overwrite") from error
 
 
 def _readable(folder: Path | str) -> xr.Dataset:
@@ -134,6 +146,14 @@ def _write(dataset: xr.Dataset, path: Path) -> None:
             )
             for part in _parts(variable.shape, chunks):
                 array[part] = variable[part].values
+
+
+def _settle(folder: Path) -> None:
+    """Have the disk, not only the system, hold every file: after a power cut, a whole that has its name is whole."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
 
 
 def _chunks(variable: xr.DataArray) -> tuple[int, ...] | None:

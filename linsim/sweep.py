@@ -164,6 +164,7 @@ def _placed(draft: Work, found: Mapping[str, Any]) -> Iterator[tuple[Work, Keepe
     named = {
         "problem": draft.problem,
         "axes": axes.values,
+        "dims": list(axes.dims),
         "solver": draft.solver.name,
         "precision": draft.dtype.name,
         "variables": list(found),
@@ -172,7 +173,7 @@ def _placed(draft: Work, found: Mapping[str, Any]) -> Iterator[tuple[Work, Keepe
     }
     folder = running.keep / digest(fingerprint(named))
     with alone(folder):
-        work = draft.cut(kept_plan(folder) or fresh())
+        work = draft.cut(kept_plan(folder, axes.shape(draft.problem)) or fresh())
         yield work, OnDisk(folder, found, axes.dims, work.plan)
 
 
@@ -192,6 +193,7 @@ def _compute(work: Work, keeper: Keeper, report: Progress | None) -> None:
 
     if watcher is not None:
         watcher(finished, len(boxes), 0)
+    told(0, total)
     for box, values in current().hands.compute(work, missing, told):
         keeper.keep(box, values)
         block = work.plan.block_of(box)

@@ -88,8 +88,11 @@ class Session:
 
     @property
     def state_bytes(self) -> int:
-        """Of the state of one run."""
-        return sum(leaf.nbytes for leaf in jax.tree.leaves(self.encoded.initial)) // self.problem.seeds
+        """Of the state of one run, and of its minibatch, where there is one: inputs, outputs and what is predicted."""
+        inputs, *_, outputs = self.problem.widths
+        batch = max(phase.batch_size or 0 for phase in (self.problem.pretrain, self.problem.finetune))
+        state = sum(leaf.nbytes for leaf in jax.tree.leaves(self.encoded.initial)) // self.problem.seeds
+        return state + batch * (inputs + 2 * outputs) * np.dtype(self.dtype).itemsize
 
     @classmethod
     def open(cls, problem: Problem, solver: Solver, dtype: Any) -> Session:

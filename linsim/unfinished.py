@@ -42,8 +42,8 @@ class Claim:
     @property
     def kept(self) -> bool:
         """Whether a killed run would leave something to go on with."""
-        finished = itertools.chain(self.chunks.glob("*/*/c"), self.chunks.glob("*.json"))
-        return any(path.name != _RUN for path in finished)
+        finished = itertools.chain(self.chunks.glob("*/*/c/**/*"), self.chunks.glob("*.json"))
+        return any(path.is_file() and path.suffix != ".partial" and path.name != _RUN for path in finished)
 
 
 @contextmanager
@@ -63,7 +63,9 @@ def claim(
       InvalidInput: the folder is in use or cannot be had, or what is there is of another configuration.
     """
     require(not (overwrite and resume), "resume", resume, "--resume or --overwrite, one of them")
-    new = store.prepare(folder, overwrite, resume)
+    new = not os.path.exists(folder)
+    if not os.path.isdir(folder):
+        store.prepare(folder, overwrite, resume)
     lock = FileLock(folder / store.LOCK)
     try:
         lock.acquire(timeout=0)
@@ -71,6 +73,12 @@ def claim(
         raise InvalidInput("out", str(folder), "a folder that no other run is writing to at the moment") from None
     except OSError as error:
         raise InvalidInput("out", str(folder), f"a folder that can be locked ({error.strerror or error})") from error
+    try:
+        store.prepare(folder, overwrite, resume)  # not before: another run may be saving
+    except InvalidInput:
+        (folder / store.LOCK).unlink(missing_ok=True)
+        lock.release()
+        raise
     claimed = Claim(folder, False)
     try:
         claimed.complete = resume and _resumed(claimed, of, versions)
@@ -83,6 +91,7 @@ def claim(
         raise
     finally:
         if claimed.saved is not None or claimed.complete or not claimed.kept:
+            (claimed.chunks / _RUN).unlink(missing_ok=True)  # first: without it the result is what counts
             shutil.rmtree(claimed.chunks, ignore_errors=True)
         (folder / store.LOCK).unlink(missing_ok=True)
         lock.release()
@@ -97,6 +106,8 @@ def _resumed(claimed: Claim, of: Mapping[str, str], versions: Mapping[str, str])
     if run.exists():
         try:
             kept = json.loads(run.read_text(encoding="utf-8"))
+            if not isinstance(kept, dict):
+                raise ValueError("it names no fields")
         except (OSError, ValueError) as error:
             raise InvalidInput("resume", str(run), f"a readable file ({error}), or --overwrite") from error
         _require_same(kept, {**of, **versions})
@@ -105,6 +116,7 @@ def _resumed(claimed: Claim, of: Mapping[str, str], versions: Mapping[str, str])
         return False
     told = store.view(claimed.folder).attrs.get("config", "{}")
     _require_same(fingerprint({"config": json.loads(told)}), {key: of[key] for key in of if key.startswith("config.")})
+    store.verify(claimed.folder)
     return True
 
 

@@ -12,6 +12,7 @@ import xarray as xr
 
 from linsim import store
 from linsim.errors import InvalidInput, RunFailed
+from tests.chunked import DAMAGES, flip
 
 DATA = xr.Dataset({"loss": (("step",), np.arange(5.0))}, attrs={"config": "{}"})
 
@@ -126,3 +127,41 @@ def test_a_damaged_store_is_one_line(tmp_path, content):
     (tmp_path / "data.zarr" / "zarr.json").write_text(content)
     with pytest.raises(InvalidInput, match="a complete data.zarr"):
         store.load(tmp_path)
+
+
+CHUNKED = xr.Dataset(
+    {
+        "loss": (("rate", "seed"), np.arange(35.0).reshape(5, 7), {}, {"chunks": (2, 3)}),
+        "nothing": (("rate", "seed"), np.zeros((5, 7), bool), {}, {"chunks": (2, 3)}),
+        "weights": (("seed", "unit"), np.zeros((7, 4))),
+    },
+    coords={"seed": np.arange(7)},
+)
+
+
+def test_chunks_stay_as_they_are_and_are_all_written(tmp_path):
+    store.save(CHUNKED, tmp_path)
+    assert len([path for path in (tmp_path / "data.zarr" / "loss" / "c").rglob("*") if path.is_file()]) == 9
+    assert len([path for path in (tmp_path / "data.zarr" / "nothing" / "c").rglob("*") if path.is_file()]) == 9
+    xr.testing.assert_identical(store.load(tmp_path), CHUNKED)
+
+
+@pytest.mark.parametrize("name", ["loss", "nothing", "weights", "seed"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_or_missing_chunk_is_refused_and_never_believed(tmp_path, name, damage):
+    store.save(CHUNKED, tmp_path)
+    damage(max(path for path in (tmp_path / "data.zarr" / name / "c").rglob("*") if path.is_file()))
+    with pytest.raises(InvalidInput, match="folder: got .*a complete data.zarr"):
+        store.load(tmp_path)
+
+
+def test_a_chunk_that_is_damaged_while_it_is_copied_leaves_no_half_result(tmp_path):
+    source, out = tmp_path / "source", tmp_path / "out"
+    for folder in (source, out):
+        folder.mkdir()
+    store.save(CHUNKED, source)
+    viewed = store.view(source)
+    flip(source / "data.zarr" / "loss" / "c" / "2" / "1")
+    with pytest.raises(ValueError, match="checksum"):
+        store.save(viewed, out)
+    assert list(out.iterdir()) == []
