@@ -197,7 +197,8 @@ def _tune(
         for seed, sample in enumerate(drawn):
             one = slice(seed, seed + 1)
             alone = replace(problem, transfer=sample, initial=tuple(layer[one] for layer in problem.initial))
-            start = Checkpoints(*jax.tree.map(lambda leaf, one=one: leaf[:, one], tuple(checkpoints)))
+            states, losses = jax.tree.map(lambda leaf, one=one: leaf[:, one], tuple(checkpoints[:2]))
+            start = Checkpoints(states, losses, np.zeros(1, np.int32))
             parts["sample"].append(_tune_on(config, alone, transfer, start, rates, solver, dtype))
             if seed == 0 or not alike:  # seeds with the same start do the same on the population
                 alone = replace(alone, transfer=transfer)
