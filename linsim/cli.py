@@ -49,7 +49,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class Output(Folder):
-    """Where the data and the picture go, and how they are computed; of none of it do the numbers depend."""
+    """Where the data and the picture go, and how they are computed: that changes the last bits of numbers at most."""
 
     resume: bool = False
     """Go on with what an earlier run left unfinished, if anything: finished chunks are not computed again."""
@@ -115,7 +115,7 @@ def execute(
         memory, recheck = parse_bytes("memory", output.memory), output.recheck
         require_integer("recheck", recheck, at_least=0)
         made.again = _again(name, arguments)
-        of = fingerprint({"experiment": name, "config": config, "memory": output.memory, "recheck": recheck})
+        of = fingerprint({"experiment": name, "config": config, "memory": memory})
         with claim(output.out, of, deciding(), overwrite=output.overwrite, resume=output.resume) as made.claim:
             started = time.perf_counter()
             if not made.claim.complete:

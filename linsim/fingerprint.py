@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
-from types import CodeType, FunctionType, MethodType
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import jax
@@ -49,7 +49,7 @@ def _inside(value: Any) -> dict[str, Any]:
     return {}
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, inside: tuple[int, ...] = ()) -> str:
     if isinstance(value, np.ndarray | np.generic | jax.Array):
         array = np.asarray(value)
         if array.size <= _SHOWN and array.ndim <= 1:
@@ -57,25 +57,38 @@ def _text(value: Any) -> str:
         content = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:12]
         return f"{array.dtype.name} {array.shape} {content}"
     if isinstance(value, tuple | list):
-        return f"[{', '.join(_text(each) for each in value)}]"
-    return _function(value) if callable(value) else str(value)
+        return f"[{', '.join(_text(each, inside) for each in value)}]"
+    return _function(value, inside) if callable(value) else str(value)
 
 
-def _function(function: Any) -> str:
-    """A function by its name, its code and what it closes over: equal schedules, made twice, are equal."""
-    if isinstance(function, partial):
-        return f"{_function(function.func)}{_text(function.args)}{fingerprint(function.keywords)}"
+def _function(function: Any, inside: tuple[int, ...] = ()) -> str:
+    """A function by its name, its code and what it closes over: equal schedules, made twice, are equal.
+
+    Of those that it is told inside of, as of one that calls itself, the name alone.
+    """
     name = getattr(function, "__qualname__", type(function).__name__)
+    if id(function) in inside:
+        return str(name)
+    inside = (*inside, id(function))
+    if isinstance(function, partial):
+        return f"{_function(function.func, inside)}{_text(function.args, inside)}{fingerprint(function.keywords)}"
     if isinstance(function, MethodType):
-        return f"{_function(function.__func__)} of {_text(function.__self__)}"
+        return f"{_function(function.__func__, inside)} of {_text(function.__self__, inside)}"
     if (inner := getattr(function, "__wrapped__", None)) is not None and not isinstance(function, FunctionType):
-        return _function(inner)
+        return _function(inner, inside)
     code = getattr(function, "__code__", None)
     if code is None:
-        return f"{name} {_text(sorted(getattr(function, '__dict__', {}).items()))}"
-    cells = [_text(cell.cell_contents) for cell in function.__closure__ or ()]
+        return f"{name} {_text(sorted(getattr(function, '__dict__', {}).items()), inside)}"
+    cells = [_text(_content(cell), inside) for cell in function.__closure__ or ()]
     defaults = _text([*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items())])
     return f"{name} {hashlib.sha256(_source(code).encode()).hexdigest()[:8]} {defaults} [{', '.join(cells)}]"
+
+
+def _content(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return "nothing yet"
 
 
 def _source(code: CodeType) -> str:

@@ -104,7 +104,7 @@ class Phase:
 
     def at(self, learning_rate: Strength, regularizer: Regularizer, strength: Strength) -> Phase:
         """This phase with the swept values put in."""
-        return replace(self, learning_rate=learning_rate, **{regularizer: strength})
+        return self.put({"learning_rate": learning_rate, regularizer: strength})
 
     def as_dtype(self, dtype: Any) -> Phase:
         """This phase with every number an array of the dtype."""

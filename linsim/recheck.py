@@ -76,7 +76,8 @@ def recheck(dataset: xr.Dataset, problem: Problem, axes: Axes, solver: Solver, p
     ours = [sample[name].values for name in ("pretrain_loss_after", "finetune_loss_after")]
     diverged = sample["diverged"].values
     kept = ~(again.diverged | diverged)
-    errors = np.abs(np.stack(ours) - np.stack(again[:2])).max(axis=0) / session.scale
+    with np.errstate(invalid="ignore"):  # infinite in both: not among those kept
+        errors = np.abs(np.stack(ours) - np.stack(again[:2])).max(axis=0) / session.scale
     errors = np.where(kept, np.nan_to_num(errors, nan=np.inf), 0.0)
     apart = (errors > TRUSTED[precision]) | (again.diverged != diverged)
     worst = int(np.argmax(np.where(again.diverged != diverged, np.inf, errors)))

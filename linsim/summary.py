@@ -28,7 +28,8 @@ def rechecked(dataset: xr.Dataset) -> list[str]:
     """What the sample that was computed again says, loudly where the result cannot be trusted."""
     told = dataset.attrs
     if not told.get("recheck_lanes"):
-        return []
+        reason = told.get("recheck_by", "").removeprefix("nothing: ")
+        return [f"No lane was computed again: {reason}."] if reason else []
     by, count, deviation = told["recheck_by"], told["recheck_lanes"], told["recheck_deviation"]
     line = f"{count} random lanes computed again by {by} deviate by up to {deviation:.1e} of the zero network's loss."
     if told["recheck_trusted"]:

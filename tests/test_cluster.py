@@ -269,7 +269,8 @@ def alive_in(process, group):
 
 
 SLEEPERS = """
-import time
+import signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background, it is ignored
 from linsim import cluster
 from linsim.plan import Plan
 

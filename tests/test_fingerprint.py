@@ -144,3 +144,14 @@ def test_differences_name_the_fields_with_both_values():
 def test_the_order_of_fields_makes_no_other_name():
     forth: Mapping[str, object] = {"a": 1, "b": 2}
     assert digest(fingerprint(forth)) == digest(fingerprint(dict(reversed(forth.items()))))
+
+
+def test_a_function_that_calls_itself_is_told_once():
+    def made(step):
+        def schedule(count):
+            return 1.0 if count is None else step * schedule(None)
+
+        return schedule
+
+    assert fingerprint({"schedule": made(1.0)}) == fingerprint({"schedule": made(1.0)})
+    assert fingerprint({"schedule": made(1.0)}) != fingerprint({"schedule": made(2.0)})

@@ -35,6 +35,7 @@ LARGEST_SWEEP = 10**10
 _LARGEST_RATE, _LARGEST_STRENGTH = 1e6, 1e12  # as in a chart
 
 
+# Rates a factor of 2 apart, four budgets to it: the grids of runs that differ in a rate coincide in flow time.
 @dataclass(frozen=True)
 class Config(ChartConfig):
     """A chart, and its further axes."""
@@ -43,7 +44,6 @@ class Config(ChartConfig):
     """Further axes, NAME=V1,V2,... or NAME=LOW:HIGH:COUNT, evenly spaced in the logarithm. NAME is a number of
     fine-tuning (momentum, product_penalty, weight_penalty, weight_decay), or of pre-training (pretrain_learning_rate,
     pretrain_momentum, ...)."""
-    # Rates a factor of 2 apart, four budgets to it: the grids of runs that differ in a rate coincide in flow time.
     pretrain: PretrainConfig = field(default_factory=lambda: PretrainConfig(steps=40_960, first=20, budgets=45))
     finetune: FinetuneConfig = field(
         default_factory=lambda: FinetuneConfig(

@@ -198,7 +198,7 @@ def _tune(
             one = slice(seed, seed + 1)
             alone = replace(problem, transfer=sample, initial=tuple(layer[one] for layer in problem.initial))
             states, losses = jax.tree.map(lambda leaf, one=one: leaf[:, one], tuple(checkpoints[:2]))
-            start = Checkpoints(states, losses, np.zeros(1, np.int32))
+            start = Checkpoints(states, losses, jnp.zeros(1, "int32"))
             parts["sample"].append(_tune_on(config, alone, transfer, start, rates, solver, dtype))
             if seed == 0 or not alike:  # seeds with the same start do the same on the population
                 alone = replace(alone, transfer=transfer)
