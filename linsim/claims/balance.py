@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -56,7 +58,7 @@ def check_lazy_limit(problem: PlainProblem, rate: float = 2.0, power: int = 2) -
     linear = target + error * np.exp(-rate * abs(lazy) * time)
     distance, away = np.linalg.norm(product(flowed(layers, target, time)) - linear), float(np.linalg.norm(error))
     largest = max(strengths) + away  # P stays at least as close to A as it was
-    bound = 2 / np.e * (largest / lazy) ** power * away
+    bound = 2 / math.e * (largest / lazy) ** power * away
     # Weights of size sqrt(l) <= 6 carry the integrator's 1e-9; the bound is 1e-6 and more.
     return exceeds(bound, distance, rounding=1e-2, scale=bound or None)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -35,7 +37,7 @@ def check_lazy_harm(problem: PlainProblem, share: float = 1.0) -> float:
     # `lazy-limit` of both phases: P is within this of linear dynamics.
     farthest = away + lacking
     order = (float(sigma.max()) + lacking) ** 2 * lacking + (later + farthest) ** 2 * farthest
-    slack = 2 / np.e * order / lazy**2
+    slack = 2 / math.e * order / lazy**2
     allowed = [(root + slack) / np.sqrt(1 - min(cosine, 1 - 1e-9) ** 2) + slack for root in roots[:-1]]
     # Weights of size sqrt(l) <= 8 carry the integrator's 1e-9; losses are of order 1.
     return every(*(exceeds(bound, roots[-1], rounding=1e-7, scale=away + lacking) for bound in allowed))
