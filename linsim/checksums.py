@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zarr.codecs import Crc32cCodec, ZstdCodec
@@ -12,6 +13,27 @@ that is not there is known to be lost."""
 
 WRITING = {"array.write_empty_chunks": True}
 """Settings of zarr that go with it."""
+
+
+def create(
+    group: Any,
+    name: str,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    dtype: Any,
+    dims: Sequence[str],
+    attrs: Mapping[str, Any],
+) -> Any:
+    """An array of a zarr group, as yet without chunks, in the form in which xarray reads it."""
+    return group.create_array(
+        name,
+        shape=shape,
+        chunks=chunks,
+        dtype=dtype,
+        dimension_names=list(dims),
+        attributes=dict(attrs),
+        compressors=CODECS,
+    )
 
 
 def missing(array: Any) -> int:

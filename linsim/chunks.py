@@ -21,7 +21,7 @@ import xarray as xr
 import zarr
 from filelock import FileLock, Timeout
 
-from linsim.checksums import CODECS, WRITING
+from linsim.checksums import WRITING, create
 from linsim.errors import InvalidInput, RunFailed, require
 from linsim.plan import Box, Plan
 from linsim.results import Layout
@@ -129,7 +129,7 @@ class OnDisk:
 
     def keep(self, box: Box, values: Mapping[str, np.ndarray]) -> None:
         """Write a chunk; `RunFailed` where the disk is full or fails."""
-        with _writing(self._folder), zarr.config.set(WRITING):
+        with _writing(self._folder):
             for name, layout in self._layouts.items():
                 if self._grid.writes(layout, box):
                     self._arrays[name][self._grid.part(layout, box).slices] = values[name]
@@ -151,15 +151,8 @@ class OnDisk:
         shutil.rmtree(beginning, ignore_errors=True)
         group = zarr.create_group(beginning, attributes={"plan": json.dumps(self._grid.plan.as_dict())})
         for name, layout in self._layouts.items():
-            group.create_array(
-                name,
-                shape=self._grid.lengths(layout, self._grid.plan.shape),
-                chunks=self._grid.lengths(layout, self._grid.plan.chunk),
-                dtype=layout.dtype,
-                dimension_names=layout.dims,
-                attributes=dict(layout.attrs),
-                compressors=CODECS,
-            )
+            shape, chunks = (self._grid.lengths(layout, of) for of in (self._grid.plan.shape, self._grid.plan.chunk))
+            create(group, name, shape, chunks, layout.dtype, layout.dims, layout.attrs)
         os.replace(beginning, self._folder)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import xarray as xr
 import zarr
 
-from linsim.checksums import CODECS, WRITING, missing
+from linsim.checksums import CODECS, WRITING, create, missing
 from linsim.errors import InvalidInput, RunFailed, require
 
 DATA = "data.zarr"
@@ -135,15 +135,8 @@ def _write(dataset: xr.Dataset, path: Path) -> None:
         group = zarr.open_group(path, mode="r+")
         for name, chunks in chunked.items():
             variable = dataset[name].variable
-            array = group.create_array(
-                name,
-                shape=variable.shape,
-                chunks=chunks,
-                dtype=variable.dtype,
-                dimension_names=[str(dim) for dim in variable.dims],
-                attributes=dict(variable.attrs),
-                compressors=CODECS,
-            )
+            dims = [str(dim) for dim in variable.dims]
+            array = create(group, name, variable.shape, chunks, variable.dtype, dims, variable.attrs)
             for part in _parts(variable.shape, chunks):
                 array[part] = variable[part].values
 
