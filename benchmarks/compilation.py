@@ -19,9 +19,9 @@ from collections.abc import Iterable
 import jax
 
 from benchmarks.racing import Row, main
-from linsim.building import build_chart
-from linsim.config import ChartConfig, FinetuneConfig
-from linsim.transfers import build_transfer
+from linsim.commands.building import build_chart
+from linsim.commands.config import ChartConfig, FinetuneConfig
+from linsim.commands.transfers import build_transfer
 
 
 def measure(quick: bool) -> dict[str, float]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from linsim import store
+from linsim.storage import store
 
 CONFIG = ["--dim", "6", "--network.init", "gaussian", "--network.tau", "2", "--solver", "dense", "--seeds", "24"]
 CONFIG += ["--pretrain.steps", "4000", "--pretrain.budgets", "12", "--finetune.steps", "100", "--finetune.rates", "8"]

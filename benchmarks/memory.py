@@ -20,9 +20,10 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from linsim import LinearTask, Phase, Problem, Rescale, aligned, power_law, shifted, stack_seeds, store
-from linsim.running import running
-from linsim.sweep import sweep
+from linsim import LinearTask, Phase, Problem, Rescale, aligned, power_law, shifted, stack_seeds
+from linsim.storage import store
+from linsim.sweeping.running import running
+from linsim.sweeping.sweep import sweep
 
 LANES = (10_000, 100_000, 1_000_000)
 BUDGETS, MODES, STEPS, MEMORY = 10, 32, 100, 2**26

@@ -24,8 +24,8 @@ from benchmarks.numba_modes import PASSES, contenders
 from benchmarks.racing import Row, main, race
 from benchmarks.roofline import flops_of_mode_step, peak
 from linsim import LinearTask, Phase, Problem, Rescale, aligned, power_law, shifted, stack_seeds
-from linsim.dynamics.modes import Modes
-from linsim.training import Checkpoints, Lanes, Session
+from linsim.dynamics.modes.descent_modes import Modes
+from linsim.dynamics.training import Checkpoints, Lanes, Session
 
 STEPS_OF_TORCH = 200
 LANES_OF_TORCH = 2

@@ -1,4 +1,4 @@
-"""Peers of `linsim.dynamics.modes` in Numba: lanes on threads, modes in vectors, several steps in registers."""
+"""Peers of the solver `modes` in Numba: lanes on threads, modes in vectors, several steps in registers."""
 
 from __future__ import annotations
 

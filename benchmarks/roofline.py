@@ -81,7 +81,7 @@ def bandwidth(device: jax.Device | None = None) -> float | None:
 
 
 def flops_of_mode_step(depth: int) -> int:
-    """Operations of `linsim.dynamics.mode_steps.step` on one mode, plain or with a penalty in product space: 5 L - 4.
+    """Operations of `mode_steps.step` on one mode, plain or with a penalty in product space: 5 L - 4.
 
     Products of the layers before each layer and after each take L - 2 each, the end-to-end product 1 and its excess 1;
     the excess times the others takes 1 for the first layer and the last, 2 for each between; L are subtracted.

@@ -23,8 +23,8 @@ import numpy as np
 from benchmarks.racing import Row, main
 from linsim import LinearTask, Phase, Problem, Rescale, power_law, shifted, stack_seeds
 from linsim.network import identity
-from linsim.running import running
-from linsim.sweep import sweep
+from linsim.sweeping.running import running
+from linsim.sweeping.sweep import sweep
 
 MODES, STEPS, BUDGETS = 32, 1000, 20
 

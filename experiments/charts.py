@@ -9,10 +9,10 @@ import numpy as np
 import xarray as xr
 
 from experiments.progress import part_of
-from linsim.building import build_chart
-from linsim.config import PretrainingConfig, TrainingConfig
+from linsim.commands.building import build_chart
+from linsim.commands.config import PretrainingConfig, TrainingConfig
+from linsim.dynamics.training import Progress
 from linsim.tasks import Transfer
-from linsim.training import Progress
 
 _INPUTS = {"pretrain_target", "finetune_target", "input_covariance", "finetune_input_covariance"}
 

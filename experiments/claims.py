@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from linsim import cli, store
-from linsim.bar import progress_bar
+from linsim.commands import cli
+from linsim.commands.progress import progress_bar
+from linsim.dynamics.training import Progress
 from linsim.errors import RunFailed, require_integer
-from linsim.provenance import provenance
-from linsim.training import Progress
+from linsim.storage import store
+from linsim.storage.provenance import provenance
 
 if TYPE_CHECKING:
     from linsim.claims.claim import Claim

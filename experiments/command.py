@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import xarray as xr
 
-from linsim import cli
-from linsim.training import Progress
+from linsim.commands import cli
+from linsim.dynamics.training import Progress
 
 C = TypeVar("C")
 
@@ -41,7 +41,7 @@ def command(
       doing: what the progress bar says.
 
     Returns:
-      Exit status 0, 2 or 3, see `linsim.cli.execute`.
+      Exit status 0, 2 or 3, see `linsim.commands.cli.execute`.
     """
     drawn_by = figure or name
 

@@ -19,12 +19,12 @@ import xarray as xr
 from jaxtyping import Float
 
 from experiments.command import command
-from linsim.building import build_chart
-from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, TrainingConfig, require_choices
+from linsim.commands.building import build_chart
+from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TrainingConfig, require_choices
+from linsim.commands.summary import summarise as summarise_chart
+from linsim.dynamics.training import Progress
 from linsim.errors import InvalidInput, require_integer
-from linsim.summary import summarise as summarise_chart
 from linsim.tasks import LinearTask, Transfer
-from linsim.training import Progress
 
 Samples = tuple[Float[np.ndarray, "n d_in"], Float[np.ndarray, "n d_out"]]
 _SIDE, _CLASSES = 8, 10

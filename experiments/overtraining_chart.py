@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import xarray as xr
 
 from experiments.command import command
-from linsim.building import build_chart
-from linsim.config import ChartConfig as Config
-from linsim.summary import summarise
-from linsim.training import Progress
-from linsim.transfers import build_transfer
+from linsim.commands.building import build_chart
+from linsim.commands.config import ChartConfig as Config
+from linsim.commands.summary import summarise
+from linsim.commands.transfers import build_transfer
+from linsim.dynamics.training import Progress
 
 
 def run(config: Config, report: Progress | None = None) -> xr.Dataset:

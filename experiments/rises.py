@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from linsim.dynamics.deep_mode_flow import deep_mode_flow
+from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow
 
 _LOW, _HIGH = 0.1, 0.9
 _LEAST = 4  # budgets within a rise, below which its width is not resolved: three of them still miss by 10 %

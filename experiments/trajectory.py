@@ -8,14 +8,14 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from linsim.building import build_problem
-from linsim.config import ChartConfig
+from linsim.commands.building import build_problem
+from linsim.commands.config import ChartConfig
+from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import choose
+from linsim.dynamics.training import Progress, Session
 from linsim.losses import LOSS_CONVENTION
-from linsim.provenance import provenance
+from linsim.storage.provenance import provenance
 from linsim.tasks import Transfer
-from linsim.training import Progress, Session
-from linsim.transfers import build_transfer
 
 
 class Trajectory(NamedTuple):

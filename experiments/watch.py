@@ -26,18 +26,18 @@ import xarray as xr
 
 from experiments.command import command
 from experiments.named import call_named, named
-from linsim.checkpoints import Checkpoint, Tolerance, find, read
-from linsim.config import require_choices
+from linsim.commands.config import require_choices
+from linsim.dynamics.training import Progress
 from linsim.errors import InvalidInput, require, require_integer
-from linsim.estimates import Estimate
+from linsim.measures.estimates import Estimate
 from linsim.monitoring.alarm import Alarm, Watched
+from linsim.monitoring.checkpoints import Checkpoint, Tolerance, find, read
 from linsim.monitoring.measuring import MEASURES, Monitor, Reading
+from linsim.monitoring.named_trees import put_into
 from linsim.monitoring.record import Record
 from linsim.monitoring.trees import examples_in, require_same_shapes, require_scalar, shapes_of
-from linsim.named_trees import put_into
-from linsim.provenance import provenance
-from linsim.remembering import remembered
-from linsim.training import Progress
+from linsim.storage.provenance import provenance
+from linsim.sweeping.remembering import remembered
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from importlib import import_module
 from pathlib import Path
 
 from figures.gallery import FOLDER, GALLERY, RESULTS, Entry
-from linsim import store
 from linsim.errors import InvalidInput, RunFailed
+from linsim.storage import store
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

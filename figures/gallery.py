@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from linsim.store import DATA
+from linsim.storage.store import DATA
 
 RESULTS = Path("results")
 STORED = Path("figures/stored")

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from figures import drawing
 from figures.cells import Cells, median, spread
 from figures.drawing import MARKERS, Floats, hollow
-from linsim.summary import computed
+from linsim.commands.summary import computed
 
 _MOST_POINTS = 30  # markers on a curve, so that the line below them shows
 

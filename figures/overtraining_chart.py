@@ -18,7 +18,7 @@ from figures.cell_map import SMALL_GRID, draw_map
 from figures.cells import Cells, cells_of, chosen_cells, levels_of
 from figures.loss_curves import draw_curves
 from figures.picture import Picture
-from linsim.summary import computed
+from linsim.commands.summary import computed
 
 _NEEDED = {
     *("pretrain_steps", "learning_rate", "regularization", "seed", "pretrain_loss_before", "pretrain_loss_after"),

@@ -13,8 +13,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from figures import drawing
-from linsim import store
 from linsim.errors import InvalidInput, RunFailed, require
+from linsim.storage import store
 
 
 @dataclass(frozen=True)

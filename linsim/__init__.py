@@ -12,14 +12,15 @@ if TYPE_CHECKING:
     from linsim.claims.claim import Variant as Variant
     from linsim.claims.judge import judge as judge
     from linsim.dynamics.choosing import choose as choose
-    from linsim.dynamics.deep_mode_flow import deep_mode_flow as deep_mode_flow
-    from linsim.dynamics.matrix_flow import matrix_flow as matrix_flow
-    from linsim.dynamics.mode_flow import mode_flow as mode_flow
-    from linsim.dynamics.mode_flow import rise_time as rise_time
+    from linsim.dynamics.matrices.matrix_flow import matrix_flow as matrix_flow
+    from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow as deep_mode_flow
+    from linsim.dynamics.modes.mode_flow import mode_flow as mode_flow
+    from linsim.dynamics.modes.mode_flow import rise_time as rise_time
+    from linsim.dynamics.training import Session as Session
     from linsim.errors import InvalidInput as InvalidInput
     from linsim.errors import RunFailed as RunFailed
-    from linsim.inflection import locate as locate
     from linsim.losses import population_loss as population_loss
+    from linsim.measures.sensitivity import expected_loss as expected_loss
     from linsim.monitoring.alarm import Alarm as Alarm
     from linsim.monitoring.measuring import Monitor as Monitor
     from linsim.monitoring.predictive import CROSS_ENTROPY as CROSS_ENTROPY
@@ -34,12 +35,9 @@ if TYPE_CHECKING:
     from linsim.network import identity as identity
     from linsim.network import lambda_balanced as lambda_balanced
     from linsim.network import rank_checkpoint as rank_checkpoint
-    from linsim.noise_turning import noise_inflection as noise_inflection
     from linsim.phase import Phase as Phase
-    from linsim.prediction import predict as predict
     from linsim.problem import Problem as Problem
     from linsim.problem import stack_seeds as stack_seeds
-    from linsim.sensitivity import expected_loss as expected_loss
     from linsim.shifts import Blend as Blend
     from linsim.shifts import NewModes as NewModes
     from linsim.shifts import Permute as Permute
@@ -51,46 +49,48 @@ if TYPE_CHECKING:
     from linsim.spectra import exponential as exponential
     from linsim.spectra import flat_blocks as flat_blocks
     from linsim.spectra import power_law as power_law
-    from linsim.stages import critical_time as critical_time
-    from linsim.stages import misaligned as misaligned
-    from linsim.stages import stage_losses as stage_losses
-    from linsim.stages import tuned as tuned
-    from linsim.stages import tuned_limit as tuned_limit
-    from linsim.store import load as load
-    from linsim.sweep import chart as chart
+    from linsim.storage.store import load as load
+    from linsim.sweeping.sweep import chart as chart
     from linsim.tasks import LinearTask as LinearTask
     from linsim.tasks import Transfer as Transfer
     from linsim.tasks import power_covariance as power_covariance
     from linsim.tasks import random_basis as random_basis
-    from linsim.training import Session as Session
+    from linsim.theory.inflection import locate as locate
+    from linsim.theory.noise_turning import noise_inflection as noise_inflection
+    from linsim.theory.prediction import predict as predict
+    from linsim.theory.stages import critical_time as critical_time
+    from linsim.theory.stages import misaligned as misaligned
+    from linsim.theory.stages import stage_losses as stage_losses
+    from linsim.theory.stages import tuned as tuned
+    from linsim.theory.stages import tuned_limit as tuned_limit
 
 _ROOMS = {
     "claims.claim": ("Claim", "Outside", "Variant"),
     "claims.judge": ("judge",),
     "dynamics.choosing": ("choose",),
-    "dynamics.deep_mode_flow": ("deep_mode_flow",),
-    "dynamics.matrix_flow": ("matrix_flow",),
-    "dynamics.mode_flow": ("mode_flow", "rise_time"),
+    "dynamics.modes.deep_mode_flow": ("deep_mode_flow",),
+    "dynamics.matrices.matrix_flow": ("matrix_flow",),
+    "dynamics.modes.mode_flow": ("mode_flow", "rise_time"),
     "errors": ("InvalidInput", "RunFailed"),
-    "inflection": ("locate",),
+    "theory.inflection": ("locate",),
     "losses": ("population_loss",),
     "monitoring.alarm": ("Alarm",),
     "monitoring.measuring": ("Monitor",),
     "monitoring.predictive": ("CROSS_ENTROPY", "SQUARED_ERROR", "Predictive"),
     "monitoring.record": ("Record", "Watch"),
     "network": ("LinearNetwork", "aligned", "balanced", "gaussian", "identity", "lambda_balanced", "rank_checkpoint"),
-    "noise_turning": ("noise_inflection",),
+    "theory.noise_turning": ("noise_inflection",),
     "phase": ("Phase",),
-    "prediction": ("predict",),
+    "theory.prediction": ("predict",),
     "problem": ("Problem", "stack_seeds"),
-    "sensitivity": ("expected_loss",),
+    "measures.sensitivity": ("expected_loss",),
     "shifts": ("Blend", "NewModes", "Permute", "Rescale", "Rotate", "ZeroModes", "shifted"),
     "spectra": ("explicit", "exponential", "flat_blocks", "power_law"),
-    "stages": ("critical_time", "misaligned", "stage_losses", "tuned", "tuned_limit"),
-    "store": ("load",),
-    "sweep": ("chart",),
+    "theory.stages": ("critical_time", "misaligned", "stage_losses", "tuned", "tuned_limit"),
+    "storage.store": ("load",),
+    "sweeping.sweep": ("chart",),
     "tasks": ("LinearTask", "Transfer", "power_covariance", "random_basis"),
-    "training": ("Session",),
+    "dynamics.training": ("Session",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

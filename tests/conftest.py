@@ -39,5 +39,5 @@ settings.load_profile("ci" if os.environ.get("CI") else "by_hand")
 def sweeps_are_not_held_against_another_solver():
     """That takes a compilation a shape; what it says is tested in test_recheck.py and by whatever runs as users do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("linsim.recheck.other_solver", lambda *_: None)
+        patch.setattr("linsim.sweeping.recheck.other_solver", lambda *_: None)
         yield

@@ -3,120 +3,33 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+LIBRARY = ROOT / "linsim"
 
-# From the bottom up; a room may import the rooms before it, never one after it.
-ORDER = [
-    "errors",
-    "spectra",
-    "tasks",
-    "shifts",
-    "losses",
-    "estimates",
-    "sensitivity",
-    "quantisation",
-    "perturbation",
-    "curvature",
-    "matrix_free",
-    "products",
-    "forgetting",
-    "monitoring.trees",
-    "named_trees",
-    "monitoring.predictive",
-    "monitoring.probes",
-    "monitoring.measuring",
-    "monitoring.alarm",
-    "monitoring.record",
-    "network",
-    "phase",
-    "problem",
-    "axes",
-    "plan",
-    "dynamics.mode_flow",
-    "dynamics.deep_mode_flow",
-    "dynamics.width",
-    "dynamics.matrix_flow",
-    "dynamics.solver",
-    "dynamics.descent",
-    "dynamics.flow",
-    "dynamics.frame",
-    "dynamics.chains",
-    "dynamics.mode_steps",
-    "dynamics.fused_modes",
-    "dynamics.matrix_steps",
-    "dynamics.modes",
-    "dynamics.dense",
-    "dynamics.gram",
-    "dynamics.flow_modes",
-    "dynamics.flow_matrices",
-    "dynamics.choosing",
-    "training",
-    "inflection",
-    "turning",
-    "noise_turning",
-    "prediction",
-    "stages",
-    "lanes",
-    "results",
-    "chunk",
-    "fingerprint",
-    "recheck",
-    "provenance",
-    "running",
-    "remembering",
-    "checksums",
-    "chunks",
-    "sweep",
-    "store",
-    "unfinished",
-    "cluster",
-    "bar",
-    "checkpoints",
-    "summary",
-    "config",
-    "transfers",
-    "building",
-    "draws",
-    "testing",
-    "claims.claim",
-    "claims.margins",
-    "claims.simulation",
-    "claims.learning",
-    "claims.dynamics",
-    "claims.steps",
-    "claims.plateaus",
-    "claims.balance",
-    "claims.laziness",
-    "claims.matrices",
-    "claims.tuning",
-    "claims.forgetting",
-    "claims.regularisation",
-    "claims.fronts",
-    "claims.overtraining",
-    "claims.pairs",
-    "claims.finite_tuning",
-    "claims.tuned_rates",
-    "claims.hessians",
-    "claims.noise",
-    "claims.sensitivity",
-    "claims.curvature",
-    "claims.flatness",
-    "claims.monitors",
-    "claims.scatter",
-    "claims.registry",
-    "claims.judge",
-    "claims.report",
-    "cli",
-]
-ROOMS = sorted(path for path in (ROOT / "linsim").rglob("*.py") if path.name != "__init__.py")
+PACKAGES = ["dynamics", "measures", "theory", "storage", "sweeping", "monitoring", "commands", "testing", "claims"]
+"""From the bottom up, above the vocabulary, which is the rooms on the ground floor."""
+MOST_ROOMS = 12
+"""On any floor, beside packages."""
+
+ROOMS = sorted(path for path in LIBRARY.rglob("*.py") if path != LIBRARY / "__init__.py")
+FLOORS = sorted({path.parent for path in ROOMS})
 
 
-def room_of(path):
-    return ".".join(path.relative_to(ROOT / "linsim").with_suffix("").parts)
+def name_of(path):
+    """As it is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def floor_of(name):
+    """The package that a module of linsim is in; None for the vocabulary."""
+    _, *inner = name.split(".")
+    return inner[0] if inner and (LIBRARY / inner[0]).is_dir() else None
 
 
 def imports(path):
@@ -124,30 +37,45 @@ def imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 is_module = (ROOT / (inner.replace(".", "/") + ".py")).exists()
                 yield inner if is_module else node.module
 
 
-def test_every_room_has_its_place_in_the_order():
-    assert sorted(ORDER) == sorted(room_of(path) for path in ROOMS)
+def test_every_package_has_its_place():
+    assert sorted(PACKAGES) == sorted(path.parent.name for path in LIBRARY.glob("*/__init__.py"))
 
 
-@pytest.mark.parametrize("path", ROOMS, ids=room_of)
-def test_imports_run_downwards(path):
-    place = ORDER.index(room_of(path))
+@pytest.mark.parametrize("path", ROOMS, ids=name_of)
+def test_packages_import_downwards(path):
+    own = floor_of(name_of(path))
     for name in imports(path):
         assert name.split(".")[0] not in ("experiments", "figures", "tests", "benchmarks"), name
-        if name.startswith("linsim."):
-            assert ORDER.index(name.removeprefix("linsim.")) < place, f"{room_of(path)} imports {name}"
+        if name.split(".")[0] == "linsim" and (other := floor_of(name)) != own and other is not None:
+            assert own is not None, f"the vocabulary imports {name}"
+            assert PACKAGES.index(other) < PACKAGES.index(own), f"{name_of(path)} imports {name}"
 
 
-@pytest.mark.parametrize("path", ROOMS, ids=room_of)
-def test_nothing_below_the_sweep_knows_about_files(path):
-    if ORDER.index(room_of(path)) < ORDER.index("provenance"):
-        assert not {"pathlib", "os", "shutil", "zarr", "tempfile"} & {name.split(".")[0] for name in imports(path)}
+def test_no_rooms_import_each_other_in_a_circle():
+    names = {name_of(path) for path in ROOMS}
+    TopologicalSorter({name_of(path): {*imports(path)} & names - {name_of(path)} for path in ROOMS}).prepare()
+
+
+BELOW_STORAGE = [path for path in ROOMS if floor_of(name_of(path)) in {None, *PACKAGES[:3]}]
+
+
+@pytest.mark.parametrize("path", BELOW_STORAGE, ids=name_of)
+    "path", [path for path in ROOMS if floor_of(name_of(path)) in {None, *PACKAGES[:3]}], ids=name_of
+)
+def test_nothing_below_the_storage_knows_about_files(path):
+    assert not {"pathlib", "os", "shutil", "zarr", "tempfile"} & {name.split(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("floor", FLOORS, ids=lambda floor: str(floor.relative_to(ROOT)))
+def test_a_floor_has_at_most_a_dozen_rooms(floor):
+    assert len([path for path in floor.glob("*.py") if path.name != "__init__.py"]) <= MOST_ROOMS
 
 
 def test_experiments_do_not_draw_and_figures_do_not_compute():
@@ -169,7 +97,8 @@ def test_no_room_is_too_large():
 
 def test_importing_linsim_changes_no_setting_of_jax():
     check = (
-        "import jax\nbefore = jax.config.jax_enable_x64\nimport linsim.cli, experiments.overtraining_chart\n"
+        "import jax\nbefore = jax.config.jax_enable_x64\n"
+        "import linsim.commands.cli, experiments.overtraining_chart\n"
         "assert jax.config.jax_enable_x64 == before == False"
     )
     subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True)

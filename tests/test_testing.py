@@ -10,14 +10,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
-from linsim import draws, testing
-from linsim.dynamics.dense import Dense
-from linsim.dynamics.modes import Modes
+from linsim import testing
+from linsim.dynamics.matrices.dense import Dense
+from linsim.dynamics.modes.descent_modes import Modes
+from linsim.dynamics.training import Lanes, Session
 from linsim.losses import end_to_end
 from linsim.phase import REGULARIZERS
 from linsim.problem import Problem
 from linsim.tasks import LinearTask, Transfer
-from linsim.training import Lanes, Session
+from linsim.testing import draws
 
 FEW = settings(max_examples=20)
 

@@ -19,11 +19,11 @@ from jaxtyping import Float, Int
 
 from experiments.checkpoint_pair.summary import summarise
 from experiments.command import command
-from linsim.building import build_chart, strengths
-from linsim.config import ChartConfig, FinetuneConfig, NetworkConfig, PretrainConfig
+from linsim.commands.building import build_chart, strengths
+from linsim.commands.config import ChartConfig, FinetuneConfig, NetworkConfig, PretrainConfig
+from linsim.commands.transfers import build_transfer
+from linsim.dynamics.training import Progress
 from linsim.errors import require, require_number
-from linsim.training import Progress
-from linsim.transfers import build_transfer
 
 CLAIMS = (
     "shallow-u",

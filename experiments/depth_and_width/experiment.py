@@ -21,8 +21,8 @@ from experiments.command import command
 from experiments.depth_and_width import theory as theory
 from experiments.depth_and_width.summary import summarise
 from experiments.progress import part_of
-from linsim.building import build_chart, build_problem, strengths
-from linsim.config import (
+from linsim.commands.building import build_chart, build_problem, strengths
+from linsim.commands.config import (
     ChartConfig,
     FinetuneConfig,
     NetworkConfig,
@@ -33,11 +33,11 @@ from linsim.config import (
     TaskConfig,
     chart_of,
 )
+from linsim.commands.transfers import build_transfer
+from linsim.dynamics.training import Progress
 from linsim.errors import require, require_integer
-from linsim.inflection import locate
 from linsim.tasks import Transfer
-from linsim.training import Progress
-from linsim.transfers import build_transfer
+from linsim.theory.inflection import locate
 
 CLAIMS = (
     *("depth", "deep-misaligned-iff", "deep-critical-time", "minimum-spectrum", "chart-in-closed-form"),

@@ -6,10 +6,10 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from linsim.dynamics.deep_mode_flow import deep_mode_flow
-from linsim.dynamics.mode_flow import rise_time
-from linsim.stages import stage_losses
+from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow
+from linsim.dynamics.modes.mode_flow import rise_time
 from linsim.tasks import Transfer
+from linsim.theory.stages import stage_losses
 
 _POINTS = 4001  # of the trapezoidal rule in log s, whose integrand varies over some units: an error of 1e-6
 

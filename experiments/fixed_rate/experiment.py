@@ -20,8 +20,8 @@ from experiments.command import command
 from experiments.fixed_rate.summary import summarise
 from experiments.progress import part_of
 from linsim import shifts
-from linsim.building import strengths
-from linsim.config import (
+from linsim.commands.building import strengths
+from linsim.commands.config import (
     FinetuneConfig,
     NetworkConfig,
     PretrainConfig,
@@ -31,11 +31,11 @@ from linsim.config import (
     TaskConfig,
     chart_of,
 )
+from linsim.commands.transfers import build_transfer
+from linsim.dynamics.training import Progress
 from linsim.errors import require, require_axis, require_number
-from linsim.inflection import locate
 from linsim.tasks import Transfer
-from linsim.training import Progress
-from linsim.transfers import build_transfer
+from linsim.theory.inflection import locate
 
 CLAIMS = (
     "misaligned-iff",

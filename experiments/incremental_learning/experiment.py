@@ -25,8 +25,8 @@ from experiments.command import command
 from experiments.incremental_learning.summary import summarise
 from experiments.progress import part_of
 from experiments.rises import Rise, overlaps, rise_of, theory
-from linsim.building import build_problem
-from linsim.config import (
+from linsim.commands.building import build_problem
+from linsim.commands.config import (
     ChartConfig,
     NetworkConfig,
     PretrainConfig,
@@ -35,14 +35,14 @@ from linsim.config import (
     chart_of,
     require_choices,
 )
+from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import choose, flow_of
+from linsim.dynamics.training import Progress, Session
 from linsim.errors import require, require_axis, require_integer, require_number
 from linsim.losses import LOSS_CONVENTION
 from linsim.problem import Problem
-from linsim.provenance import provenance
+from linsim.storage.provenance import provenance
 from linsim.tasks import LinearTask, Transfer
-from linsim.training import Progress, Session
-from linsim.transfers import build_transfer
 
 Start = Literal["aligned", "gaussian"]
 STARTS: tuple[Start, ...] = ("aligned", "gaussian")

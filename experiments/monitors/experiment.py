@@ -23,11 +23,11 @@ from experiments.monitors.family import FINETUNE_STEPS, LANES, RATE_SHARES, fami
 from experiments.monitors.judging import judge
 from experiments.monitors.record import record
 from experiments.monitors.summary import summarise
+from linsim.dynamics.training import Progress
 from linsim.errors import require_integer, require_number
 from linsim.losses import LOSS_CONVENTION
 from linsim.monitoring.alarm import Alarm
-from linsim.provenance import provenance
-from linsim.training import Progress
+from linsim.storage.provenance import provenance
 
 THRESHOLDS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 

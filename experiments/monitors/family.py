@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from linsim import network, shifts, spectra
-from linsim.curvature import top_curvature
 from linsim.errors import require, require_integer
 from linsim.losses import Weights
+from linsim.measures.curvature import top_curvature
 from linsim.phase import Phase
 from linsim.problem import Problem, stack_seeds
 from linsim.tasks import LinearTask, random_basis

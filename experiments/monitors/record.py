@@ -14,12 +14,12 @@ from scipy.stats import t as student
 from experiments.monitors.family import STRENGTHS, Member
 from experiments.monitors.values import MONITORS, read_monitors, rehearsal_of
 from linsim.dynamics.choosing import choose
-from linsim.inflection import locate
+from linsim.dynamics.training import Session
 from linsim.losses import Weights
 from linsim.monitoring.alarm import Alarm
 from linsim.problem import Problem
-from linsim.sweep import chart
-from linsim.training import Session
+from linsim.sweeping.sweep import chart
+from linsim.theory.inflection import locate
 
 HARMLESS, HARMFUL, DIVERGED, UNRESOLVED, REHEARSED = 0, 1, 2, 3, 4
 OUTCOMES = ("harmless", "harmful", "diverged", "unresolved", "rehearsed")

@@ -14,13 +14,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from scipy.sparse.linalg import eigsh
 
-from linsim import curvature
 from linsim.errors import require_number
-from linsim.inflection import rounding_floor
 from linsim.losses import Weights, population_loss
+from linsim.measures import curvature
+from linsim.measures.sensitivity import expected_increase
 from linsim.problem import Problem
-from linsim.sensitivity import expected_increase
 from linsim.tasks import LinearTask
+from linsim.theory.inflection import rounding_floor
 
 Values = Float[np.ndarray, "rates checkpoints"]
 

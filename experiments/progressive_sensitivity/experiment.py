@@ -24,10 +24,10 @@ from experiments.progressive_sensitivity.measuring import KINDS, Kind, increases
 from experiments.progressive_sensitivity.summary import summarise
 from experiments.progressive_sensitivity.theory import Curves, predict, refusal, thresholds
 from experiments.trajectory import Trajectory, pretrained
-from linsim.config import PretrainingConfig, SyntheticConfig, chart_of, require_choices
+from linsim.commands.config import PretrainingConfig, SyntheticConfig, chart_of, require_choices
+from linsim.dynamics.training import Progress
 from linsim.errors import require, require_axis, require_integer
-from linsim.inflection import locate
-from linsim.training import Progress
+from linsim.theory.inflection import locate
 
 CLAIMS = (
     "progressive-sensitivity",

@@ -13,8 +13,8 @@ from scipy.interpolate import CubicSpline
 
 from experiments.trajectory import Trajectory
 from linsim.losses import Weights, population_loss
-from linsim.perturbation import gaussian, perturbed_loss
-from linsim.sensitivity import expected_increase, relative_scales
+from linsim.measures.perturbation import gaussian, perturbed_loss
+from linsim.measures.sensitivity import expected_increase, relative_scales
 
 Kind = Literal["absolute", "relative"]
 KINDS: tuple[Kind, ...] = ("absolute", "relative")

@@ -17,12 +17,12 @@ from jaxtyping import Array, Float
 
 from experiments.progressive_sensitivity.measuring import KINDS, Kind
 from experiments.trajectory import Trajectory
-from linsim.config import PretrainConfig
-from linsim.dynamics.mode_flow import mode_flow
-from linsim.noise_turning import noise_inflection
-from linsim.sensitivity import noise_price, soft_threshold, useful_modes
+from linsim.commands.config import PretrainConfig
+from linsim.dynamics.modes.mode_flow import mode_flow
+from linsim.measures.sensitivity import noise_price, soft_threshold, useful_modes
 from linsim.tasks import LinearTask
-from linsim.turning import lowest
+from linsim.theory.noise_turning import noise_inflection
+from linsim.theory.turning import lowest
 
 _ALIGNED = 1e-12  # off the diagonal, and off balance, relative to the largest strength
 _SAMPLES = 2048  # of log time

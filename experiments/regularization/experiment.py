@@ -22,13 +22,13 @@ from experiments.command import command
 from experiments.progress import part_of
 from experiments.regularization.fronts import finetune_strengths, matched, stage_limits, threshold
 from experiments.regularization.summary import summarise
-from linsim.config import FinetuneConfig, PretrainingConfig, ShiftConfig, SyntheticConfig, chart_of
+from linsim.commands.config import FinetuneConfig, PretrainingConfig, ShiftConfig, SyntheticConfig, chart_of
+from linsim.commands.transfers import build_transfer
+from linsim.dynamics.training import Progress
 from linsim.errors import require, require_integer
-from linsim.inflection import locate
 from linsim.phase import REGULARIZERS, Regularizer
 from linsim.tasks import Transfer
-from linsim.training import Progress
-from linsim.transfers import build_transfer
+from linsim.theory.inflection import locate
 
 CLAIMS = (
     *("regularisation-removes", "regularisation-delays", "regularisation-shrinks-harm", "regularisation-costs"),

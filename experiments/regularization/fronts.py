@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from linsim.phase import Regularizer
-from linsim.stages import tuned_limit
 from linsim.tasks import Transfer
+from linsim.theory.stages import tuned_limit
 
 _NEWTON = 100  # steps on a convex cubic from above: linear at worst, 2/3 a step, and quadratic near the root
 

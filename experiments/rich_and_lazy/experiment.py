@@ -22,9 +22,8 @@ from jaxtyping import Float
 from experiments.command import command
 from experiments.rich_and_lazy.matching import along_budgets, lazy_curves, lazy_harm, matched_each, matched_last
 from experiments.rich_and_lazy.summary import summarise
-from linsim.axes import Axes
-from linsim.building import build_problem, learning_rates, strengths
-from linsim.config import (
+from linsim.commands.building import build_problem, learning_rates, strengths
+from linsim.commands.config import (
     ChartConfig,
     FinetuneConfig,
     NetworkConfig,
@@ -34,15 +33,16 @@ from linsim.config import (
     SyntheticConfig,
     chart_of,
 )
+from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import choose, flow_of
+from linsim.dynamics.training import Progress, Session
 from linsim.errors import require, require_axis
-from linsim.lanes import run_all
 from linsim.losses import LOSS_CONVENTION
 from linsim.problem import Problem
-from linsim.provenance import provenance
+from linsim.storage.provenance import provenance
+from linsim.sweeping.axes import Axes
+from linsim.sweeping.lanes import run_all
 from linsim.tasks import Transfer
-from linsim.training import Progress, Session
-from linsim.transfers import build_transfer
 
 CLAIMS = (
     "balanced-lambda",

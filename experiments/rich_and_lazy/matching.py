@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.interpolate import Akima1DInterpolator
 
-from linsim.inflection import locate
 from linsim.problem import Problem
+from linsim.theory.inflection import locate
 
 _PARTS = 64  # of the interval between two rates, straight in each
 

@@ -27,9 +27,8 @@ from experiments.rises import rise_of
 from experiments.stages.summary import summarise
 from experiments.stages.theory import boundary, limits, own_time, predicted, why_not
 from experiments.trajectory import Trajectory, pretrained
-from linsim.axes import Axes
-from linsim.building import build_problem, learning_rates, strengths
-from linsim.config import (
+from linsim.commands.building import build_problem, learning_rates, strengths
+from linsim.commands.config import (
     FinetuneConfig,
     NetworkConfig,
     PretrainConfig,
@@ -40,12 +39,13 @@ from linsim.config import (
     chart_of,
     require_choices,
 )
+from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import choose
+from linsim.dynamics.training import Progress, Session
 from linsim.errors import require, require_integer, require_number
-from linsim.lanes import run_all
+from linsim.sweeping.axes import Axes
+from linsim.sweeping.lanes import run_all
 from linsim.tasks import Transfer
-from linsim.training import Progress, Session
-from linsim.transfers import build_transfer
 
 CLAIMS = (
     "sequential-learning",

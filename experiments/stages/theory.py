@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from experiments.rises import flow_time
-from linsim.config import PhaseConfig
-from linsim.dynamics.deep_mode_flow import deep_mode_flow
+from linsim.commands.config import PhaseConfig
+from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow
 from linsim.tasks import Transfer
 
 _STABLE = 2.0  # learning rate x curvature beyond which descent oscillates instead of following the flow

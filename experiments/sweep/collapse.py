@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from linsim.axes import BUDGETS
+from linsim.sweeping.axes import BUDGETS
 
 CLOSE = 0.05
 """Relative deviation up to which two numbers count as the same."""

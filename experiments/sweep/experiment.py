@@ -20,13 +20,13 @@ import xarray as xr
 from experiments.command import command
 from experiments.sweep.effects import add_effects
 from experiments.sweep.summary import summarise
-from linsim.axes import Axes, Field, declared
-from linsim.building import LONGEST_AXIS, budgets, build_problem, learning_rates, strengths
-from linsim.config import ChartConfig, FinetuneConfig, PretrainConfig, require_choices
+from linsim.commands.building import LONGEST_AXIS, budgets, build_problem, learning_rates, strengths
+from linsim.commands.config import ChartConfig, FinetuneConfig, PretrainConfig, require_choices
+from linsim.commands.transfers import build_transfer
+from linsim.dynamics.training import Progress
 from linsim.errors import InvalidInput, require, require_integer, require_number
-from linsim.sweep import sweep
-from linsim.training import Progress
-from linsim.transfers import build_transfer
+from linsim.sweeping.axes import Axes, Field, declared
+from linsim.sweeping.sweep import sweep
 
 FORMS = "NAME=V1,V2,... or NAME=LOW:HIGH:COUNT"
 LARGEST_SWEEP = 10**10
@@ -53,7 +53,7 @@ class Config(ChartConfig):
 
 
 def run(config: Config, report: Progress | None = None) -> xr.Dataset:
-    """The sweep of a configuration, with quantiles of harm along every axis (see `linsim.sweep.sweep`).
+    """The sweep of a configuration, with quantiles of harm along every axis (see `linsim.sweeping.sweep.sweep`).
 
     Raises:
       InvalidInput: any field outside its domain, or two that contradict each other.

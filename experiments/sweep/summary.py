@@ -8,7 +8,7 @@ import xarray as xr
 from experiments.sweep.collapse import CLOSE, HARM, Collapsed, Pairs, collapsed
 from experiments.sweep.effects import MEDIAN
 from experiments.wrapping import wrapped
-from linsim.summary import rechecked
+from linsim.commands.summary import rechecked
 
 
 def summarise(dataset: xr.Dataset) -> str:

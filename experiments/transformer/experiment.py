@@ -35,12 +35,12 @@ from experiments.transformer.model import Model
 from experiments.transformer.phases import Phase, finetune, pretrain
 from experiments.transformer.result import Noisy, label, watch
 from experiments.transformer.summary import summarise
-from linsim.building import budgets
-from linsim.config import PretrainConfig as Budgets
-from linsim.config import require_choices
+from linsim.commands.building import budgets
+from linsim.commands.config import PretrainConfig as Budgets
+from linsim.commands.config import require_choices
+from linsim.dynamics.training import Progress
 from linsim.errors import fields_of, require, require_axis, require_integer, require_number
-from linsim.provenance import provenance
-from linsim.training import Progress
+from linsim.storage.provenance import provenance
 
 
 class Laboratory(NamedTuple):

@@ -14,10 +14,10 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from experiments.transformer.config import MonitorConfig
 from experiments.transformer.language import Language, Tables, draw_text
 from experiments.transformer.model import Model, Params, excess_loss, stream_scale, stream_scaled
-from linsim.estimates import Estimate
+from linsim.measures.estimates import Estimate
+from linsim.measures.perturbation import gaussian, perturbed_increase
 from linsim.monitoring.measuring import Monitor
 from linsim.monitoring.predictive import CROSS_ENTROPY, Predictive
-from linsim.perturbation import gaussian, perturbed_increase
 
 MEASURES = ("fisher", "empirical_fisher", "gradient_square", "hessian_trace", "top_eigenvalue", "noise_increase")
 """Monitors that are read, by their names in `linsim.monitoring`."""

@@ -27,17 +27,17 @@ from experiments.tuned_rate.result import collect
 from experiments.tuned_rate.rules import Curves, Tuned
 from experiments.tuned_rate.summary import summarise
 from experiments.tuned_rate.theory import late_times
-from linsim.building import build_problem, learning_rates
-from linsim.config import ChartConfig, FinetuneConfig, PretrainConfig, ShiftConfig, require_choices
+from linsim.commands.building import build_problem, learning_rates
+from linsim.commands.config import ChartConfig, FinetuneConfig, PretrainConfig, ShiftConfig, require_choices
+from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import choose, flow_of
 from linsim.dynamics.solver import Solver, State, Target
+from linsim.dynamics.training import DIVERGED, Checkpoints, Progress, Session
 from linsim.errors import require, require_axis, require_integer, require_number
 from linsim.losses import LOSS_CONVENTION
 from linsim.problem import Problem
-from linsim.provenance import provenance
+from linsim.storage.provenance import provenance
 from linsim.tasks import LinearTask, Transfer
-from linsim.training import DIVERGED, Checkpoints, Progress, Session
-from linsim.transfers import build_transfer
 
 CLAIMS = (
     "weakest-mode-decides",

@@ -10,9 +10,9 @@ import xarray as xr
 
 from experiments.charts import texts
 from experiments.tuned_rate.rules import EQUAL, RULES, Tuned, best, by_rule, longest
-from linsim.inflection import locate, rounding_floor
 from linsim.problem import Problem
 from linsim.tasks import Transfer
+from linsim.theory.inflection import locate, rounding_floor
 
 TRAINED_ON = ("population", "sample")
 _LOSS = {"units": "squared output"}

@@ -18,8 +18,8 @@ from hypothesis.errors import NoSuchExample, Unsatisfiable, UnsatisfiedAssumptio
 
 from linsim.claims.claim import Check, Claim, PlainProblem, require_plain
 from linsim.claims.margins import REFUTED, holds
-from linsim.draws import undisturbed
 from linsim.errors import require_integer
+from linsim.testing.draws import undisturbed
 
 Status = Literal["holds", "refuted", "error"]
 

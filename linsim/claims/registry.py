@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from linsim.claims import (
-    balance,
-    curvature,
-    dynamics,
+from linsim.claims.claim import Claim
+from linsim.claims.themes.finetuning import (
     finite_tuning,
-    flatness,
     forgetting,
     fronts,
-    laziness,
-    learning,
-    matrices,
-    monitors,
-    noise,
     overtraining,
     pairs,
-    plateaus,
     regularisation,
-    scatter,
-    sensitivity,
-    steps,
     tuned_rates,
 )
-from linsim.claims.claim import Claim
+from linsim.claims.themes.pretraining import balance, dynamics, laziness, learning, matrices, plateaus, steps
+from linsim.claims.themes.sensitivity import curvature, flatness, monitors, noise, scatter, sensitivity
 from linsim.errors import InvalidInput
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeVar, get_args
 
-from linsim.dynamics.dense import Dense
 from linsim.dynamics.flow import FlowSolver
-from linsim.dynamics.flow_matrices import FlowMatrices
-from linsim.dynamics.flow_modes import FlowModes
-from linsim.dynamics.gram import Gram
-from linsim.dynamics.modes import Modes
+from linsim.dynamics.matrices.dense import Dense
+from linsim.dynamics.matrices.flow_matrices import FlowMatrices
+from linsim.dynamics.matrices.gram import Gram
+from linsim.dynamics.modes.descent_modes import Modes
+from linsim.dynamics.modes.flow_modes import FlowModes
 from linsim.dynamics.solver import Solver
 from linsim.errors import InvalidInput
 from linsim.problem import Problem

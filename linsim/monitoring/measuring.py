@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Array
 
 from linsim.errors import require, require_integer, require_number
-from linsim.estimates import Estimate, from_samples
-from linsim.matrix_free import curvature_along, top_eigenvalues
+from linsim.measures.estimates import Estimate, from_samples
+from linsim.measures.matrix_free import curvature_along, top_eigenvalues
+from linsim.measures.products import loss_product
 from linsim.monitoring import probes
 from linsim.monitoring.predictive import Predictive
 from linsim.monitoring.trees import (
@@ -27,7 +28,6 @@ from linsim.monitoring.trees import (
     shapes_of,
     spread,
 )
-from linsim.products import loss_product
 
 Reading = dict[str, Estimate]
 """What a monitor says of one checkpoint, by the names of its measures."""

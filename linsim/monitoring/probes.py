@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from linsim.losses import Scalar
+from linsim.measures.products import loss_product
 from linsim.monitoring.predictive import Predictive
 from linsim.monitoring.trees import Batch, Loss, Params
-from linsim.products import loss_product
 
 Probe = Callable[..., Scalar]
 """(loss, params, batch, key) -> one draw."""

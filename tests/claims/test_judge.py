@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from linsim.claims.claim import Claim, Outside, Variant
 from linsim.claims.judge import Case, judge
-from linsim.draws import numbers
 from linsim.errors import InvalidInput, require_axis
+from linsim.testing.draws import numbers
 
 ROOT = Path(__file__).parent.parent.parent
 UNIT = st.fixed_dictionaries({"x": numbers(0.0, 100.0)})

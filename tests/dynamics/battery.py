@@ -11,9 +11,9 @@ import optax
 
 from linsim import network
 from linsim.dynamics.choosing import choose
+from linsim.dynamics.training import Lanes, Session
 from linsim.phase import Phase
 from linsim.problem import stack_seeds
-from linsim.training import Lanes, Session
 from tests.problems import aligned_problem, balanced_problem, gaussian_problem
 
 NAMES = ("modes", "gram", "flow")

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linsim.dynamics.deep_mode_flow import deep_mode_flow
-from linsim.dynamics.mode_flow import mode_flow
+from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow
+from linsim.dynamics.modes.mode_flow import mode_flow
 from linsim.errors import InvalidInput
 
 EPS = float(np.finfo(np.float64).eps)

@@ -10,11 +10,11 @@ import pytest
 
 from linsim import network, shifts
 from linsim.dynamics.choosing import choose
-from linsim.dynamics.gram import Gram, Grams, gram_step
+from linsim.dynamics.matrices.gram import Gram, Grams, gram_step
+from linsim.dynamics.training import Lanes, Session
 from linsim.phase import Phase
 from linsim.problem import stack_seeds
 from linsim.tasks import LinearTask, Transfer, random_basis
-from linsim.training import Lanes, Session
 from tests.dynamics.battery import wide
 from tests.problems import gaussian_problem
 

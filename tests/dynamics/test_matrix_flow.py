@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linsim import network
-from linsim.dynamics.matrix_flow import matrix_flow, spectrum
-from linsim.dynamics.width import balance_of
+from linsim.dynamics.matrices.matrix_flow import matrix_flow, spectrum
+from linsim.dynamics.matrices.width import balance_of
 from linsim.errors import InvalidInput
 from linsim.tasks import random_basis
 

@@ -10,8 +10,9 @@ import optax
 import pytest
 
 from linsim import losses, network
-from linsim.dynamics import descent, matrix_steps
-from linsim.dynamics.dense import Dense
+from linsim.dynamics import descent
+from linsim.dynamics.matrices import matrix_steps
+from linsim.dynamics.matrices.dense import Dense
 from linsim.phase import Phase
 from tests.problems import gaussian_problem
 

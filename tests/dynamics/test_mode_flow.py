@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from linsim.dynamics.mode_flow import expm1_ratio, mode_flow, mode_layers, rise_time
+from linsim.dynamics.modes.mode_flow import expm1_ratio, mode_flow, mode_layers, rise_time
 
 EPS = float(np.finfo(np.float64).eps)
 

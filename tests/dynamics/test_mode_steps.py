@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from linsim import losses
 from linsim.dynamics import descent
-from linsim.dynamics.chains import Chains, Target
-from linsim.dynamics.mode_steps import Moving, descent_of, in_own_unit, loop, step
-from linsim.dynamics.modes import Modes
+from linsim.dynamics.modes.chains import Chains, Target
+from linsim.dynamics.modes.descent_modes import Modes
+from linsim.dynamics.modes.mode_steps import Moving, descent_of, in_own_unit, loop, step
 from linsim.phase import REGULARIZERS, Phase
 
 DEPTHS = [1, 2, 3, 4]

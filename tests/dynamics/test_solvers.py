@@ -10,12 +10,12 @@ import pytest
 
 from linsim import network
 from linsim.dynamics.choosing import SOLVERS, choose
+from linsim.dynamics.training import Session
 from linsim.errors import InvalidInput
 from linsim.phase import REGULARIZERS, Phase
 from linsim.problem import stack_seeds
 from linsim.shifts import Rotate
 from linsim.tasks import LinearTask, Transfer, random_basis
-from linsim.training import Session
 from tests.dynamics.battery import AGREEMENT, deviation, outcomes
 from tests.problems import aligned_problem, balanced_problem, gaussian_problem
 

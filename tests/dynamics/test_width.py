@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from linsim import network
-from linsim.dynamics.width import BALANCED, balance_of, narrowed
+from linsim.dynamics.matrices.width import BALANCED, balance_of, narrowed
 from linsim.errors import InvalidInput
 
 EPS = float(np.finfo(np.float64).eps)

@@ -9,11 +9,19 @@ import xarray as xr
 
 from experiments.charts import Chart, charts_along
 from experiments.trajectory import pretrained
-from linsim import store
-from linsim.building import build_chart
-from linsim.config import ChartConfig, FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig, TaskConfig, chart_of
+from linsim.commands.building import build_chart
+from linsim.commands.config import (
+    ChartConfig,
+    FinetuneConfig,
+    NetworkConfig,
+    PretrainConfig,
+    ShiftConfig,
+    TaskConfig,
+    chart_of,
+)
+from linsim.commands.transfers import build_transfer
 from linsim.errors import InvalidInput
-from linsim.transfers import build_transfer
+from linsim.storage import store
 
 SMALL = ChartConfig(
     dim=3,

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.checkpoint_pair import Config, main, run, summarise
 from experiments.checkpoint_pair.experiment import partners, with_pairs
-from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig
+from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig
 from linsim.errors import InvalidInput
 
 SMALL = Config(

@@ -5,9 +5,9 @@ import pytest
 
 from experiments.depth_and_width import Config, main, run, summarise
 from experiments.depth_and_width import theory as theory
-from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig, chart_of
+from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig, chart_of
+from linsim.commands.transfers import build_transfer
 from linsim.errors import InvalidInput
-from linsim.transfers import build_transfer
 
 PRETRAINING = PretrainConfig(steps=30_000, budgets=24, first=10)
 

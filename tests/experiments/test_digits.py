@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.digits import Config, build_transfer, run, summarise
-from linsim.config import FinetuneConfig, PretrainConfig
+from linsim.commands.config import FinetuneConfig, PretrainConfig
 from linsim.errors import InvalidInput
 
 

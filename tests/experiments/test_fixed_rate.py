@@ -8,7 +8,7 @@ import pytest
 from experiments.fixed_rate import Config, main, run, summarise
 from experiments.fixed_rate.experiment import overshoot
 from linsim import shifts, spectra
-from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
+from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
 from linsim.errors import InvalidInput
 from linsim.tasks import LinearTask
 

@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 from experiments import rises as measures
 from experiments.incremental_learning import Config, main, run
 from experiments.incremental_learning.summary import summarise
-from linsim.config import PretrainConfig
+from linsim.commands.config import PretrainConfig
 
 RATE = 0.005
 CONFIG = Config(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from experiments.overtraining_chart import Config, run
-from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
-from linsim.summary import summarise
+from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
+from linsim.commands.summary import summarise
 
 
 @pytest.fixture(scope="module")

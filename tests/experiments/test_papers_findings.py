@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from figures.gallery import GALLERY
-from linsim import cli
 from linsim.claims.registry import CLAIMS
+from linsim.commands import cli
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = [

@@ -8,7 +8,7 @@ import pytest
 from experiments.progressive_sensitivity import Config, main, run
 from experiments.progressive_sensitivity.summary import summarise
 from experiments.progressive_sensitivity.theory import collective_threshold
-from linsim.config import NetworkConfig, PretrainConfig, TaskConfig
+from linsim.commands.config import NetworkConfig, PretrainConfig, TaskConfig
 
 CONFIG = Config(
     dim=4,

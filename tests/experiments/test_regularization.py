@@ -5,7 +5,7 @@ import pytest
 
 from experiments.regularization import Config, main, run, summarise
 from experiments.regularization.fronts import limits, matched, threshold
-from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig
+from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig
 from linsim.errors import InvalidInput
 
 PRETRAINING = PretrainConfig(steps=8000, budgets=24)

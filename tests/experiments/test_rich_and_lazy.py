@@ -8,7 +8,7 @@ import pytest
 from experiments.rich_and_lazy import Config, main, run
 from experiments.rich_and_lazy.matching import matched_each, matched_last
 from experiments.rich_and_lazy.summary import summarise
-from linsim.config import FinetuneConfig, PretrainConfig, ShiftConfig
+from linsim.commands.config import FinetuneConfig, PretrainConfig, ShiftConfig
 
 CONFIG = Config(
     dim=3,

@@ -6,8 +6,8 @@ from scipy.integrate import quad
 
 from experiments.stages import Config, main, run, theory
 from experiments.stages.summary import calls, summarise
-from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
-from linsim.stages import critical_time, misaligned, stage_losses
+from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
+from linsim.theory.stages import critical_time, misaligned, stage_losses
 
 CONFIG = Config(
     dim=3,

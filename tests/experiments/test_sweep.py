@@ -11,7 +11,7 @@ from experiments.sweep import Config, main, run, summarise
 from experiments.sweep.collapse import Collapsed, _cubic, collapsed, flow_time
 from experiments.sweep.effects import add_effects, moved, quantiles_along
 from experiments.sweep.experiment import axes_of
-from linsim.config import FinetuneConfig, PretrainConfig, TaskConfig
+from linsim.commands.config import FinetuneConfig, PretrainConfig, TaskConfig
 from linsim.errors import InvalidInput
 
 STEPS = 100

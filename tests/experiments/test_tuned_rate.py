@@ -9,8 +9,8 @@ from experiments.tuned_rate import Config, main, run, summarise
 from experiments.tuned_rate.experiment import SampleConfig
 from experiments.tuned_rate.rules import RULES, Curves, best, first_below
 from experiments.tuned_rate.theory import late_time, mean_heldout
-from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig
-from linsim.stages import tuned
+from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig
+from linsim.theory.stages import tuned
 
 SMALL = Config(
     dim=3,

@@ -10,10 +10,10 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from experiments.watch import Config, main, run, summarise
-from linsim import store
 from linsim.errors import InvalidInput
 from linsim.monitoring.alarm import Alarm
 from linsim.monitoring.measuring import Monitor
+from linsim.storage import store
 
 THEIRS = """
 import jax.numpy as jnp

@@ -2,7 +2,7 @@
 
 from matplotlib.text import Text
 
-from linsim import store
+from linsim.storage import store
 
 
 def words(drawn):

@@ -7,9 +7,9 @@ import pytest
 
 from experiments.overtraining_chart import Config, run
 from figures import overtraining_chart as figure
-from linsim import store
-from linsim.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
+from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
 from linsim.errors import InvalidInput
+from linsim.storage import store
 from tests.figures.pictures import words
 
 SMALL = Config(

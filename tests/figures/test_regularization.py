@@ -5,7 +5,7 @@ import pytest
 
 from experiments.regularization import run
 from figures import regularization as figure
-from linsim.config import FinetuneConfig, ShiftConfig
+from linsim.commands.config import FinetuneConfig, ShiftConfig
 from linsim.errors import InvalidInput
 from tests.experiments.test_regularization import config
 from tests.figures.pictures import assert_redrawn, in_full, words

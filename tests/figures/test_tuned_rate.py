@@ -8,7 +8,7 @@ import pytest
 from experiments.tuned_rate import Config, run
 from experiments.tuned_rate.experiment import SampleConfig
 from figures import tuned_rate as figure
-from linsim.config import FinetuneConfig, PretrainConfig
+from linsim.commands.config import FinetuneConfig, PretrainConfig
 from linsim.errors import InvalidInput
 from tests.figures.pictures import words
 

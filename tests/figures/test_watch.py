@@ -5,7 +5,7 @@ import pytest
 
 from figures import watch as figure
 from linsim.errors import InvalidInput
-from linsim.estimates import Estimate
+from linsim.measures.estimates import Estimate
 from linsim.monitoring.alarm import Alarm
 from linsim.monitoring.record import Record
 from tests.figures.pictures import assert_redrawn, words

@@ -7,19 +7,19 @@ import pytest
 from flax import nnx
 from jax.flatten_util import ravel_pytree
 
-from linsim.curvature import (
+from linsim.errors import InvalidInput
+from linsim.losses import draw_batch
+from linsim.measures.curvature import (
     empirical_fisher_trace,
     fisher_trace,
     gradient_square,
     loss_hessian,
     trace_of_curvature,
 )
-from linsim.errors import InvalidInput
-from linsim.losses import draw_batch
+from linsim.measures.sensitivity import expected_increase
 from linsim.monitoring.measuring import MEASURES, Monitor
 from linsim.monitoring.predictive import CROSS_ENTROPY, SQUARED_ERROR, Predictive
 from linsim.network import LinearNetwork, gaussian
-from linsim.sensitivity import expected_increase
 
 TOO_FAR = 4.5  # standard errors: one in 150,000 for a right estimator
 CLOSED = ("fisher", "gauss_newton", "empirical_fisher", "hessian_trace", "noise_increase")

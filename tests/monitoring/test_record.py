@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from linsim.errors import InvalidInput
-from linsim.estimates import Estimate
+from linsim.measures.estimates import Estimate
 from linsim.monitoring.alarm import Alarm
 from linsim.monitoring.measuring import Monitor
 from linsim.monitoring.predictive import SQUARED_ERROR, Predictive

@@ -15,12 +15,12 @@ from experiments.monitors.judging import _family, judge
 from experiments.monitors.record import HARMFUL, HARMLESS, REHEARSED, UNRESOLVED, _outcomes, _weights
 from experiments.monitors.summary import conclusions, summarise
 from experiments.monitors.values import MONITORS, hessians, read_monitors
-from linsim import store
-from linsim.curvature import loss_hessian, top_curvature
-from linsim.dynamics.mode_flow import mode_flow
+from linsim.dynamics.modes.mode_flow import mode_flow
 from linsim.errors import InvalidInput
+from linsim.measures.curvature import loss_hessian, top_curvature
 from linsim.monitoring.alarm import Alarm
-from linsim.sweep import chart
+from linsim.storage import store
+from linsim.sweeping.sweep import chart
 from linsim.tasks import LinearTask
 
 SMALL = Config(transfers=5, lanes=("random-2",), resamples=20)

@@ -8,7 +8,7 @@ import numpy as np
 from experiments.transformer.measuring import MEASURES, Losses
 from experiments.transformer.phases import Finetuned
 from experiments.transformer.result import Noisy, label, watch
-from linsim.estimates import Estimate
+from linsim.measures.estimates import Estimate
 from linsim.monitoring.alarm import Alarm
 
 BUDGETS = np.asarray([50, 100, 200, 400, 600, 800, 1000, 1200, 1400])

@@ -12,7 +12,7 @@ from experiments.transformer.language import draw_text, true_logs
 from experiments.transformer.measuring import MEASURES, Measured
 from experiments.transformer.model import Model, Recipe, excess_loss, stream_scaled, train
 from experiments.transformer.phases import _begin, finetune, pretrain
-from linsim.estimates import Estimate
+from linsim.measures.estimates import Estimate
 from linsim.monitoring.measuring import Monitor
 from tests.experiments.transformer.small import CONFIG
 

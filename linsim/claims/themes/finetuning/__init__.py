@@ -1,0 +1,1 @@
+"""Claims on fine-tuning, forgetting and where more pre-training harms."""

@@ -1,0 +1,200 @@
+"""Claims about regularisers at equal fine-tuning loss and by weight-space strength, and about a single layer."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
+from linsim.claims.margins import equals, every, exceeds, same_side
+from linsim.claims.themes.finetuning.tuning import balanced_layers, stages, tasks
+from linsim.claims.themes.simulation import rotation
+from linsim.testing.draws import numbers
+
+_ROUNDING = 1e-9  # of losses, after some thousand steps
+_SIZE = 3
+_STEPS = 4000
+_STRENGTHS = st.tuples(*[numbers(0.5, 2)] * 3)
+_RATIOS = st.tuples(*[numbers(0.4, 5)] * 3)
+_SEED = st.integers(0, 10**6)
+
+
+def check_front(problem: PlainProblem, bound: float = 1.0, penalty: str = "product") -> float:
+    """Descend with a penalty from a checkpoint in bases of its own, and look beside the segment; add both distances."""
+    left, right = rotation(problem["seed"], _SIZE), rotation(problem["seed"] + 1, _SIZE)
+    other = np.random.default_rng([problem["seed"], 2])
+    pretrain = left @ np.diag(problem["pretrain"]) @ right.T
+    finetune = pretrain + 0.5 * float(np.linalg.norm(pretrain)) * _direction(other)
+    apart = float(np.linalg.norm(finetune - pretrain))
+    start = np.sqrt(np.array(problem["pretrain"]) * problem["learned"])
+    layers = [np.diag(start) @ right.T, left @ np.diag(start)]
+    end = _descend(layers, finetune, problem["strength"], penalty)
+    beside = pretrain + other.uniform() * (finetune - pretrain) + 0.1 * apart * _direction(other)
+    least = exceeds(_distances(beside, pretrain, finetune), bound * apart, rounding=1e-12)
+    reached = equals(_distances(end, pretrain, finetune), apart, tolerance=1e-6)
+    # Balanced layers do not change the sign of det P (`orientation`): an end of the other sign is out of their reach.
+    limit = finetune + problem["strength"] * pretrain
+    return every(least, reached) if np.linalg.det(limit) * np.linalg.det(pretrain) > 0 else least
+
+
+def check_weight_space(problem: PlainProblem, factor: float = 1.0, ratio: bool = False) -> float:
+    """Descend from every stage with a regulariser of the weights, and see whether the loss rises, as they state."""
+    pretrain, finetune = tasks(problem)
+    decays = problem["decay"]
+    excess = finetune / pretrain - 2 if ratio else finetune - 2 * pretrain
+    stated = factor * (2 if decays else 4 + 2 * np.sqrt(2)) * float(np.max(excess))
+    checkpoints = stages(pretrain)
+    if problem["part"] < 1:  # every mode is also seen when it is learned in part
+        halfway = np.where(np.eye(4, 3, dtype=bool), problem["part"] * pretrain, checkpoints)[:-1]
+        checkpoints = np.insert(checkpoints, [1, 2, 3], halfway, axis=0)
+    layers = balanced_layers(checkpoints)
+    start, strength = layers.copy(), problem["strength"]
+    eta = 0.9 / (4 * max(float(np.max(np.maximum(pretrain, finetune))), 0.5) + strength)
+    for _ in range(_STEPS):
+        pull = 2 * (finetune - layers[0] * layers[1]) * layers[::-1]
+        layers = layers + eta * (pull - strength * (layers if decays else layers - start))
+    losses = np.sum((layers[0] * layers[1] - pretrain) ** 2, axis=-1)
+    return same_side(float(np.max(np.diff(losses))) / float(losses[0]), stated - strength, rounding=_ROUNDING)
+
+
+def check_one_layer(problem: PlainProblem, times: float = 1.0, square: bool = True) -> float:
+    """Pre-train one layer by descent, fine-tune every checkpoint, and compare harm with what the angle says."""
+    rng = np.random.default_rng(problem["seed"])
+    pretrain, change = (_direction(rng) for _ in range(2))
+    start = problem["start"] * _direction(rng)
+    toward = float(np.sum(change * (pretrain - start)))
+    change, finetune_steps = problem["size"] * np.sign(toward) * problem["side"] * change, problem["steps"]
+    layer, path, eta, variances = start, [], 0.01, np.asarray(problem["inputs"])
+    for _ in range(1500):
+        path.append(layer)
+        layer = layer - 2 * eta * variances * (layer - pretrain)
+    after = np.array(path)
+    for _ in range(finetune_steps):
+        after = after - 2 * eta * variances * (after - pretrain - change)
+    losses = np.sum(variances * (after - pretrain) ** 2, axis=(1, 2))
+    cosine = np.sum(change * (pretrain - start)) / np.linalg.norm(change) / np.linalg.norm(pretrain - start)
+    kept = (1 - 2 * eta) ** finetune_steps
+    inside = (1 - kept) * np.linalg.norm(change) * cosine <= kept * np.linalg.norm(pretrain - start)
+    harm = float(losses[-1] / losses.min() - 1)
+    stated = times * (1 / (1 - cosine**2) - 1 if square else 1 / np.sqrt(1 - cosine**2) - 1)
+    if cosine <= 0:
+        return equals(harm, 0.0, tolerance=1e-9, scale=1.0)
+    if not inside:
+        return exceeds(stated, harm)
+    return equals(1 + harm, 1 + stated, tolerance=1e-3)  # 1500 budgets, a hundredth of a flow time apart
+
+
+def _direction(rng: np.random.Generator) -> np.ndarray:
+    matrix = rng.normal(size=(_SIZE, _SIZE))
+    return np.asarray(matrix / np.linalg.norm(matrix))
+
+
+def _distances(product: np.ndarray, pretrain: np.ndarray, finetune: np.ndarray) -> float:
+    return float(np.linalg.norm(product - pretrain) + np.linalg.norm(product - finetune))
+
+
+def _descend(layers: list[np.ndarray], target: np.ndarray, strength: float, penalty: str) -> np.ndarray:
+    """Descent with lambda ||P - P_0||^2, or with (mu/2) sum ||W - W_0||^2, to convergence."""
+    start, product = list(layers), layers[1] @ layers[0]
+    largest = max(np.linalg.norm(target, 2), np.linalg.norm(product, 2))
+    by_product, by_weight = (strength, 0.0) if penalty == "product" else (0.0, strength)
+    eta = 0.5 / (4 * (1 + by_product) * 1.5 * float(largest) + by_weight)
+    first, second = layers
+    for _ in range(_STEPS):
+        pull = target - second @ first + by_product * (product - second @ first)
+        first, second = (
+            first + eta * (2 * second.T @ pull - by_weight * (first - start[0])),
+            second + eta * (2 * pull @ first.T - by_weight * (second - start[1])),
+        )
+    return second @ first
+
+
+def _front(learned: st.SearchStrategy[float]) -> st.SearchStrategy[PlainProblem]:
+    return st.fixed_dictionaries(
+        {"pretrain": st.tuples(*[numbers(1, 2)] * 3), "learned": learned, "strength": numbers(0.5, 4), "seed": _SEED}
+    )
+
+
+def _weights(part: st.SearchStrategy[float], decay: st.SearchStrategy[bool]) -> st.SearchStrategy[PlainProblem]:
+    fields = {"pretrain": _STRENGTHS, "ratios": _RATIOS, "strength": numbers(0.5, 8)}
+    return st.fixed_dictionaries(fields | {"decay": decay, "part": part})
+
+
+def _one_layer(inputs: st.SearchStrategy[tuple[float, ...]]) -> st.SearchStrategy[PlainProblem]:
+    return st.fixed_dictionaries(
+        {
+            "seed": _SEED,
+            "start": numbers(0, 0.5),
+            "size": numbers(0.5, 3),
+            "side": st.sampled_from([1.0, 1.0, -1.0]),
+            "steps": st.integers(2, 40),
+            "inputs": inputs,
+        }
+    )
+
+
+CLAIMS = (
+    Claim(
+        id="convex-front",
+        statement="sqrt L_pre + sqrt L_ft >= ||A_ft - A_pre|| for every network, with equality after fine-tuning to "
+        "convergence with the product-space penalty from a checkpoint learned in full, in any bases, if "
+        "A_ft + lambda A_pre has the sign of det A_pre",
+        source="re-derived",
+        equation="3.8",
+        domain=_front(st.just(1.0)),
+        check=check_front,
+        variants=(
+            Variant(name="bound-too-high", changes={"bound": 1.5}),
+            Variant(name="penalty-in-weight-space", changes={"penalty": "weight"}),
+        ),
+        beyond=Outside(
+            assumption="the checkpoint is learned in full",
+            domain=_front(numbers(0.3, 0.9)),
+            example={"pretrain": (2.0, 1.5, 1.0), "learned": 0.5, "strength": 1.0, "seed": 0},
+        ),
+    ),
+    Claim(
+        id="weight-space-removes",
+        statement="Two aligned balanced layers: over idealised stages the loss after fine-tuning to convergence rises "
+        "somewhere iff beta < 2 max(sigma_ft - 2 sigma_pre), with weight decay, or iff mu < (4 + 2 sqrt 2) times that "
+        "maximum, with a penalty towards the checkpoint's weights: strengths in units of the task, unlike lambda",
+        source="re-derived",
+        equation="3.4",
+        domain=_weights(st.just(1.0), st.booleans()),
+        check=check_weight_space,
+        variants=(
+            Variant(name="by-the-ratio-as-lambda", changes={"ratio": True}),
+            Variant(name="half-the-threshold", changes={"factor": 0.5}),
+        ),
+        beyond=Outside(
+            assumption="checkpoints are idealised stages, with no mode learned in part",
+            domain=_weights(numbers(0.05, 0.95), st.just(False)),
+            example={
+                "pretrain": (1.0, 1.0, 1.0),
+                "ratios": (2.0, 1.0, 1.0),
+                "strength": 3.0,
+                "decay": False,
+                "part": 0.7,
+            },
+        ),
+    ),
+    Claim(
+        id="one-layer-harm",
+        statement="One layer, whitened inputs, any tasks: harm of endless pre-training is at most cot^2 of the angle "
+        "between A_ft - A_pre and A_pre - P_0, whatever the fine-tuning, equal to it if the turn is after the start; "
+        "none from 90 degrees on",
+        source="re-derived",
+        equation="1.4",
+        domain=_one_layer(st.just((1.0, 1.0, 1.0))),
+        check=check_one_layer,
+        variants=(
+            Variant(name="twice-the-harm", changes={"times": 2.0}),
+            Variant(name="harm-of-the-distance", changes={"square": False}),
+        ),
+        beyond=Outside(
+            assumption="inputs are whitened",
+            domain=_one_layer(st.just((2.0, 0.5, 0.1))),
+            example={"seed": 0, "start": 0.0, "size": 1.0, "side": 1.0, "steps": 20, "inputs": (2.0, 0.5, 0.1)},
+        ),
+    ),
+)

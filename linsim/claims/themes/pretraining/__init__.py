@@ -1,0 +1,1 @@
+"""Claims on how features are learned."""

@@ -1,0 +1,1 @@
+"""Claims on noise, curvature and what monitors see."""

@@ -1,0 +1,277 @@
+"""Claims about noise on the weights: its exact price, and the network that is best under it (theory 2.1 to 2.3)."""
+
+from __future__ import annotations
+
+import itertools
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
+from linsim.claims.margins import equals, every, same_side
+from linsim.measures.curvature import trace_of_curvature
+from linsim.measures.sensitivity import expected_loss, noise_price, soft_threshold, two_layer_increase, useful_modes
+from linsim.testing.draws import decades, numbers, seeds
+
+_expected_loss, _two_layer_increase = jax.jit(expected_loss), jax.jit(two_layer_increase)
+_trace_of_curvature = jax.jit(trace_of_curvature)
+_SQUARE = ((2, 2, 2), (2, 1, 2))
+_RECTANGULAR = ((3, 1, 2), (2, 2, 1))
+_OF_SUMS = 1e-13  # up to 256 losses of float64, each of some tens of roundings of the largest
+
+
+def check_noise_recursion(problem: PlainProblem, order: str = "every") -> float:
+    """Compare the recursion over layers with the mean loss over every pattern of signs of the noise."""
+    weights, target, covariance = _network(problem)
+    gammas = np.asarray(problem["gammas"])[: len(weights)]
+    mean, largest = _over_signs(weights, target, covariance, gammas, problem["shared"])
+    stated = _expected_loss(weights, target, gammas, covariance)
+    if order == "second":  # for one gamma
+        mean, largest = _over_signs(weights, target, covariance, 0 * gammas + gammas[0], problem["shared"])
+        stated = _loss(weights, target, covariance) + gammas[0] ** 2 / 2 * _trace_of_curvature(weights, covariance)
+    return equals(mean, stated, tolerance=_OF_SUMS, scale=largest)
+
+
+def check_noise_orders(problem: PlainProblem, quadratic: float = 1.0, own_scale: bool = False) -> float:
+    """Compare both orders of the increase of two layers with the mean loss over every pattern of signs."""
+    weights, target, covariance = _network(problem)
+    gammas = np.asarray(problem["gammas"])
+    mean, largest = _over_signs(weights, target, covariance, gammas)
+    orders = _two_layer_increase(weights, gammas[::-1] if own_scale else gammas, covariance)
+    increase = quadratic * orders.quadratic + orders.quartic
+    return equals(mean, _loss(weights, target, covariance) + increase, tolerance=_OF_SUMS, scale=largest)
+
+
+def check_noise_is_weight_decay(problem: PlainProblem, halves: float = 1.0) -> float:
+    """Compare the mean loss over every pattern of signs with the loss under decay (G/2) ||W||^2, and a constant."""
+    weights, target, covariance = _network(problem)
+    gamma, (d_in, hidden, d_out) = problem["gamma"], problem["widths"]
+    mean, largest = _over_signs(weights, target, covariance, np.full(2, gamma))
+    decay = halves / 2 * float(noise_price(gamma, d_in, d_out)) * sum(np.sum(weight**2) for weight in weights)
+    constant = gamma**4 * d_in * hidden * d_out
+    return equals(mean, _loss(weights, target, covariance) + decay + constant, tolerance=_OF_SUMS, scale=largest)
+
+
+def check_best_under_noise(problem: PlainProblem, price: str, factor: float = 1.0) -> float:
+    """Minimise the loss under noise over balanced modes, or over all weights, and compare the map that it finds."""
+    (d_in, hidden, d_out), variance = problem["widths"], problem["gamma"] ** 2
+    rng = np.random.default_rng(problem["seed"])
+    left, right = (np.linalg.qr(rng.standard_normal((size, 2)))[0] for size in (d_out, d_in))
+    sigma = np.asarray(problem["strengths"])
+    target = (left * sigma) @ right.T
+
+    def layers(point: Any) -> tuple[Any, Any]:
+        if not problem["free"]:
+            return point[:, None] * right.T, left * point
+        return point[: hidden * d_in].reshape(hidden, d_in), point[hidden * d_in :].reshape(d_out, hidden)
+
+    def noisy(point: Any) -> tuple[float, Any]:
+        inner, outer = layers(point)
+        residual = outer @ inner - target
+        first = 2 * outer.T @ residual + 2 * variance * d_out * inner
+        second = 2 * residual @ inner.T + 2 * variance * d_in * outer
+        slope = np.concatenate([first.ravel(), second.ravel()])
+        if not problem["free"]:
+            slope = np.sum(first * right.T, axis=1) + np.sum(second * left, axis=0)
+        noise = variance * (d_in * np.sum(outer**2) + d_out * np.sum(inner**2))
+        return float(np.sum(residual**2) + noise), slope
+
+    begin = rng.standard_normal(hidden * (d_in + d_out)) if problem["free"] else rng.uniform(0.5, 1.5, 2)
+    inner, outer = layers(minimize(noisy, begin, jac=True, options={"gtol": 1e-8}).x)
+    sums = {"arithmetic": float(noise_price(problem["gamma"], d_in, d_out))}
+    sums["geometric"] = 2 * variance * np.sqrt(d_in * d_out)
+    stated = (left * np.asarray(soft_threshold(sigma, factor * sums[price]))) @ right.T
+    # The slope vanishes to 1e-8 and the loss bends by 0.1 or more, modes being 0.05 from the threshold.
+    return equals(outer @ inner, stated, tolerance=1e-6, scale=1.0)
+
+
+def check_useful_modes(problem: PlainProblem, factor: float = 1.0) -> float:
+    """Compare the loss under noise of every idealised checkpoint, in full matrices, with n* and with sigma_i > G."""
+    rng = np.random.default_rng(problem["seed"])
+    left, right = (np.linalg.qr(rng.standard_normal((size, 3)))[0] for size in (3, 4))
+    sigma = np.asarray(problem["strengths"])
+    losses = []
+    for stage in range(4):
+        root = np.sqrt(np.where(np.arange(3) < stage, sigma, 0))
+        inner, outer = root[:, None] * right.T, left * root
+        noise = problem["gamma"] ** 2 * (4 * np.sum(outer**2) + 3 * np.sum(inner**2))
+        losses.append(np.sum((outer @ inner - (left * sigma) @ right.T) ** 2) + noise)
+    price = factor * float(noise_price(problem["gamma"], 4, 3))
+    top, size = float(sigma.max()), float(np.sum(sigma**2)) + price * float(sigma.sum())
+    helps = [
+        same_side((value - price) / top, (before - after) / size, rounding=1e-13)
+        for value, before, after in zip(sigma, losses[:-1], losses[1:], strict=True)
+    ]
+    best = losses[int(useful_modes(sigma, price))]
+    return every(*helps, equals(best, min(losses), tolerance=1e-12, scale=size))
+
+
+def _network(problem: PlainProblem) -> tuple[tuple[Any, ...], Any, Any]:
+    """Weights, target and covariance with nothing in common; balanced or whitened where the problem says so."""
+    rng, widths = np.random.default_rng(problem["seed"]), problem["widths"]
+    weights = tuple(rng.standard_normal((rows, columns)) for columns, rows in itertools.pairwise(widths))
+    if problem.get("balanced"):
+        modes, root = min(widths), np.sqrt(rng.uniform(0.1, 2, min(widths)))
+        right, middle, left = (np.linalg.qr(rng.standard_normal((width, modes)))[0] for width in widths)
+        weights = (middle * root) @ right.T, (left * root) @ middle.T
+    factor = rng.standard_normal((widths[0], widths[0]))
+    covariance = np.eye(widths[0]) if problem.get("whitened") else factor @ factor.T
+    return weights, rng.standard_normal((widths[-1], widths[0])), covariance
+
+
+def _loss(weights: Any, target: Any, covariance: Any) -> Any:
+    residual = weights[0]
+    for weight in weights[1:]:
+        residual = weight @ residual
+    residual = residual - target
+    return np.einsum("...oi,ij,...oj->...", residual, covariance, residual)
+
+
+def _over_signs(weights: Any, target: Any, covariance: Any, gammas: Any, shared: bool = False) -> tuple[float, float]:
+    """Mean and largest loss with +-gamma_l on every weight, or on a whole layer.
+
+    The loss is quadratic in each weight, so independent signs have the mean of any independent noise of that variance.
+    """
+    sizes = [1 if shared else weight.size for weight in weights]
+    signs = np.asarray(list(itertools.product((-1.0, 1.0), repeat=sum(sizes))))
+    parts = np.split(signs, np.cumsum(sizes)[:-1], axis=1)
+    shapes = [(-1, 1, 1) if shared else (-1, *weight.shape) for weight in weights]
+    noisy = [w + g * part.reshape(shape) for w, g, part, shape in zip(weights, gammas, parts, shapes, strict=True)]
+    losses = _loss(noisy, target, covariance)
+    return float(losses.mean()), float(losses.max())
+
+
+def _networks(*widths: tuple[int, ...], **further: st.SearchStrategy[Any]) -> st.SearchStrategy[PlainProblem]:
+    return st.fixed_dictionaries({"widths": st.sampled_from(widths), "seed": seeds(), **further})
+
+
+def _deep(shared: bool) -> st.SearchStrategy[PlainProblem]:
+    gammas = st.tuples(*[decades(0.01, 2)] * 4)
+    return _networks((2, 2, 2), (3, 2), (3, 1, 2), (2, 1, 1, 2), gammas=gammas, shared=st.just(shared))
+
+
+def _decayed(*widths: tuple[int, ...], balanced: bool, whitened: bool = True) -> st.SearchStrategy[PlainProblem]:
+    return _networks(*widths, gamma=decades(0.01, 2), balanced=st.just(balanced), whitened=st.just(whitened))
+
+
+def _trained(*widths: tuple[int, int, int], free: bool) -> st.SearchStrategy[PlainProblem]:
+    """Strengths at least 0.05 from both thresholds, where the minimum is too flat to be found by its slope."""
+
+    def clear(problem: PlainProblem) -> bool:
+        (d_in, _, d_out), variance = problem["widths"], problem["gamma"] ** 2
+        thresholds = variance * (d_in + d_out) / 2, variance * np.sqrt(d_in * d_out)
+        return all(abs(sigma - edge) > 0.05 for sigma in problem["strengths"] for edge in thresholds)
+
+    strengths = st.tuples(numbers(0.2, 3), numbers(0.2, 3))
+    return _networks(*widths, strengths=strengths, gamma=numbers(0.1, 0.8), free=st.just(free)).filter(clear)
+
+
+def _stages(in_order: bool) -> st.SearchStrategy[PlainProblem]:
+    def sorted_so(problem: PlainProblem) -> bool:
+        values = problem["strengths"]
+        return (list(values) == sorted(values, reverse=True)) == in_order
+
+    drawn = st.tuples(numbers(0.01, 3), numbers(0.01, 3), numbers(0.01, 3))
+    strengths: st.SearchStrategy[Any] = drawn.map(lambda values: tuple(sorted(values, reverse=True)))
+    parts = {"strengths": strengths if in_order else drawn, "gamma": decades(0.01, 1), "seed": seeds()}
+    return st.fixed_dictionaries(parts).filter(sorted_so)
+
+
+CLAIMS = (
+    Claim(
+        id="noise-orders",
+        statement="Independent noise gamma on two layers adds gamma^2 (tr S ||W_2||^2 + d_out tr W_1 S W_1^T) "
+        "+ gamma^4 d_out h tr S to the loss, exactly",
+        source="re-derived",
+        equation="2.1",
+        domain=_networks(*_SQUARE, *_RECTANGULAR, gammas=st.tuples(decades(0.01, 2), decades(0.01, 2))),
+        check=check_noise_orders,
+        variants=(
+            Variant(name="quadratic-order-with-tr-h-unhalved", changes={"quadratic": 2.0}),
+            Variant(name="each-scale-with-the-norm-of-its-own-layer", changes={"own_scale": True}),
+        ),
+    ),
+    Claim(
+        id="noise-recursion",
+        statement="Independent noise on every layer, any depth, any covariance: the mean loss is that of the recursion "
+        "M <- W_l M W_l^T + gamma_l^2 tr(M) I",
+        source="re-derived",
+        equation="2.2",
+        domain=_deep(shared=False),
+        check=check_noise_recursion,
+        variants=(Variant(name="second-order-only", changes={"order": "second"}),),
+        beyond=Outside(
+            assumption="the noise on two weights is independent",
+            domain=_deep(shared=True),
+            example={"widths": (2, 2, 2), "seed": 0, "gammas": (1.0, 1.0, 1.0, 1.0), "shared": True},
+        ),
+    ),
+    Claim(
+        id="noise-is-weight-decay",
+        statement="Noise on two layers is weight decay beta = G at every point, whitened: for d_in = d_out, or among "
+        "balanced layers",
+        source="re-derived",
+        equation="2.3",
+        domain=_decayed(*_SQUARE, balanced=False) | _decayed(*_RECTANGULAR, balanced=True),
+        check=check_noise_is_weight_decay,
+        variants=(
+            Variant(name="decay-without-its-half", changes={"halves": 2.0}),
+            Variant(name="inputs-not-whitened", domain=_decayed(*_SQUARE, balanced=False, whitened=False)),
+        ),
+        beyond=Outside(
+            assumption="d_in = d_out, or balanced layers",
+            domain=_decayed(*_RECTANGULAR, balanced=False),
+            example={"widths": (2, 2, 1), "seed": 0, "gamma": 1.0, "balanced": False, "whitened": True},
+        ),
+    ),
+    Claim(
+        id="soft-threshold",
+        statement="Among balanced aligned networks the loss under noise is least at s_i = (sigma_i - G/2)_+ in every "
+        "mode, G = gamma^2 (d_in + d_out)",
+        source="re-derived",
+        equation="2.3",
+        domain=_trained((2, 2, 2), (5, 2, 2), free=False),
+        check=partial(check_best_under_noise, price="arithmetic"),
+        variants=(
+            Variant(name="threshold-at-the-full-price", changes={"factor": 2.0}),
+            Variant(name="threshold-at-a-quarter", changes={"factor": 0.5}),
+        ),
+        beyond=Outside(
+            assumption="layers are balanced, where d_in != d_out",
+            domain=_trained((5, 2, 2), (2, 3, 4), free=True),
+            example={"widths": (5, 2, 2), "seed": 0, "strengths": (1.0, 2.0), "gamma": 0.5, "free": True},
+        ),
+    ),
+    Claim(
+        id="noise-optimal-network",
+        statement="Among all two-layer networks of any widths the one best under noise has the soft-thresholded modes "
+        "(sigma_i - gamma^2 sqrt(d_in d_out))_+, in any bases",
+        source="re-derived",
+        equation="2.3",
+        domain=_trained((2, 2, 2), (5, 2, 2), (2, 3, 4), free=True),
+        check=partial(check_best_under_noise, price="geometric"),
+        variants=(
+            Variant(name="the-price-of-balanced-layers", changes={"price": "arithmetic"}),
+            Variant(name="threshold-at-the-full-price", changes={"factor": 2.0}),
+        ),
+    ),
+    Claim(
+        id="useful-modes",
+        statement="Under noise, learning mode i in full helps iff sigma_i > G; of the stages in decreasing order "
+        "n* = #{sigma_i > G} is best",
+        source="re-derived",
+        equation="2.3",
+        domain=_stages(in_order=True),
+        check=check_useful_modes,
+        variants=(Variant(name="useful-from-half-the-price", changes={"factor": 0.5}),),
+        beyond=Outside(
+            assumption="modes are learned in decreasing order",
+            domain=_stages(in_order=False),
+            example={"strengths": (0.01, 1.0, 1.0), "gamma": 0.1, "seed": 0},
+        ),
+    ),
+)

@@ -1,0 +1,1 @@
+"""Command lines: configurations, progress, and what is said on a terminal."""

@@ -1,0 +1,139 @@
+"""Solver `dense`: full weight matrices, any depth, any task, any optax optimiser, minibatches. O(L d^3) a step."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from linsim import losses
+from linsim.dynamics import descent
+from linsim.dynamics.matrices import matrix_steps
+from linsim.dynamics.solver import Encoded
+from linsim.losses import Scalar, SeedWeights, Weights
+from linsim.phase import Phase
+from linsim.problem import Problem
+from linsim.tasks import LinearTask
+
+Basis = Float[Array, "_ modes"]
+
+
+class Target(NamedTuple):
+    """A task as arrays; None where S = I."""
+
+    matrix: Float[Array, "d_out d_in"]
+    covariance: Float[Array, "d_in d_in"] | None
+    root: Float[Array, "d_in d_in"] | None
+    label_noise: Scalar
+    left: Basis
+    strengths: Float[Array, " modes"]
+    right: Basis
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Weights as they are: the reference that applies to every problem."""
+
+    name: str = "dense"
+    summary: str = "steps the full weight matrices, which is exact for every problem"
+    stepping: bool = True
+    factorises: bool = False
+
+    def refusal(self, problem: Problem) -> str | None:
+        """Never refuses."""
+        return None
+
+    def cost(self, problem: Problem) -> float:
+        """Products of the weights, and with the gradient of the loss."""
+        return descent_cost(problem.widths)
+
+    def encode(self, problem: Problem, dtype: Any) -> Encoded:
+        """Arrays of the requested type."""
+        initial = tuple(jnp.asarray(weight, dtype) for weight in problem.initial)
+        return Encoded(initial, _encode(problem.transfer.pretrain, dtype), _encode(problem.transfer.finetune, dtype))
+
+    def begin(self, state: Weights, phase: Phase) -> descent.Carry:
+        """Enter a phase."""
+        return descent.begin(state, phase)
+
+    def advance(self, carry: descent.Carry, target: Target, phase: Phase, steps: Any, key: Any) -> descent.Carry:
+        """Train for a number of steps: on the population loss by products written out, else by differentiation."""
+        if phase.batch_size is not None:
+            return descent.advance(self, carry, target, phase, steps, key)
+
+        def gradient(weights: Weights, _: Any) -> Weights:
+            return matrix_steps.gradient(weights, carry.anchor, target.matrix, target.covariance, phase)
+
+        return descent.follow(gradient, carry, phase, steps, paired=True)
+
+    def state(self, carry: descent.Carry) -> Weights:
+        """The weights reached."""
+        weights: Weights = carry.state
+        return weights
+
+    def product(self, state: Weights) -> Float[Array, "d_out d_in"]:
+        """P."""
+        return losses.end_to_end(state)
+
+    def loss(self, state: Weights, target: Target) -> Scalar:
+        """tr((P - A) S (P - A)^T)."""
+        return losses.population_loss(state, target.matrix, target.covariance)
+
+    def training_loss(self, state: Weights, target: Target, phase: Phase, key: Any) -> Scalar:
+        """The population loss, or the loss on a fresh Gaussian sample of the task."""
+        if phase.batch_size is None:
+            return self.loss(state, target)
+        batch = losses.draw_batch(key, target.matrix, target.root, target.label_noise, phase.batch_size)
+        return losses.sampled_loss(state, *batch)
+
+    def learned(self, state: Weights, target: Target) -> Float[Array, " modes"]:
+        """u_i^T P v_i / sigma_i."""
+        strengths = jnp.sum(target.left * losses.matmul(self.product(state), target.right), axis=0)
+        present = target.strengths != 0
+        return jnp.where(present, strengths / jnp.where(present, target.strengths, 1), 0)
+
+    def idealise(self, state: Weights, target: Target) -> Weights:
+        """W_l = B_l diag(|s|^(1/L)) B_{l-1}^T with s the strengths of the modes at least half learned."""
+        narrowest = min(min(weight.shape) for weight in state)
+        kept = jnp.where(self.learned(state, target) >= 0.5, target.strengths, 0)
+        order = jnp.argsort(kept == 0, stable=True)[:narrowest]
+        kept = kept[order]
+        share = jnp.abs(kept) ** (1 / len(state))
+        hidden = [jnp.eye(weight.shape[0], len(kept), dtype=kept.dtype) for weight in state[:-1]]
+        signed = target.left[:, order] * jnp.where(kept < 0, -1, 1)[None, :]
+        bases = [target.right[:, order], *hidden, signed]
+        pairs = itertools.pairwise(bases)
+        return tuple(losses.matmul(outer * share[None, :], inner.T) for inner, outer in pairs)
+
+    def weights(self, problem: Problem, states: SeedWeights) -> SeedWeights:
+        """The states are the weights."""
+        return states
+
+
+def descent_cost(widths: tuple[int, ...]) -> float:
+    """Multiplications of a step on full matrices: the product, and as much twice for the gradient."""
+    inputs = widths[0]
+    return 3.0 * sum(rows * columns * inputs for columns, rows in itertools.pairwise(widths[1:])) + inputs * widths[1]
+
+
+def _encode(task: LinearTask, dtype: Any) -> Target:
+    modes = len(task.strengths)
+    whitened = np.array_equal(task.input_covariance, np.eye(task.inputs))
+    return Target(
+        matrix=jnp.asarray(task.target, dtype),
+        covariance=None if whitened else jnp.asarray(task.input_covariance, dtype),
+        root=None if whitened else jnp.asarray(_root(task), dtype),
+        label_noise=jnp.asarray(task.label_noise, dtype),
+        left=jnp.asarray(task.left[:, :modes], dtype),
+        strengths=jnp.asarray(task.strengths, dtype),
+        right=jnp.asarray(task.right[:, :modes], dtype),
+    )
+
+
+def _root(task: LinearTask) -> np.ndarray:
+    variances, directions = np.linalg.eigh(task.input_covariance)
+    return (directions * np.sqrt(np.maximum(variances, 0))) @ directions.T

@@ -1,0 +1,79 @@
+"""Solver `modes`: descent of aligned problems as scalar chains, one per singular mode. O(L d) a step, any depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from linsim.dynamics import descent
+from linsim.dynamics.modes.chains import Chain, Chains, Target
+from linsim.dynamics.modes.fused_modes import descend
+from linsim.dynamics.modes.mode_steps import Moving, in_own_unit
+from linsim.losses import Scalar
+from linsim.phase import Phase
+from linsim.problem import Problem
+
+
+class Carry(NamedTuple):
+    """Chains on their way through a phase, in the units of `linsim.dynamics.modes.mode_steps`."""
+
+    moving: Moving
+    unit: Any
+    """c; 1 until the first step, since the target decides it."""
+    anchor: Chain | None
+    """The chains at the beginning, where a penalty refers to them."""
+
+
+@dataclass(frozen=True)
+class Modes(Chains):
+    """Gradient descent with momentum and penalties, mode by mode."""
+
+    name: str = "modes"
+    summary: str = (
+        "the tasks, input covariances and initial weights are diagonal in one set of bases, so each singular mode "
+        "is a scalar chain"
+    )
+    stepping: bool = True
+    factorises: bool = False
+
+    def refusal(self, problem: Problem) -> str | None:
+        """Which of the assumptions above fails, and by how much."""
+        for name, phase in (("pre-training", problem.pretrain), ("fine-tuning", problem.finetune)):
+            if phase.batch_size is not None:
+                return f"minibatches in {name} couple the modes"
+            if phase.optimizer is not None:
+                return f"the optimizer of {name} is not known to commute with a change of basis"
+        return self.chain_refusal(problem)
+
+    def begin(self, state: Chain, phase: Phase) -> Carry | descent.Carry:
+        """Enter a phase."""
+        if phase.schedule is not None:
+            return descent.begin(state, phase)
+        layers = tuple(state)
+        velocity = None if phase.momentum is None else tuple(jnp.zeros_like(layer) for layer in layers)
+        anchored = phase.product_penalty is not None or phase.weight_penalty is not None
+        return Carry(Moving(layers, velocity), jnp.ones_like(layers[0]), state if anchored else None)
+
+    def advance(self, carry: Any, target: Target, phase: Phase, steps: Any, key: Any) -> Carry | descent.Carry:
+        """Train for a number of steps: by hand at a constant rate, with optax where it is scheduled."""
+        if isinstance(carry, descent.Carry):
+            return descent.advance(self, carry, target, phase, steps, key)
+        anchor = carry.anchor
+        reference = None if anchor is None else self.product(anchor)
+        unit, constants = in_own_unit(phase, target, anchor, reference, depth=len(carry.moving.layers))
+        ratio = unit / carry.unit  # exactly 1 from the second time on
+        begun = jax.tree.map(lambda values: ratio * values, carry.moving)
+        return Carry(descend(constants, begun, steps, phase.nesterov), unit, anchor)
+
+    def state(self, carry: Any) -> Chain:
+        """The chains reached."""
+        if isinstance(carry, descent.Carry):
+            return carry.state
+        return jnp.stack([layer / carry.unit for layer in carry.moving.layers])
+
+    def training_loss(self, state: Chain, target: Target, phase: Phase, key: Any) -> Scalar:
+        """The population loss: minibatches, which couple the modes, are refused beforehand."""
+        return self.loss(state, target)

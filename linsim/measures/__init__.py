@@ -1,0 +1,1 @@
+"""Measures of networks: exact where exact, else with a standard error."""

@@ -1,0 +1,100 @@
+"""Trees whose arrays are told apart by their names alone, as files keep them, and back into a model's own tree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from linsim.errors import require
+from linsim.monitoring.trees import Params, leaves_of, parameters_of
+
+Tree = dict[Any, Any]
+"""Nested dicts of NumPy arrays by name, positions in lists as integers."""
+
+_VALUE = "value"  # the last level of a Flax variable in a checkpoint of orbax
+
+
+def nested(flat: Mapping[str, Any]) -> Tree:
+    """Arrays by their paths into arrays by their names, level by level: cut at "/", or at "." where none has a "/"."""
+    separator = "/" if any("/" in name for name in flat) else "."
+    tree: Tree = {}
+    for name, array in flat.items():
+        *groups, last = name.split(separator)
+        inner = tree
+        for group in groups:
+            inner = inner.setdefault(group, {})
+            require(isinstance(inner, dict), "names", name, "no array with the name of a group of arrays")
+        require(last not in inner, "names", name, "no array with the name of a group of arrays")
+        inner[last] = array
+    return tree
+
+
+def plain(saved: Any) -> Any:
+    """Nested dicts of NumPy arrays from dicts, lists and tuples of anything; what holds no array is left out.
+
+    Lists, tuples, and dicts whose names are all numbers become dicts by integers: flat files keep no other trace of a
+    list, and sorted as text the tenth layer would come before the second.
+    """
+    if isinstance(saved, list | tuple):
+        saved = dict(enumerate(saved))
+    if not isinstance(saved, Mapping):
+        return None if saved is None else np.asarray(saved)
+    inner = {name: plain(value) for name, value in saved.items()}
+    positions = all(re.fullmatch(r"0|[1-9][0-9]*", str(name)) for name in inner)
+    return {
+        int(name) if positions else str(name): value
+        for name, value in inner.items()
+        if not (value is None or (isinstance(value, dict) and not value))
+    }
+
+
+def part_of(field: str, tree: Any, path: str) -> Any:
+    """The part of a tree at a path such as "model.params"; "" is all of it."""
+    for name in re.split(r"[./]", path) if path else ():
+        names = {str(key): key for key in tree} if isinstance(tree, dict) else {}
+        require(name in names, f"{field}: {path}", f"no {name}", f"one of {', '.join(names) or 'nothing: an array'}")
+        tree = tree[names[name]]
+    return tree if isinstance(tree, dict) else {} if tree is None else {0: tree}
+
+
+def without_value_level(tree: Tree) -> Tree:
+    """The tree without a last level `value`, where every array has one."""
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    if not all(len(path) > 1 and path[-1].key == _VALUE for path in paths):
+        return tree
+
+    def lifted(inner: Tree) -> Any:
+        return inner[_VALUE] if isinstance(inner.get(_VALUE), np.ndarray) else {k: lifted(v) for k, v in inner.items()}
+
+    return lifted(tree)
+
+
+def put_into(template: Any, tree: Tree) -> Params:
+    """The arrays of a tree in the structure of a model's parameters, name by name.
+
+    `nnx.merge` pairs the sorted names of a plain dict with those of the module without comparing them; here they must
+    be the same.
+
+    Args:
+      template: a Flax module, or a tree of parameters: dicts, lists, tuples, dataclasses, states of Flax.
+      tree: nested dicts, as `linsim.monitoring.checkpoints.read` returns them.
+
+    Returns:
+      A tree like the template, or like `nnx.state(template, nnx.Param)`.
+
+    Raises:
+      InvalidInput: names or shapes that differ.
+    """
+    own = parameters_of(template)
+    wanted = {name: leaf.shape for name, leaf in leaves_of(own).items()}
+    given = leaves_of(tree)
+    for name in [*wanted, *given]:
+        found = f"shape {given[name].shape}" if name in given else "no such array"
+        allowed = f"shape {wanted[name]}" if name in wanted else "no such array"
+        require(found == allowed, name, found, f"{allowed}, as in the template")
+    return jax.tree.unflatten(jax.tree.structure(own), [jnp.asarray(given[name]) for name in wanted])

@@ -1,0 +1,198 @@
+"""Where the chunks of a sweep go: into arrays in memory, or into a zarr store that outlives the process.
+
+On disk every chunk of every array is a file of its own that carries a checksum (crc32c) and is put in place by
+renaming: it is there as a whole, or not. A chunk of the sweep is finished when all its files are there and sound.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import psutil
+import xarray as xr
+import zarr
+from filelock import FileLock, Timeout
+
+from linsim.errors import InvalidInput, RunFailed, require
+from linsim.storage.checksums import WRITING, create
+from linsim.sweeping.plan import Box, Plan
+from linsim.sweeping.results import Layout
+
+_ROOM = 0.9  # share of what is free that a result may fill
+
+
+@runtime_checkable
+class Keeper(Protocol):
+    """Takes chunks as they are finished, each once."""
+
+    def finished(self, box: Box) -> bool:
+        """Whether a chunk need not be computed."""
+        ...
+
+    def keep(self, box: Box, values: Mapping[str, np.ndarray]) -> None:
+        """Take a chunk."""
+        ...
+
+    def dataset(self) -> xr.Dataset:
+        """All chunks, once they are finished."""
+        ...
+
+
+class _Grid(NamedTuple):
+    """The dimensions that the layouts are parts of."""
+
+    dims: tuple[str, ...]
+    plan: Plan
+
+    def lengths(self, layout: Layout, of: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(of[self.dims.index(dim)] for dim in layout.dims)
+
+    def part(self, layout: Layout, box: Box) -> Box:
+        return Box(self.lengths(layout, box.start), self.lengths(layout, box.stop))
+
+    def writes(self, layout: Layout, box: Box) -> bool:
+        """One writer a chunk: of several that have the same numbers, the first."""
+        others = (first for dim, first in zip(self.dims, box.start, strict=True) if dim not in layout.dims)
+        return not any(others)
+
+    def bytes(self, layouts: Mapping[str, Layout]) -> int:
+        shape = self.plan.shape
+        return sum(math.prod(self.lengths(each, shape)) * each.dtype.itemsize for each in layouts.values())
+
+
+class InMemory:
+    """Arrays of this process."""
+
+    def __init__(self, layouts: Mapping[str, Layout], dims: tuple[str, ...], plan: Plan) -> None:
+        self._layouts, self._grid = layouts, _Grid(dims, plan)
+        room = int(_ROOM * psutil.virtual_memory().available)
+        _require_room(self._grid, layouts, room, "in memory; --out, or out=, keeps them on disk")
+        self._arrays = {
+            name: np.empty(self._grid.lengths(layout, plan.shape), layout.dtype) for name, layout in layouts.items()
+        }
+
+    def finished(self, box: Box) -> bool:
+        """Nothing was kept from before."""
+        return False
+
+    def keep(self, box: Box, values: Mapping[str, np.ndarray]) -> None:
+        """Fill in a chunk."""
+        for name, layout in self._layouts.items():
+            self._arrays[name][self._grid.part(layout, box).slices] = values[name]
+
+    def dataset(self) -> xr.Dataset:
+        """The arrays."""
+        return xr.Dataset(
+            {name: (layout.dims, self._arrays[name], dict(layout.attrs)) for name, layout in self._layouts.items()}
+        )
+
+
+class OnDisk:
+    """A zarr group; one process at a time, which the folder around it sees to."""
+
+    def __init__(self, folder: Path, layouts: Mapping[str, Layout], dims: tuple[str, ...], plan: Plan) -> None:
+        """Open what a killed process left behind, or begin; the plan must be that of `kept_plan` where there is one."""
+        self._folder, self._layouts, self._grid = folder, layouts, _Grid(dims, plan)
+        if not folder.exists():
+            room = int(_ROOM * shutil.disk_usage(folder.parent).free)
+            _require_room(self._grid, layouts, room, "free on the disk")
+            with _writing(folder):
+                self._create()
+        for leftover in folder.rglob("*.partial"):
+            leftover.unlink(missing_ok=True)
+        try:
+            with zarr.config.set(WRITING):  # an array keeps the settings that it was opened with
+                group = zarr.open_group(folder, mode="r+")
+                self._arrays: dict[str, Any] = {name: group[name] for name in layouts}
+        except Exception as error:  # whatever zarr or JSON say of damage
+            raise InvalidInput("resume", str(folder), f"readable chunks ({error}), or --overwrite") from error
+
+    def finished(self, box: Box) -> bool:
+        """Whether all files of a chunk are there and sound; reading them compares the checksums."""
+        for name, layout in self._layouts.items():
+            if self._grid.writes(layout, box):
+                if not self._file(name, layout, box).is_file():
+                    return False
+                try:
+                    self._arrays[name][self._grid.part(layout, box).slices]
+                except Exception:  # whatever the codecs say of damage
+                    return False
+        return True
+
+    def keep(self, box: Box, values: Mapping[str, np.ndarray]) -> None:
+        """Write a chunk; `RunFailed` where the disk is full or fails."""
+        with _writing(self._folder):
+            for name, layout in self._layouts.items():
+                if self._grid.writes(layout, box):
+                    self._arrays[name][self._grid.part(layout, box).slices] = values[name]
+
+    def dataset(self) -> xr.Dataset:
+        """The arrays, read when they are asked for."""
+        dataset = xr.open_zarr(self._folder, consolidated=False, chunks=None).drop_attrs(deep=False)
+        return dataset[list(self._layouts)]
+
+    def _file(self, name: str, layout: Layout, box: Box) -> Path:
+        numbers = map(
+            int.__floordiv__, self._grid.part(layout, box).start, self._grid.lengths(layout, self._grid.plan.chunk)
+        )
+        return self._folder.joinpath(name, "c", *map(str, numbers))
+
+    def _create(self) -> None:
+        """Beside its place first, so that it is there with all its arrays or not at all."""
+        beginning = self._folder.with_name(f"{self._folder.name}.begin")
+        shutil.rmtree(beginning, ignore_errors=True)
+        group = zarr.create_group(beginning, attributes={"plan": json.dumps(self._grid.plan.as_dict())})
+        for name, layout in self._layouts.items():
+            shape, chunks = (self._grid.lengths(layout, of) for of in (self._grid.plan.shape, self._grid.plan.chunk))
+            create(group, name, shape, chunks, layout.dtype, layout.dims, layout.attrs)
+        os.replace(beginning, self._folder)
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Have a folder of chunks for this process; `InvalidInput` where another has it."""
+    with _writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(f"{folder}.lock", timeout=0):
+            yield
+    except Timeout:
+        raise InvalidInput("keep", str(folder), "a folder that no other run is writing to at the moment") from None
+
+
+def kept_plan(folder: Path, shape: tuple[int, ...]) -> Plan | None:
+    """The plan that the chunks in a folder were cut by; None where nothing was begun."""
+    if not folder.exists():
+        return None
+    try:
+        plan = json.loads(str(zarr.open_group(folder, mode="r").attrs["plan"]))
+        lengths = {name: tuple(plan[name]) for name in ("shape", "chunk", "block")}
+        found = Plan(**lengths, bite=int(plan["bite"]))
+        if found.shape != shape or not found.sound:
+            raise ValueError("its plan is damaged")
+        return found
+    except Exception as error:  # whatever zarr or JSON say of damage
+        raise InvalidInput("resume", str(folder), f"chunks with a readable plan ({error}), or --overwrite") from error
+
+
+def _require_room(grid: _Grid, layouts: Mapping[str, Layout], room: int, where: str) -> None:
+    lanes = math.prod(grid.plan.shape)
+    needed = grid.bytes(layouts)
+    allowed = f"at most {int(lanes * room / max(needed, 1)):.3g}: {needed / 1e9:.3g} GB, of {room / 1e9:.3g} GB {where}"
+    require(needed <= room, "lanes", f"{lanes:.4g}", allowed)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunFailed(f"out: {folder} could not be written ({error.strerror or error})") from error

@@ -1,0 +1,108 @@
+"""How sweeps run, as opposed to what they are of: where finished chunks are kept, in how much memory, by which hands.
+
+Experiments do not pass this on: whoever starts them says it once, for all the sweeps that they make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+import psutil
+
+from linsim.dynamics.training import Progress
+from linsim.errors import require_integer
+from linsim.sweeping.plan import Box
+from linsim.sweeping.work import Work
+
+SMALLEST_MEMORY = 2**20
+
+
+@runtime_checkable
+class Watcher(Protocol):
+    """Whoever is told of chunks."""
+
+    def __call__(self, done: int, total: int, lanes: int) -> None:
+        """`done` of `total` chunks are finished, `lanes` lanes of them in this run."""
+        ...
+
+
+@runtime_checkable
+class Hands(Protocol):
+    """Whoever computes chunks."""
+
+    def compute(
+        self, work: Work, boxes: Iterable[Box], report: Progress | None
+    ) -> Iterator[tuple[Box, dict[str, np.ndarray]]]:
+        """Chunks as they are finished, in any order; `report` is told the steps of the chunk at hand, if any."""
+        ...
+
+
+class ThisProcess:
+    """One chunk after another."""
+
+    def compute(
+        self, work: Work, boxes: Iterable[Box], report: Progress | None
+    ) -> Iterator[tuple[Box, dict[str, np.ndarray]]]:
+        """Chunks in the order asked for."""
+        for box in boxes:
+            yield box, work.run(box, report)
+
+
+_HERE = ThisProcess()
+
+
+@dataclass(frozen=True)
+class Running:
+    """How the sweeps of a run are computed."""
+
+    keep: Path | None = None
+    """Folder in which finished chunks are kept until the run is complete; None keeps them in memory."""
+    memory: int | None = None
+    """Bytes on each device; None is a quarter of what is free."""
+    hands: Hands = _HERE
+    watcher: Watcher | None = None
+    """Told after every chunk."""
+    recheck: int | None = None
+    """Lanes of each sweep that are computed again; None leaves it to the sweep."""
+
+
+_USUAL = Running()
+_CURRENT: ContextVar[Running] = ContextVar("running", default=_USUAL)
+
+
+def current() -> Running:
+    """How sweeps run now."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def running(**changes: Any) -> Iterator[Running]:
+    """Within, sweeps run as now but for some fields of `Running`."""
+    changed = replace(current(), **changes)
+    if changed.memory is not None:
+        require_integer("memory", changed.memory, at_least=SMALLEST_MEMORY)
+    token = _CURRENT.set(changed)
+    try:
+        yield changed
+    finally:
+        _CURRENT.reset(token)
+
+
+def free_memory(devices: list[jax.Device]) -> int:
+    """A quarter of what the fullest device has free, as a power of two, so that the same machine cuts alike again."""
+    free = []
+    for device in devices:
+        told = device.memory_stats() if device.platform != "cpu" else None
+        free.append(told["bytes_limit"] - told["bytes_in_use"] if told else _host_share(len(devices)))
+    return max(2 ** int(np.log2(max(min(free) // 4, 1))), SMALLEST_MEMORY)
+
+
+def _host_share(devices: int) -> int:
+    return int(psutil.virtual_memory().available) // devices

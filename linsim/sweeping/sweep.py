@@ -1,0 +1,224 @@
+"""Sweeps: axes -> chunks -> lanes -> a labelled Dataset with inflection points."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import jax
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from linsim.dynamics.choosing import Choice, SolverName, choose
+from linsim.dynamics.training import DIVERGED, Progress
+from linsim.errors import require, require_integer
+from linsim.losses import LOSS_CONVENTION
+from linsim.phase import Regularizer
+from linsim.problem import Problem
+from linsim.storage.fingerprint import digest, fingerprint
+from linsim.storage.provenance import deciding, provenance
+from linsim.sweeping.axes import Axes
+from linsim.sweeping.keeping import InMemory, Keeper, OnDisk, alone, kept_plan
+from linsim.sweeping.lanes import usable_devices
+from linsim.sweeping.plan import Box, Machine, Plan, cut
+from linsim.sweeping.recheck import LANES, recheck
+from linsim.sweeping.results import describe, inputs, layouts
+from linsim.sweeping.running import current, free_memory
+from linsim.sweeping.work import Work
+from linsim.theory.inflection import rounding_floor
+from linsim.theory.prediction import Unpredictable
+
+Precision = Literal["float32", "float64"]
+
+
+def sweep(
+    problem: Problem,
+    axes: Mapping[str, Iterable[float]],
+    *,
+    solver: SolverName = "auto",
+    precision: Precision = "float64",
+    rechecked: int = LANES,
+    report: Progress | None = None,
+) -> xr.Dataset:
+    """Pre-train and fine-tune for every combination of swept values, from every budget, for every seed.
+
+    Args:
+      problem: tasks, initial weights, phases and budgets; swept fields of its phases are replaced by the axes.
+      axes: field -> increasing values. A field of fine-tuning goes by its own name (`learning_rate`, `momentum`,
+        `product_penalty`, `weight_penalty`, `weight_decay`), one of pre-training by that name after `pretrain_`.
+      solver: see `linsim.dynamics.choosing`.
+      precision: float32 halves the memory.
+      rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.recheck`; 0 for none.
+      report: called with (training steps done, training steps in all) as the computation goes on.
+
+    Returns:
+      A Dataset over (pretrain_steps, the axes in their order, seed); see the README for its variables. Where it is
+      kept, in how much memory it is computed and by whom, says `linsim.sweeping.running.running`.
+
+    Raises:
+      InvalidInput: a field that cannot be swept, values outside their domain, or a solver that does not apply.
+      RunFailed: the disk is full; finished chunks are kept.
+    """
+    dataset = _swept(problem, Axes.of(axes), solver, precision, False, rechecked, report)
+    return dataset.assign_attrs(prediction="none: predicted are the axes of a chart")
+
+
+def chart(
+    problem: Problem,
+    learning_rates: Float[np.ndarray, " rates"],
+    strengths: Float[np.ndarray, " strengths"],
+    regularizer: Regularizer = "product_penalty",
+    *,
+    solver: SolverName = "auto",
+    precision: Precision = "float64",
+    predicted: bool = True,
+    rechecked: int = LANES,
+    report: Progress | None = None,
+) -> xr.Dataset:
+    """Pre-train once, fine-tune from every budget at every (rate, strength, seed), and find the inflection points.
+
+    The `sweep` over fine-tuning rate and regularisation, with the closed form beside it.
+
+    Args:
+      problem: tasks, initial weights, phases and budgets; the fine-tuning phase's rate is replaced by the axis.
+      learning_rates: fine-tuning rates, increasing, > 0.
+      strengths: strengths of the regulariser, increasing, >= 0.
+      regularizer: which regulariser of the fine-tuning phase the strengths are for.
+      solver: see `linsim.dynamics.choosing`.
+      precision: float32 halves the memory.
+      predicted: also in closed form, where there is one; it takes a compilation of its own for every depth and width.
+      rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.recheck`; 0 for none.
+      report: called with (training steps done, training steps in all) as the computation goes on.
+
+    Returns:
+      A Dataset over (pretrain_steps, learning_rate, regularization, seed); see the README for its variables.
+
+    Raises:
+      InvalidInput: values outside their domain, or a solver that does not apply.
+      RunFailed: the disk is full; finished chunks are kept.
+    """
+    axes = Axes.of_chart(learning_rates, strengths, regularizer)
+    return _swept(problem, axes, solver, precision, predicted, rechecked, report).assign_attrs(regularizer=regularizer)
+
+
+def _swept(
+    problem: Problem,
+    axes: Axes,
+    solver: SolverName,
+    precision: Precision,
+    predicted: bool,
+    rechecked: int,
+    report: Progress | None,
+) -> xr.Dataset:
+    require(precision in ("float32", "float64"), "precision", precision, "float32 or float64")
+    require_integer("rechecked", rechecked, at_least=0)
+    problem.pretrain.validate("pretrain")
+    problem.finetune.validate("finetune")
+    with jax.enable_x64(True):
+        representative = axes.representative(problem)
+        representative.pretrain.validate("pretrain")
+        representative.finetune.validate("finetune")
+        choice = choose(representative, solver)
+    dtype = np.dtype(precision)
+    draft = Work(problem, axes, choice.solver, dtype, _uncut(problem, axes), predicted)
+    closed = draft.predictor
+    found = layouts(axes, dtype, not isinstance(closed, Unpredictable))
+    with _with_keeper(draft, found) as (work, keeper):
+        _compute(work, keeper, report)
+        given = inputs(problem, axes)
+        dataset = given.coords.to_dataset().assign(keeper.dataset().data_vars).assign(given.data_vars)
+    dataset.attrs |= _attributes(problem, choice, precision)
+    dataset.attrs["prediction"] = (
+        f"none: {closed.reason}" if isinstance(closed, Unpredictable) else closed.solver.summary
+    )
+    if lanes := rechecked if current().recheck is None else current().recheck:
+        checked = recheck(dataset, problem, axes, choice.solver, precision, lanes)
+        dataset.attrs |= {f"recheck_{name}": value for name, value in checked._asdict().items()}
+        dataset.attrs["recheck_trusted"] = int(checked.trusted)
+    return dataset
+
+
+def _uncut(problem: Problem, axes: Axes) -> Plan:
+    shape = axes.shape(problem)
+    return Plan(shape, shape, shape, 1)
+
+
+@contextmanager
+def _with_keeper(draft: Work, found: Mapping[str, Any]) -> Iterator[tuple[Work, Keeper]]:
+    """The work with its cuts, and where its chunks go: cut as before where some are kept from before."""
+    running, axes = current(), draft.axes
+    devices = usable_devices(draft.session)
+
+    def fresh() -> Plan:
+        machine = Machine(running.memory or free_memory(devices), len(devices), devices[0].platform != "cpu")
+        return cut(axes.shape(draft.problem), axes.trajectory_dims, draft.session.state_bytes, machine)
+
+    if running.keep is None:
+        work = draft.cut(fresh())
+        yield work, InMemory(found, axes.dims, work.plan)
+        return
+    named = {
+        "problem": draft.problem,
+        "axes": axes.values,
+        "dims": list(axes.dims),
+        "solver": draft.solver.name,
+        "precision": draft.dtype.name,
+        "variables": list(found),
+        "memory": running.memory,
+        **deciding(),
+    }
+    folder = running.keep / digest(fingerprint(named))
+    with alone(folder):
+        work = draft.cut(kept_plan(folder, axes.shape(draft.problem)) or fresh())
+        yield work, OnDisk(folder, found, axes.dims, work.plan)
+
+
+def _compute(work: Work, keeper: Keeper, report: Progress | None) -> None:
+    """Every chunk that is not finished yet."""
+    boxes = work.plan.boxes()
+    missing = [box for box in boxes if not keeper.finished(box)]
+    pretraining = len({work.plan.block_of(box) for box in missing}) * work.pretraining_steps
+    total = pretraining + sum(map(work.finetuning_steps, boxes))
+    done = total - pretraining - sum(map(work.finetuning_steps, missing))
+    watcher, lanes, finished = current().watcher, 0, len(boxes) - len(missing)
+    blocks: set[Box] = set()
+
+    def told(steps: int, _: int) -> None:
+        if report is not None:
+            report(min(done + steps, total), total)
+
+    if watcher is not None:
+        watcher(finished, len(boxes), 0)
+    told(0, total)
+    for box, values in current().hands.compute(work, missing, told):
+        keeper.keep(box, values)
+        block = work.plan.block_of(box)
+        done += work.finetuning_steps(box) + (0 if block in blocks else work.pretraining_steps)
+        blocks.add(block)
+        finished, lanes = finished + 1, lanes + math.prod(box.shape)
+        told(0, total)
+        if watcher is not None:
+            watcher(finished, len(boxes), lanes)
+
+
+def _attributes(problem: Problem, choice: Choice, precision: Precision) -> dict[str, Any]:
+    phases = {"pretrain": describe(problem.pretrain), "finetune": describe(problem.finetune)}
+    return {
+        "rounding_floor": rounding_floor(problem, np.dtype(precision)),
+        "training": json.dumps(phases),
+        "finetune_steps": problem.finetune_steps,
+        "idealised_checkpoints": str(problem.idealised),
+        "pretrain_label_noise": problem.transfer.pretrain.label_noise,
+        "finetune_label_noise": problem.transfer.finetune.label_noise,
+        "seed": problem.seed,
+        "precision": precision,
+        "solver": choice.solver.name,
+        "solver_reason": choice.reason,
+        "loss_convention": LOSS_CONVENTION,
+        "diverged_means": f"a final loss that is not finite, or above {DIVERGED:g} x the zero or the initial network's",
+        **provenance(),
+    }

@@ -1,0 +1,118 @@
+"""One chunk of a sweep from start to end, by whichever process is handed it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import jax
+import numpy as np
+
+from linsim.dynamics.solver import Solver
+from linsim.dynamics.training import Checkpoints, Progress, Session
+from linsim.problem import Problem
+from linsim.sweeping.axes import Axes
+from linsim.sweeping.lanes import all_lanes, pretrain_block, run_lanes
+from linsim.sweeping.plan import Box, Plan
+from linsim.sweeping.results import foretold, measured
+from linsim.theory.prediction import Predictor, Unpredictable
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """A sweep, ready to be computed chunk by chunk; what chunks share is computed once a process."""
+
+    problem: Problem
+    axes: Axes
+    solver: Solver
+    dtype: Any
+    plan: Plan
+    predicted: bool
+    """Also in closed form; for the axes of a chart alone."""
+
+    def run(self, box: Box, report: Progress | None = None) -> dict[str, np.ndarray]:
+        """All variables of a chunk, each on the dimensions of its layout.
+
+        Args:
+          box: which chunk.
+          report: called with (training steps done, training steps in all) of this chunk, pre-training included where
+            it has not been done for the chunk before.
+        """
+        block = self.plan.block_of(box)
+        before = 0 if block in self._checkpoints else self.pretraining_steps
+        total = before + self.finetuning_steps(box)
+        with jax.enable_x64(True):
+            checkpoints = self.checkpoints(block, report and (lambda done, _: report(done, total)))
+            told = report and (lambda done, _: report(before + done, total))
+            finetuned = run_lanes(self.session, self.axes, self.plan, block, checkpoints, all_lanes(box), told)
+        losses = self._before(checkpoints, block, box)
+        own = (0, *self.axes.trajectory_dims)
+        spread = losses.reshape([length if dim in own else 1 for dim, length in enumerate(box.shape)])
+        values = {"pretrain_loss_before": losses, **measured(self.problem, spread, finetuned, box.shape)}
+        return values | self._foretold(box)
+
+    @cached_property
+    def session(self) -> Session:
+        """The problem in the coordinates of the solver."""
+        with jax.enable_x64(True):
+            return Session.open(self.problem, self.solver, np.dtype(self.dtype).type)
+
+    @cached_property
+    def predictor(self) -> Predictor | Unpredictable:
+        """The closed form, or why there is none."""
+        if not self.predicted:
+            return Unpredictable("it was not asked for")
+        (_, _, rates), (_, regularizer, strengths) = self.axes.fields()
+        return Predictor.open(self.problem, float(rates[-1]), regularizer.name, float(strengths[-1]))  # type: ignore[arg-type]
+
+    def cut(self, plan: Plan) -> Work:
+        """The same work with other cuts; what was computed of the problem goes along."""
+        other = replace(self, plan=plan)
+        other.__dict__.update({name: self.__dict__[name] for name in ("session", "predictor") if name in self.__dict__})
+        return other
+
+    def checkpoints(self, block: Box, report: Progress | None) -> Checkpoints:
+        """Of a block; those of the last one are kept, as its chunks come one after another."""
+        if block not in self._checkpoints:
+            self._checkpoints.clear()
+            self._checkpoints[block] = pretrain_block(self.session, self.axes, self.plan, block, report)
+        return self._checkpoints[block]
+
+    @cached_property
+    def _checkpoints(self) -> dict[Box, Checkpoints]:
+        return {}
+
+    @property
+    def pretraining_steps(self) -> int:
+        """Of a block, padding included."""
+        trajectories = math.prod(self.plan.block[dim] for dim in self.axes.trajectory_dims)
+        return int(self.problem.budgets[-1]) * trajectories
+
+    def finetuning_steps(self, box: Box) -> int:
+        """Of a chunk."""
+        return math.prod(box.shape) * self.problem.finetune_steps
+
+    def _before(self, checkpoints: Checkpoints, block: Box, box: Box) -> np.ndarray:
+        losses = np.asarray(checkpoints.losses)
+        dims = self.axes.trajectory_dims
+        lengths = tuple(block.shape[dim] for dim in dims)
+        within = losses[:, : math.prod(lengths)].reshape(losses.shape[0], *lengths)
+        part = (slice(box.start[dim] - block.start[dim], box.stop[dim] - block.start[dim]) for dim in dims)
+        return within[(slice(None), *part)]
+
+    def _foretold(self, box: Box) -> dict[str, np.ndarray]:
+        if isinstance(self.predictor, Unpredictable):
+            return {"predicted_inflection_steps": np.full(box.shape[1:], np.nan)}
+        rates, strengths = (
+            values[part] for (_, _, values), part in zip(self.axes.fields(), box.slices[1:3], strict=True)
+        )
+        seeds = np.arange(box.start[-1], box.stop[-1])
+        _, *cells, drawn = self.plan.chunk
+        padded = (math.prod(cells) * drawn, drawn)
+        return foretold(self.predictor.predict(rates, strengths, seeds, padded=padded))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs; the rest it computes."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -1,0 +1,85 @@
+"""When pre-training adds more sensitivity to noise than it takes from the loss: the inflection in closed form."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from linsim.dynamics.modes.mode_flow import mode_flow
+from linsim.errors import require, require_number
+from linsim.measures.sensitivity import modes_loss
+from linsim.theory.turning import Turn, lowest
+
+_SAMPLES = 2048  # of log time, before the lowest is refined: modes may turn in any order
+
+
+class NoiseInflection(NamedTuple):
+    """The lowest point of the loss under noise along pre-training."""
+
+    time: float
+    """Flow time of the lowest loss; NaN where it only falls within the times given."""
+    bracket: tuple[float, float]
+    """Times between which the loss provably turns; NaN where it does not, or too flatly to tell."""
+    loss: float
+    """sum_i (sigma_i - s_i)^2 + G s_i there."""
+    harm: float
+    """Loss at the last time / smallest loss - 1."""
+
+
+def noise_inflection(
+    strengths: Float[np.ndarray, " _"],
+    starts: Float[np.ndarray, " _"],
+    price: float,
+    first: float,
+    last: float,
+) -> NoiseInflection:
+    """The inflection point of pre-training under Gaussian noise on the weights, for any spectrum.
+
+    Two aligned, balanced layers on a whitened task: L(t) = sum_i (sigma_i - s_i(t))^2 + G s_i(t), s_i(t) logistic. Each
+    mode turns at its own t* (`turning_time`); the sum has its minimum where the slopes cancel. [re-derived]
+
+    Args:
+      strengths: sigma_i >= 0.
+      starts: s_i(0) >= 0.
+      price: G = gamma^2 (d_in + d_out), see `noise_price`.
+      first: earliest flow time considered, > 0.
+      last: latest, > first.
+
+    Raises:
+      InvalidInput: strengths and starts of different shapes, or numbers outside their domains.
+    """
+    strengths, starts = np.asarray(strengths, np.float64), np.asarray(starts, np.float64)
+    same = strengths.shape == starts.shape and strengths.ndim == 1 and len(strengths) > 0
+    require(same, "starts", f"shape {starts.shape}", f"a start for each of the {strengths.shape} strengths")
+    for name, values in (("strengths", strengths), ("starts", starts)):
+        allowed = bool(np.all(np.isfinite(values) & (values >= 0)))
+        require(allowed, name, values, "finite numbers >= 0")
+    require_number("price", price, at_least=0)
+    require_number("first", first, above=0)
+    require_number("last", last, above=first)
+    with jax.enable_x64(True):
+        given = (jnp.asarray(values, jnp.float64) for values in (strengths, starts, price, np.log([first, last])))
+        turn, end = _lowest(*given)
+        harm = float(end / turn.value - 1) if turn.value > 0 else 0.0
+        turns = harm > np.sqrt(np.finfo(np.float64).eps)
+        bracket = (float(jnp.exp(turn.low)), float(jnp.exp(turn.high)))
+    return NoiseInflection(
+        float(jnp.exp(turn.place)) if turns else np.nan,
+        bracket if turns and bool(turn.certified) else (np.nan, np.nan),
+        float(turn.value),
+        harm,
+    )
+
+
+@jax.jit
+def _lowest(strengths: Array, starts: Array, price: Array, ends: Array) -> tuple[Turn, Array]:
+    def loss(log_time: Array) -> Array:
+        return modes_loss(mode_flow(starts, strengths, 1.0, jnp.exp(log_time)), strengths, price)
+
+    grid = jnp.linspace(ends[0], ends[1], _SAMPLES)
+    values = jax.vmap(loss)(grid)
+    return lowest(loss, grid, values, 1e-14 * jnp.sum(strengths**2)), values[-1]

@@ -1,0 +1,95 @@
+"""Which learned modes fine-tuning turns into harm: limits, thresholds and critical times, one mode at a time.
+
+Both tasks share their singular vectors, inputs are whitened, and fine-tuning descends
+||P - A_ft||^2 + lambda ||P - P_0||^2 from a checkpoint P_0 with the strengths s_0. [Feng et al. 2026, C.11-12]
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float
+
+from linsim.dynamics.modes.mode_flow import Values, mode_flow
+
+
+def tuned_limit(checkpoint: Values, finetune: Values, penalty: Values = 0.0) -> Float[Array, "..."]:
+    """s_inf = (sigma_ft + lambda s_0) / (1 + lambda), where fine-tuning to convergence takes a mode of the same sign.
+
+    A mode of balanced layers does not cross 0: its limit is 0 where s_inf is 0 or of the other sign, and where s_0 = 0.
+    [As restated in Feng et al. 2026; signs re-derived]
+
+    Args:
+      checkpoint: s_0, the mode's strength at the checkpoint.
+      finetune: sigma_ft, of either sign.
+      penalty: lambda >= 0. All broadcast.
+    """
+    checkpoint, finetune, penalty = (jnp.asarray(value) for value in (checkpoint, finetune, penalty))
+    limit = (finetune + penalty * checkpoint) / (1 + penalty)
+    return jnp.where(jnp.sign(limit) * jnp.sign(checkpoint) > 0, limit, 0.0)
+
+
+def tuned(checkpoint: Values, finetune: Values, penalty: Values, time: Values) -> Float[Array, "..."]:
+    """F_T(s_0) = s_inf / (1 + (s_inf / s_0 - 1) e^(-4 (1 + lambda) s_inf T)), T = learning rate x steps. [re-derived]
+
+    Args:
+      checkpoint: s_0; 0 stays 0.
+      finetune: sigma_ft.
+      penalty: lambda >= 0.
+      time: T >= 0. All broadcast.
+    """
+    checkpoint, finetune, penalty = (jnp.asarray(value) for value in (checkpoint, finetune, penalty))
+    return mode_flow(checkpoint, finetune + penalty * checkpoint, 1 + penalty, time)
+
+
+def misaligned(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> Bool[Array, "..."]:
+    """Whether learning a mode raises the pre-training loss after fine-tuning to convergence.
+
+    That loss is (s_inf - sigma_pre)^2 with the mode and sigma_pre^2 without, so the mode is misaligned iff its limit is
+    beyond 2 sigma_pre: sigma_ft > (2 + lambda) sigma_pre, both taken in the sign of sigma_pre. A target of the other
+    sign takes a mode of balanced layers to 0 at most, where the loss is what it is without the mode: no harm, although
+    |sigma_ft - sigma_pre| > (1 + lambda) |sigma_pre|. The same at every depth from two layers on.
+    [As restated in Feng et al. 2026; signs re-derived]
+    """
+    pretrain, finetune = jnp.asarray(pretrain), jnp.asarray(finetune)
+    return jnp.sign(pretrain) * finetune > (2 + jnp.asarray(penalty)) * jnp.abs(pretrain)
+
+
+def critical_time(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> Float[Array, "..."]:
+    """T* = ln[2 (s_inf - sigma_pre) / (s_inf - 2 sigma_pre)] / (4 (1 + lambda) s_inf), a critical rate x steps.
+
+    Fine-tuning for longer takes a mode learned in full beyond 2 sigma_pre, where having learned it is net harm;
+    infinite for modes that are not misaligned. Rates above T* / K harm within K steps. [re-derived]
+
+    Args:
+      pretrain: sigma_pre; what follows is meant in its sign.
+      finetune: sigma_ft.
+      penalty: lambda >= 0. All broadcast.
+    """
+    pretrain, finetune, penalty = (jnp.asarray(value) for value in (pretrain, finetune, penalty))
+    learned, goal = jnp.abs(pretrain), jnp.sign(pretrain) * finetune
+    limit = (goal + penalty * learned) / (1 + penalty)
+    reached = (limit > 2 * learned) & (learned > 0)
+    learned, limit = jnp.where(reached, learned, 1.0), jnp.where(reached, limit, 3.0)
+    time = jnp.log(2 * (limit - learned) / (limit - 2 * learned)) / (4 * (1 + penalty) * limit)
+    return jnp.where(reached, time, jnp.inf)
+
+
+def stage_losses(
+    pretrain: Float[ArrayLike, " modes"], finetune: Float[ArrayLike, " modes"], penalty: Values = 0.0
+) -> Float[Array, " stages"]:
+    """Pre-training loss after fine-tuning to convergence from the checkpoints of stage n = 0 .. r: n modes learned.
+
+    L_n = sum_(i <= n) (s_inf,i - sigma_pre,i)^2 + sum_(i > n) sigma_pre,i^2. [As restated in Feng et al. 2026]
+
+    Args:
+      pretrain: sigma_pre, in the order in which modes are learned.
+      finetune: sigma_ft of the same modes.
+      penalty: lambda >= 0.
+
+    Returns:
+      L_0 .. L_r; the inflection is the stage of the smallest.
+    """
+    pretrain = jnp.asarray(pretrain)
+    change = (tuned_limit(pretrain, finetune, penalty) - pretrain) ** 2 - pretrain**2
+    return jnp.sum(pretrain**2) + jnp.concatenate([jnp.zeros(1, change.dtype), jnp.cumsum(change)])

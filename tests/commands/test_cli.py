@@ -1,0 +1,195 @@
+"""The command line: exit statuses, one-line errors, the bar, and full disks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from experiments.overtraining_chart import main
+from linsim.commands import progress as bar
+from linsim.storage import store
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["--dim", "3", "--pretrain.steps", "500", "--pretrain.budgets", "6", "--finetune.steps", "20"]
+SMALL += ["--finetune.rates", "3", "--finetune.strengths", "2", "--no-figure"]
+
+
+def test_a_run_exits_0_and_tells_its_message_and_where_the_files_are(tmp_path, capsys):
+    assert main([*SMALL, "--out", str(tmp_path / "new")]) == 0
+    told = capsys.readouterr().out
+    assert "Pre-training steps after which more pre-training does harm" in told
+    assert "modes: the tasks, input covariances and initial weights are diagonal" in told
+    assert str(tmp_path / "new" / "data.zarr") in told
+    assert store.load(tmp_path / "new").attrs["config"]
+
+
+def test_the_picture_is_drawn_beside_the_data(tmp_path):
+    assert main([*SMALL[:-1], "--out", str(tmp_path)]) == 0
+    assert {"data.zarr", "overtraining_chart.png", "overtraining_chart.svg"} == {p.name for p in tmp_path.iterdir()}
+
+
+BAD = [
+    (["--dim", "x"], ["--dim", "'x'"]),
+    (["--dim", "0"], ["dim: got 0", "an integer >= 1"]),
+    (["--depth", "-2"], ["depth: got -2"]),
+    (["--solver", "magic"], ["'magic'", "--solver", "'auto', 'modes', 'dense'"]),
+    (["--precision", "float16"], ["float16", "--precision", "float64"]),
+    (["--nonsense", "3"], ["--nonsense"]),
+    (["--finetune.learning-rates", "nan"], ["finetune.learning_rates: got nan", "a finite number > 0"]),
+    (["--finetune.learning-rates", "-1e-3"], ["finetune.learning_rates: got -0.001"]),
+    (["--finetune.learning-rates", "2e-3", "1e-3"], ["strictly increasing"]),
+    (["--pretrain.first", "0"], ["pretrain.first: got 0"]),
+    (["--task.data", "absent.npz", "--dim", "None"], ["task.data: got absent.npz", "X, Y, X_ft, Y_ft"]),
+    (["--network.init", "gaussian", "--solver", "modes"], ["solver: got modes", "overlapping directions"]),
+]
+
+
+@pytest.mark.parametrize(("flags", "said"), BAD, ids=[" ".join(flags) for flags, _ in BAD])
+def test_a_bad_argument_is_one_line_and_exit_status_2(tmp_path, capsys, flags, said):
+    assert main([*SMALL, "--out", str(tmp_path / "out"), *flags]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert all(part in captured.err for part in said), captured.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_result_is_not_overwritten_unasked(tmp_path, capsys):
+    out = ["--out", str(tmp_path)]
+    assert main([*SMALL, *out]) == 0
+    before = store.load(tmp_path)
+    capsys.readouterr()
+    assert main([*SMALL, *out, "--seed", "5"]) == 2
+    assert capsys.readouterr().err == f"out: got {tmp_path}; allowed: a folder that is new or empty, or --overwrite\n"
+    assert store.load(tmp_path).attrs["config"] == before.attrs["config"]
+    assert main([*SMALL, *out, "--seed", "5", "--overwrite"]) == 0
+    assert store.load(tmp_path).attrs["config"] != before.attrs["config"]
+
+
+def test_help_shows_every_field_with_its_default():
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.overtraining_chart", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    for flag in ("--out", "--dim", "--depth", "--seeds", "--solver", "--precision", "--overwrite", "--task.data"):
+        assert flag in done.stdout
+    assert done.stdout.count("(default:") >= 55
+    assert "flow time per step" in done.stdout
+
+
+def test_a_write_that_fails_exits_3_and_leaves_nothing(tmp_path):
+    script = (
+        "import resource, signal, sys\nfrom experiments.overtraining_chart import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nresource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", script, *SMALL, "--out", str(out)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert done.stderr.startswith("run not completed: out: ")
+    assert done.stderr.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 9 TiB"), jax.errors.JaxRuntimeError("FULL\nmore")])
+def test_a_run_that_needs_too_much_memory_exits_3_in_one_line(tmp_path, capsys, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("linsim.commands.building.chart", fail)
+    assert main([*SMALL, "--out", str(tmp_path / "out")]) == 3
+    assert capsys.readouterr().err == f"run not completed: {str(error).splitlines()[0]}; nothing was kept\n"
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_run_exits_3_and_leaves_nothing(tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("linsim.commands.building.chart", stop)
+    assert main([*SMALL, "--out", str(tmp_path)]) == 3
+    assert "interrupted; nothing was kept" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_interrupted_while_drawing_keeps_its_data(tmp_path, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("figures.overtraining_chart.save", stop)
+    assert main([*SMALL[:-1], "--out", str(tmp_path)]) == 3
+    assert "data.zarr is whole" in capsys.readouterr().err
+    assert store.load(tmp_path).attrs["config"]
+
+
+def test_the_bar_appears_after_two_seconds_on_a_terminal_only(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    now = [0.0]
+    monkeypatch.setattr(bar.time, "monotonic", lambda: now[0])
+    with bar.progress_bar() as report:
+        report(1, 10)
+        early = capsys.readouterr().err
+        now[0] = 3.0
+        report(5, 10)
+    assert early == ""
+    assert "50%" in capsys.readouterr().err
+
+
+UGLY = [
+    ["--pretrain.learning-rate", "1e6", "--task.scale", "1e6"],
+    ["--network.tau", "-5", "--depth", "64"],
+    ["--task.decay", "1000", "--task.scale", "1e6"],
+    ["--task.rank", "0"],
+    ["--shift.zero", "1", "2", "3", "--precision", "float32"],
+    ["--pretrain.optimizer", "adamw", "--pretrain.schedule", "cosine", "--pretrain.batch-size", "4"],
+    ["--finetune.optimizer", "lion", "--finetune.schedule", "stable_decay", "--checkpoints", "idealised"],
+    ["--task.outputs", "1", "--network.hidden", "1", "--depth", "1", "--finetune.learning-rates", "1e5"],
+    ["--pretrain.steps", "1", "--pretrain.first", "1", "--finetune.regularizations", "1e12"],
+]
+
+
+@pytest.mark.parametrize("flags", UGLY, ids=" ".join)
+def test_extreme_but_legal_values_give_a_result_and_a_picture_without_a_warning(tmp_path, flags):
+    assert main([*SMALL[:-1], "--out", str(tmp_path), *flags]) == 0
+    assert (tmp_path / "overtraining_chart.svg").is_file()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--shift.zero", "99999999999999999999"],
+        ["--task.spectrum", "blocks", "--task.values", "1", "--task.sizes", "99999999999999999999"],
+        ["--pretrain.batch-size", "99999999999999999999"],
+        ["--finetune.learning-rates"],
+        ["--out", "a\0b"],
+        ["--out", "a" * 300],
+        ["--task.data", "x.npz", "--dim", "None", "--task.rank", "2"],
+    ],
+)
+def test_values_beyond_all_bounds_are_one_line_too(tmp_path, capsys, flags):
+    assert main([*SMALL, "--out", str(tmp_path / "out"), *flags]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "; allowed: " in error
+
+
+def test_a_float32_chart_that_cannot_be_trusted_says_so_loudly(tmp_path, capsys):
+    # e^-100 is 0 in float32: nothing is ever learned there.
+    flags = ["--network.tau", "50", "--precision", "float32", "--pretrain.steps", "40000", "--out", str(tmp_path)]
+    assert main([*SMALL, *flags]) == 0
+    assert "DO NOT TRUST THIS RESULT" in capsys.readouterr().out
+
+
+def test_no_old_picture_stays_beside_new_data(tmp_path):
+    assert main([*SMALL[:-1], "--out", str(tmp_path)]) == 0
+    assert main([*SMALL, "--seed", "3", "--overwrite", "--out", str(tmp_path)]) == 0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["data.zarr"]

@@ -1,0 +1,144 @@
+"""A sample computed again: it agrees where the sweep is right, and says so loudly where it is not."""
+
+import numpy as np
+import pytest
+
+import linsim.sweeping.recheck
+from linsim.commands.summary import rechecked
+from linsim.dynamics.choosing import SOLVERS, choose
+from linsim.sweeping.axes import Axes
+from linsim.sweeping.recheck import TRUSTED, recheck
+from linsim.sweeping.running import running
+from linsim.sweeping.sweep import sweep
+from tests.problems import aligned_problem, balanced_problem, gaussian_problem
+
+_ORIGINAL = linsim.sweeping.recheck.other_solver  # before the suite puts another in its place
+AXES = {"pretrain_learning_rate": [4e-3, 9e-3], "learning_rate": [1e-3, 1e-2, 50.0]}
+PROBLEM = aligned_problem(seeds=3, budgets=(5, 40), finetune_steps=30)
+
+
+@pytest.fixture(autouse=True)
+def held_against_another_solver(monkeypatch):
+    # The function as it was when this module was imported, whatever the suite has put in its place since.
+    monkeypatch.setattr(linsim.sweeping.recheck, "other_solver", _ORIGINAL)
+
+
+@pytest.fixture(scope="module")
+def right():
+    return sweep(PROBLEM, AXES, rechecked=0)
+
+
+def again(dataset, problem=PROBLEM, axes=AXES, precision="float64", lanes=64):
+    taken = Axes.of(axes)
+    return recheck(dataset, problem, taken, choose(taken.representative(problem)).solver, precision, lanes)
+
+
+def test_a_sweep_that_is_right_is_trusted_and_says_by_how_much(right):
+    found = again(right)
+    assert (found.lanes, found.by, found.trusted) == (36, "dense in float64", True)
+    # Two solvers, 70 steps of rounding; but never the same bits.
+    assert 0 < found.deviation < 1e-13
+
+
+def test_what_it_found_is_stored_and_told():
+    result = sweep(PROBLEM, AXES, precision="float32", rechecked=20)
+    assert (result.attrs["recheck_lanes"], result.attrs["recheck_trusted"]) == (20, 1)
+    # 70 steps of rounding at 6e-8.
+    assert 1e-9 < result.attrs["recheck_deviation"] < 70 * 6e-8
+    (line,) = rechecked(result)
+    assert line.startswith("20 random lanes computed again by dense in float64 deviate by up to ")
+    assert "DO NOT TRUST" not in line
+
+
+def test_the_sample_is_as_large_as_asked_for(right, monkeypatch):
+    assert again(right, lanes=7).lanes == 7
+    assert again(right, lanes=10**6).lanes == 36
+    with running(recheck=0):
+        assert "recheck_lanes" not in sweep(PROBLEM, AXES).attrs
+    with running(recheck=5):
+        assert sweep(PROBLEM, AXES, rechecked=0).attrs["recheck_lanes"] == 5
+
+
+@pytest.mark.parametrize("name", ["pretrain_loss_after", "finetune_loss_after"])
+@pytest.mark.parametrize("error", [1e-4, -1e-4, np.inf])
+def test_a_planted_error_is_found(right, name, error):
+    wrong = right.copy(deep=True)
+    wrong[name].values[:, 1] += error  # one of two pre-training rates
+    found = again(wrong)
+    assert not found.trusted
+    assert found.deviation > TRUSTED["float64"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pretrain_loss_after", "finetune_loss_after"],
+)
+def test_nan_without_a_flag_is_found(right, name):
+    wrong = right.copy(deep=True)
+    wrong[name].values[...] = np.nan
+    assert not again(wrong).trusted
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_flags_of_divergence_that_are_wrong_are_found(right, value):
+    assert right["diverged"].values.any()
+    assert not right["diverged"].values.all()
+    wrong = right.copy(deep=True)
+    wrong["diverged"].values[...] = value
+    assert not again(wrong).trusted
+
+
+def test_every_lane_may_be_in_the_sample(right):
+    # One lane of 36 is wrong, in turn: samples of as many lanes, drawn with replacement, find most of them.
+    found = 0
+    for lane in range(36):
+        wrong = right.copy(deep=True)
+        wrong["diverged"].values.flat[lane] ^= True
+        found += not again(wrong).trusted
+    # From four of six trajectories, drawn with replacement: 52 % in the mean; 36 draws leave 63 % of their lanes.
+    assert found >= 6
+
+
+def test_a_solver_that_is_wrong_is_found(monkeypatch):
+    right_step = linsim.dynamics.training._continue
+
+    def wrong(solver, carry, target, phase, lanes, steps, keys):
+        return right_step(solver, carry, target, phase, lanes, steps - (solver.name == "modes"), keys)
+
+    monkeypatch.setattr(linsim.dynamics.training, "_continue", wrong)
+    result = sweep(PROBLEM, AXES)
+    assert result.attrs["recheck_trusted"] == 0
+    _, warning = rechecked(result)
+    assert warning.startswith("DO NOT TRUST THIS RESULT; one of the two solvers is wrong here, or the rate is so large")
+    assert f": {result.attrs['recheck_apart']} of them by more than rounding, the worst at pretrain_steps = " in warning
+
+
+def test_in_float32_the_same_solver_will_do(right, monkeypatch):
+    monkeypatch.setattr(linsim.sweeping.recheck, "other_solver", lambda *_: None)
+    found = again(right, precision="float32")
+    assert (found.by, found.trusted) == ("modes in float64", True)
+    assert found.deviation < 1e-13  # the same program for another number of lanes
+    wrong = right.copy(deep=True)
+    wrong["pretrain_loss_after"].values[...] *= 1.01
+    assert not again(wrong, precision="float32").trusted
+    assert again(right).lanes == 0  # in float64 that would be the sweep itself
+
+
+def test_the_other_solver_is_exact_and_no_flow():
+    flow = next(solver for solver in SOLVERS if not solver.stepping)
+    for problem in (PROBLEM, gaussian_problem(), balanced_problem(), gaussian_problem(3)):
+        for solver in SOLVERS:
+            other = _ORIGINAL(problem, solver, 1)
+            if other is not None:
+                assert solver.stepping
+                assert other.stepping
+                assert other.refusal(problem) is None
+    assert _ORIGINAL(PROBLEM, flow, 1) is None
+    assert _ORIGINAL(PROBLEM, choose(PROBLEM).solver, 10**12) is None  # it would take too long
+
+
+def test_the_other_solver_steps_otherwise():
+    problem = gaussian_problem()  # of width 6, where gram has nothing to make narrower
+    for solver in SOLVERS:
+        other = _ORIGINAL(problem, solver, 1)
+        assert other is None or type(other).advance is not type(solver).advance

@@ -1,0 +1,46 @@
+"""Lowest points of curves whose minimum is known, and certificates that do not lie."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linsim.theory.turning import lowest
+
+GRID = jnp.linspace(0.0, 5.0, 40)
+
+
+def search(curve, rounding=1e-14):
+    return lowest(curve, GRID, jnp.asarray([curve(x) for x in GRID]), rounding)
+
+
+@given(st.floats(0.3, 4.7), st.floats(0.2, 4))
+def test_the_root_of_the_slope_is_found_and_bracketed(place, rise):
+    # e^-x + e^(rise x) / rise has its minimum at 0.
+    turn = search(lambda x: jnp.exp(-(x - place)) + jnp.exp(rise * (x - place)) / rise)
+    # Off by h^2 L''' / 6 L'' = 1e-8 (rise - 1) / 6, and by what rounding of 1e-14 / h can hide in a slope of L'' x.
+    assert float(turn.place) == pytest.approx(place, abs=1e-7)
+    assert bool(turn.certified)
+    assert float(turn.low) < place < float(turn.high)
+    assert float(turn.high - turn.low) < 1e-2
+    assert float(turn.value) == pytest.approx(1 + 1 / rise)
+
+
+@pytest.mark.parametrize(("curve", "place"), [(lambda x: -x, 5.0), (lambda x: x, 0.0)])
+def test_a_monotone_curve_has_no_certificate(curve, place):
+    turn = search(curve)
+    assert not bool(turn.certified)
+    assert float(turn.place) == pytest.approx(place, abs=1e-9)
+
+
+def test_a_turn_below_rounding_is_not_certified():
+    assert bool(search(lambda x: 1e-6 * (x - 2.5) ** 2).certified)
+    assert not bool(search(lambda x: 1 + 1e-6 * (x - 2.5) ** 2, rounding=1e-9).certified)
+
+
+def test_of_two_minima_the_lower_is_taken():
+    turn = search(lambda x: jnp.cos(3 * x) + 0.1 * x)
+    first = (np.pi - np.arcsin(0.1 / 3) * 0) / 3  # near the first minimum of the cosine
+    assert float(turn.place) == pytest.approx(first, abs=0.05)
+    assert bool(turn.certified)
