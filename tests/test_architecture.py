@@ -67,8 +67,6 @@ BELOW_STORAGE = [path for path in ROOMS if floor_of(name_of(path)) in {None, *PA
 
 
 @pytest.mark.parametrize("path", BELOW_STORAGE, ids=name_of)
-    "path", [path for path in ROOMS if floor_of(name_of(path)) in {None, *PACKAGES[:3]}], ids=name_of
-)
 def test_nothing_below_the_storage_knows_about_files(path):
     assert not {"pathlib", "os", "shutil", "zarr", "tempfile"} & {name.split(".")[0] for name in imports(path)}
 
