@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from linsim.errors import require, require_axis, require_number
+from linsim.labels import Label, label_of
 from linsim.phase import REGULARIZERS, SWEPT, Regularizer
 from linsim.problem import Problem
 
@@ -33,12 +34,11 @@ class Field(NamedTuple):
         require(field.name in SWEPT, "axes", axis, allowed)
         return field
 
-    @property
-    def description(self) -> dict[str, str]:
-        """Long name and unit, as attributes."""
+    def attrs(self, axis: str) -> dict[str, str]:
+        """Long name and units of its axis, which has a shared name of its own in a chart."""
         swept = SWEPT[self.name]
         phase = "pre-training" if self.pretraining else "fine-tuning"
-        return {"long_name": f"{phase} {swept.words}", "units": swept.units}
+        return (label_of(axis) or Label(f"{phase} {swept.words}", swept.units)).attrs
 
 
 def declared() -> list[str]:

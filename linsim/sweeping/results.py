@@ -12,13 +12,12 @@ import xarray as xr
 from jaxtyping import Float
 
 from linsim.dynamics.training import Finetuned
+from linsim.labels import attrs_of, labelled
 from linsim.phase import Phase
 from linsim.problem import Problem
 from linsim.sweeping.axes import BUDGETS, SEEDS, Axes
 from linsim.theory.inflection import locate, rounding_floor
 from linsim.theory.prediction import Prediction
-
-_LOSS = {"units": "squared output"}
 
 
 class Layout(NamedTuple):
@@ -34,25 +33,19 @@ def layouts(axes: Axes, dtype: Any, predicted: bool) -> dict[str, Layout]:
     lane, real, exact = axes.dims, np.dtype(dtype), np.dtype(np.float64)
     cell = lane[1:]
     checkpoint = (BUDGETS, *(lane[number] for number in axes.trajectory_dims))
-    inflection = {"long_name": "inflection point", "units": "pre-training steps"}
-    harm = {"long_name": "loss at the largest budget / smallest loss - 1", "units": "1"}
-    after = {"long_name": "pre-training loss after fine-tuning", **_LOSS}
-    found = {
-        "pretrain_loss_before": Layout(
-            checkpoint, real, {"long_name": "pre-training loss before fine-tuning", **_LOSS}
-        ),
-        "pretrain_loss_after": Layout(lane, real, after),
-        "finetune_loss_after": Layout(lane, real, {"long_name": "fine-tuning loss after fine-tuning", **_LOSS}),
-        "forgetting": Layout(lane, real, {"long_name": "rise of the pre-training loss", **_LOSS}),
-        "diverged": Layout(lane, np.dtype(bool), {"long_name": "fine-tuning diverged"}),
-        "inflection_steps": Layout(cell, exact, inflection),
-        "harm": Layout(cell, exact, harm),
-        "predicted_inflection_steps": Layout(cell, exact, inflection),
+    dims: dict[str, tuple[tuple[str, ...], np.dtype[Any]]] = {
+        "pretrain_loss_before": (checkpoint, real),
+        "pretrain_loss_after": (lane, real),
+        "finetune_loss_after": (lane, real),
+        "forgetting": (lane, real),
+        "diverged": (lane, np.dtype(bool)),
+        "inflection_steps": (cell, exact),
+        "harm": (cell, exact),
+        "predicted_inflection_steps": (cell, exact),
     }
     if predicted:
-        found["predicted_harm"] = Layout(cell, exact, harm)
-        found["predicted_pretrain_loss_after"] = Layout(lane, exact, after)
-    return found
+        dims |= {"predicted_harm": (cell, exact), "predicted_pretrain_loss_after": (lane, exact)}
+    return {name: Layout(own, dtype, attrs_of(name)) for name, (own, dtype) in dims.items()}
 
 
 def measured(
@@ -90,37 +83,23 @@ def foretold(prediction: Prediction) -> dict[str, np.ndarray]:
 def inputs(problem: Problem, axes: Axes) -> xr.Dataset:
     """All that a sweep was computed from, with its coordinates: what an outsider needs to compute it again."""
     pretrain, finetune = problem.transfer.pretrain, problem.transfer.finetune
-    matrix, covariance = ("output", "input"), ("input", "input_")
     units = ["input", *(f"hidden_{layer}" for layer in range(1, problem.depth)), "output"]
-    weights = {
-        f"initial_weights_{layer}": (
-            (SEEDS, units[layer], units[layer - 1]),
-            weight,
-            {"long_name": f"initial W_{layer}"},
-        )
-        for layer, weight in enumerate(problem.initial, start=1)
+    variables = {
+        "pretrain_target": labelled("pretrain_target", pretrain.target),
+        "finetune_target": labelled("finetune_target", finetune.target),
+        "input_covariance": labelled("input_covariance", pretrain.input_covariance),
+        "finetune_input_covariance": labelled("finetune_input_covariance", finetune.input_covariance),
     }
-    of_finetuning = {"long_name": "S of the fine-tuning task"}
-    budgets = {"long_name": "pre-training budget", "units": "steps"}
-    swept = {}
-    for number, field, values in axes.fields():
-        name = axes.dims[number]
-        attrs = field.description
-        if name == "regularization":
-            attrs = {"long_name": "regularisation strength", "units": "1"}
-        swept[name] = (name, values, attrs)
+    for layer, weight in enumerate(problem.initial, start=1):
+        name = f"initial_weights_{layer}"
+        variables[name] = labelled(name, weight, (SEEDS, units[layer], units[layer - 1]))
+    swept = {axes.dims[number]: (field, values) for number, field, values in axes.fields()}
     return xr.Dataset(
-        {
-            "pretrain_target": (matrix, pretrain.target, {"long_name": "A of the pre-training task"}),
-            "finetune_target": (matrix, finetune.target, {"long_name": "A of the fine-tuning task"}),
-            "input_covariance": (covariance, pretrain.input_covariance, {"long_name": "S of the pre-training task"}),
-            "finetune_input_covariance": (covariance, finetune.input_covariance, of_finetuning),
-            **weights,
-        },
+        variables,
         coords={
-            BUDGETS: (BUDGETS, problem.budgets, budgets),
-            **swept,
-            SEEDS: (SEEDS, np.arange(problem.seeds), {"long_name": "seed of the initial weights"}),
+            BUDGETS: labelled(BUDGETS, problem.budgets),
+            **{name: xr.Variable(name, values, field.attrs(name)) for name, (field, values) in swept.items()},
+            SEEDS: labelled(SEEDS, np.arange(problem.seeds)),
         },
     )
 

@@ -1,0 +1,151 @@
+"""What the axes and variables that results share are called: name -> long name, units, and dimensions where fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from linsim.errors import InvalidInput, require
+
+STEPS, SQUARED, STRENGTH, RATE, PLAIN = "steps", "squared output", "output per input", "flow time per step", "1"
+"""Units of budgets, losses, singular values and learning rates; and none."""
+
+
+class Label(NamedTuple):
+    """What a variable is."""
+
+    long_name: str
+    units: str = ""
+    """Empty where a unit means nothing, as for flags and names."""
+    dims: tuple[str, ...] | None = None
+    """Its dimensions where all results have the same; an axis has its own name."""
+
+    @property
+    def attrs(self) -> dict[str, str]:
+        """As attributes of a variable."""
+        return {"long_name": self.long_name} | ({"units": self.units} if self.units else {})
+
+
+def _axis(name: str, long_name: str, units: str = "") -> tuple[str, Label]:
+    return name, Label(long_name, units, (name,))
+
+
+AXES: dict[str, Label] = dict(
+    [
+        _axis("pretrain_steps", "pre-training budget", STEPS),
+        _axis("learning_rate", "fine-tuning learning rate", RATE),
+        _axis("regularization", "regularisation strength", PLAIN),
+        _axis("seed", "seed of the initial weights"),
+        _axis("finetune_steps", "steps of fine-tuning", STEPS),
+        _axis("mode", "mode, strongest first"),
+        _axis("stage", "modes learned"),
+        _axis("checkpoints", "checkpoints that fine-tuning starts from"),
+        _axis("shift", "how the fine-tuning task differs"),
+        _axis("regularizer", "regulariser of fine-tuning"),
+        _axis("depth", "number of layers"),
+        _axis("width", "width of the hidden layers"),
+        _axis("tau", "layers start with singular values e^(-tau)", PLAIN),
+        _axis("balance", "l of W_2'W_2 - W_1 W_1' = l I", "squared weights"),
+    ]
+)
+"""Axes, each with its own name as its one dimension."""
+
+_OUTPUT_INPUT, _INPUT_INPUT = ("output", "input"), ("input", "input_")
+
+LABELS: dict[str, Label] = AXES | {
+    "pretrain_target": Label("A of the pre-training task", STRENGTH, _OUTPUT_INPUT),
+    "finetune_target": Label("A of the fine-tuning task", STRENGTH, _OUTPUT_INPUT),
+    "input_covariance": Label("S of the pre-training task", "squared input", _INPUT_INPUT),
+    "finetune_input_covariance": Label("S of the fine-tuning task", "squared input", _INPUT_INPUT),
+    "strengths": Label("singular values of the pre-training task", STRENGTH, ("mode",)),
+    "zero_loss": Label("pre-training loss of the zero network", SQUARED),
+    "finetune_zero_loss": Label("fine-tuning loss of the zero network", SQUARED),
+    "pretrain_loss_before": Label("pre-training loss before fine-tuning", SQUARED),
+    "finetune_loss_before": Label("fine-tuning loss before fine-tuning", SQUARED),
+    "pretrain_loss_after": Label("pre-training loss after fine-tuning", SQUARED),
+    "finetune_loss_after": Label("fine-tuning loss after fine-tuning", SQUARED),
+    "forgetting": Label("rise of the pre-training loss", SQUARED),
+    "diverged": Label("fine-tuning diverged"),
+    "unstable": Label("fine-tuning beyond the edge of stability"),
+    "learned": Label("strength of a mode", STRENGTH),
+    "learned_share": Label("share of a mode that is learned", PLAIN),
+    "half_learned_steps": Label("budget at which a mode is half learned", STEPS),
+    "inflection_steps": Label("inflection point", STEPS),
+    "inflection_low": Label("inflection point, earliest", STEPS),
+    "inflection_high": Label("inflection point, latest", STEPS),
+    "resolved": Label("inflection point resolved by the budgets"),
+    "lowest_steps": Label("budget of the smallest loss", STEPS),
+    "harm": Label("loss at the largest budget / smallest loss - 1", PLAIN),
+    "excess": Label("loss at the largest budget - smallest loss, over that of the zero network", PLAIN),
+    "stable_rate": Label("largest rate at which descent is stable", RATE),
+    "limit_harm": Label("harm after fine-tuning to convergence", PLAIN),
+}
+"""All shared names. Of `predicted_NAME` the label follows from that of NAME; `initial_weights_1..L` are known too."""
+
+_PREDICTED, _WEIGHTS = "predicted_", "initial_weights_"
+
+
+def label_of(name: str) -> Label | None:
+    """The label of a shared name; None for a name that is not shared."""
+    if name in LABELS:
+        return LABELS[name]
+    if name.startswith(_WEIGHTS) and name.removeprefix(_WEIGHTS).isdecimal():
+        return Label(f"initial W_{name.removeprefix(_WEIGHTS)}")
+    known = LABELS.get(name.removeprefix(_PREDICTED))
+    return None if known is None else known._replace(long_name=f"{known.long_name}, in closed form")
+
+
+def labelled(name: str, values: Any, dims: Sequence[str] | None = None) -> xr.Variable:
+    """Values of a shared name as a variable with its long name and units.
+
+    Args:
+      name: a shared one.
+      values: numbers, or text of any length.
+      dims: of the values; default those that all results have.
+
+    Raises:
+      InvalidInput: a name that is not shared, or no dimensions where results differ in them.
+    """
+    found = _known(name)
+    own = found.dims if dims is None else tuple(dims)
+    require(own is not None, "dims", dims, f"the dimensions of {name}, which results differ in")
+    return xr.Variable(own, _array(values), found.attrs)
+
+
+def label(dataset: xr.Dataset, own: Mapping[str, Label] | None = None) -> xr.Dataset:
+    """A dataset whose variables have long names and units: shared ones those of all results, others their own.
+
+    Args:
+      dataset: whose variables may lack attributes; those that have a long name keep it.
+      own: labels that this dataset alone has, or has otherwise than others.
+    """
+    told, own = dataset.copy(), own or {}
+    for name in map(str, told.variables):
+        found = own.get(name) or (None if "long_name" in told[name].attrs else label_of(name))
+        if found is not None:
+            told[name].attrs.update(found.attrs)
+    return told
+
+
+def attrs_of(name: str) -> dict[str, str]:
+    """Long name and units of a shared name, as attributes; `InvalidInput` for a name that is not shared."""
+    return _known(name).attrs
+
+
+def texts(words: Sequence[str]) -> np.ndarray:
+    """Text of any length: the type that zarr stores by a specification."""
+    return np.asarray(words, np.dtypes.StringDType())
+
+
+def _known(name: str) -> Label:
+    if (found := label_of(name)) is None:
+        raise InvalidInput("name", name, f"a shared one: {', '.join(LABELS)}")
+    return found
+
+
+def _array(values: Any) -> Any:
+    listed = isinstance(values, list | tuple) and len(values) > 0
+    return texts(values) if listed and all(isinstance(value, str) for value in values) else values
