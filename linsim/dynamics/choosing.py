@@ -69,6 +69,9 @@ def _cheapest(problem: Problem) -> Choice:
     stepping = [solver for solver in SOLVERS if solver.stepping]
     refusals = {solver.name: solver.refusal(problem) for solver in stepping}
     exact = [solver for solver in stepping if refusals[solver.name] is None]
+    if not exact:
+        here = "; ".join(f"not {name}: {refusal}" for name, refusal in refusals.items())
+        raise InvalidInput("solver", "auto", f"a problem on which some solver is exact; here {here}")
     best = min(exact, key=lambda solver: solver.cost(problem))
     reasons = [f"{best.name}: {best.summary}"]
     for solver in stepping:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from linsim.dynamics.handling import Handles
 from linsim.dynamics.solver import Solver, State, Target
 from linsim.losses import Scalar
 from linsim.phase import Phase
@@ -31,6 +32,19 @@ class FlowSolver(Solver, Protocol):
         ...
 
 
+HANDLES = Handles(
+    phase=("learning_rate", "product_penalty", "weight_decay", "nesterov"),  # the last means nothing without momentum
+    because={
+        "batch_size": "minibatches make {where} a random walk, not a flow",
+        "optimizer": "{where} is not plain gradient descent",
+        "momentum": "{where} is not plain gradient descent",
+        "schedule": "the learning rate of {where} is not constant",
+        "weight_penalty": "the penalty in weight space of {where} does not leave the flow in closed form",
+    },
+)
+"""Gradient flow of a loss in P, with weight decay."""
+
+
 class Carry(NamedTuple):
     """A state on its way through a phase of gradient flow."""
 
@@ -44,20 +58,6 @@ class Carry(NamedTuple):
 def begin(state: State, phase: Phase) -> Carry:
     """Enter a phase of flow at a state."""
     return Carry(state, 0 * phase.learning_rate, state)
-
-
-def phases_refusal(problem: Problem) -> str | None:
-    """Why a phase is not gradient flow of a loss in P, with weight decay."""
-    for name, phase in (("pre-training", problem.pretrain), ("fine-tuning", problem.finetune)):
-        if phase.batch_size is not None:
-            return f"minibatches make {name} a random walk, not a flow"
-        if phase.optimizer is not None or phase.momentum is not None:
-            return f"{name} is not plain gradient descent"
-        if phase.schedule is not None:
-            return f"the learning rate of {name} is not constant"
-        if phase.weight_penalty is not None:
-            return f"the penalty in weight space of {name} does not leave the flow in closed form"
-    return None
 
 
 def decays(problem: Problem) -> bool:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
+from linsim.dynamics.handling import Handles
 from linsim.losses import Scalar, SeedWeights
 from linsim.phase import Phase
 from linsim.problem import Problem
@@ -53,8 +54,13 @@ class Solver(Protocol):
         """Whether it decomposes matrices while it moves, which CPU devices of one process cannot do side by side."""
         ...
 
+    @property
+    def handles(self) -> Handles:
+        """The fields of phases, tasks and problems that it takes into account."""
+        ...
+
     def refusal(self, problem: Problem) -> str | None:
-        """The assumption of this solver that the problem breaks, with its size; None where it is exact."""
+        """What the problem sets that this solver does not name, or the assumption it breaks; None where it is exact."""
         ...
 
     def cost(self, problem: Problem) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from linsim import losses
 from linsim.dynamics import descent
+from linsim.dynamics.handling import Handles, Solving
 from linsim.dynamics.matrices import matrix_steps
 from linsim.dynamics.solver import Encoded
 from linsim.losses import Scalar, SeedWeights, Weights
@@ -35,17 +36,19 @@ class Target(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Dense:
+class Dense(Solving):
     """Weights as they are: the reference that applies to every problem."""
 
+    handles: ClassVar = Handles(
+        phase=(
+            *("learning_rate", "product_penalty", "weight_penalty", "weight_decay"),
+            *("momentum", "nesterov", "optimizer", "schedule", "batch_size"),
+        )
+    )
     name: str = "dense"
     summary: str = "steps the full weight matrices, which is exact for every problem"
     stepping: bool = True
     factorises: bool = False
-
-    def refusal(self, problem: Problem) -> str | None:
-        """Never refuses."""
-        return None
 
     def cost(self, problem: Problem) -> float:
         """Products of the weights, and with the gradient of the loss."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from linsim.dynamics import flow
+from linsim.dynamics.handling import Handles, Solving
 from linsim.dynamics.matrices.dense import descent_cost
 from linsim.dynamics.matrices.matrix_flow import Factor, factor_flow, spectrum
 from linsim.dynamics.matrices.width import balance_of, narrowed
@@ -47,9 +48,10 @@ class Target(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FlowMatrices:
+class FlowMatrices(Solving):
     """The exact matrix solution in every phase; the product-space penalty moves the target and the clock."""
 
+    handles: ClassVar[Handles] = flow.HANDLES
     name: str = "flow"
     summary: str = (
         "gradient flow of two lambda-balanced layers in closed form, the limit of small learning rate x curvature"
@@ -58,10 +60,8 @@ class FlowMatrices:
     factorises: bool = True
     samples: int = 128
 
-    def refusal(self, problem: Problem) -> str | None:
+    def misfit(self, problem: Problem) -> str | None:
         """Which assumption fails, and by how much."""
-        if (refusal := flow.phases_refusal(problem)) is not None:
-            return refusal
         if problem.depth != 2:
             return f"the matrix solution is for two layers, not {problem.depth}"
         for name, task in (("pre-training", problem.transfer.pretrain), ("fine-tuning", problem.transfer.finetune)):

@@ -11,12 +11,13 @@ minibatches.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from linsim.dynamics.handling import Handles
 from linsim.dynamics.matrices.dense import Dense, descent_cost
 from linsim.dynamics.matrices.width import Narrowed, narrowed
 from linsim.dynamics.solver import Encoded
@@ -28,19 +29,23 @@ from linsim.problem import Problem
 class Gram(Dense):
     """Full matrices in a basis of the hidden vectors in use: at most d_in + d_out of them, at any width."""
 
+    handles: ClassVar = Handles(
+        phase=(
+            *("learning_rate", "product_penalty", "weight_penalty", "weight_decay"),
+            *("momentum", "nesterov", "schedule", "batch_size"),
+        ),
+        because={"optimizer": "the optimizer of {where} is not known to commute with a rotation of the hidden layer"},
+    )
     name: str = "gram"
     summary: str = (
         "steps two layers in a basis of the at most d_in + d_out hidden vectors that descent can reach, which is "
         "exact at any width"
     )
 
-    def refusal(self, problem: Problem) -> str | None:
-        """Two layers, and updates that commute with a rotation of the hidden layer."""
+    def misfit(self, problem: Problem) -> str | None:
+        """Two layers."""
         if problem.depth != 2:
             return f"hidden vectors of {problem.depth} layers do not stay in a common small space"
-        for name, phase in (("pre-training", problem.pretrain), ("fine-tuning", problem.finetune)):
-            if phase.optimizer is not None:
-                return f"the optimizer of {name} is not known to commute with a rotation of the hidden layer"
         return None
 
     def cost(self, problem: Problem) -> float:

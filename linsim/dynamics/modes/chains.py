@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from linsim import losses
+from linsim.dynamics.handling import Solving
 from linsim.dynamics.modes.frame import Frame, Misaligned, find_frame
 from linsim.dynamics.solver import Encoded
 from linsim.errors import InvalidInput
@@ -32,14 +33,14 @@ class Target(NamedTuple):
     variances: Float[Array, " modes"]
 
 
-class Chains:
+class Chains(Solving):
     """What every solver on scalar chains shares."""
 
     def cost(self, problem: Problem) -> float:
         """A few products a mode and layer."""
         return 6.0 * problem.depth * min(problem.widths[0], problem.widths[-1])
 
-    def chain_refusal(self, problem: Problem) -> str | None:
+    def misfit(self, problem: Problem) -> str | None:
         """Which of the assumptions above fails, and by how much."""
         frame = find_frame(problem)
         if isinstance(frame, Misaligned):

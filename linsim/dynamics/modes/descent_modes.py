@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from linsim.dynamics import descent
+from linsim.dynamics.handling import Handles
 from linsim.dynamics.modes.chains import Chain, Chains, Target
 from linsim.dynamics.modes.fused_modes import descend
 from linsim.dynamics.modes.mode_steps import Moving, in_own_unit
 from linsim.losses import Scalar
 from linsim.phase import Phase
-from linsim.problem import Problem
 
 
 class Carry(NamedTuple):
@@ -31,6 +31,16 @@ class Carry(NamedTuple):
 class Modes(Chains):
     """Gradient descent with momentum and penalties, mode by mode."""
 
+    handles: ClassVar = Handles(
+        phase=(
+            *("learning_rate", "product_penalty", "weight_penalty", "weight_decay"),
+            *("momentum", "nesterov", "schedule"),
+        ),
+        because={
+            "batch_size": "minibatches in {where} couple the modes",
+            "optimizer": "the optimizer of {where} is not known to commute with a change of basis",
+        },
+    )
     name: str = "modes"
     summary: str = (
         "the tasks, input covariances and initial weights are diagonal in one set of bases, so each singular mode "
@@ -38,15 +48,6 @@ class Modes(Chains):
     )
     stepping: bool = True
     factorises: bool = False
-
-    def refusal(self, problem: Problem) -> str | None:
-        """Which of the assumptions above fails, and by how much."""
-        for name, phase in (("pre-training", problem.pretrain), ("fine-tuning", problem.finetune)):
-            if phase.batch_size is not None:
-                return f"minibatches in {name} couple the modes"
-            if phase.optimizer is not None:
-                return f"the optimizer of {name} is not known to commute with a change of basis"
-        return self.chain_refusal(problem)
 
     def begin(self, state: Chain, phase: Phase) -> Carry | descent.Carry:
         """Enter a phase."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
 
 from linsim.dynamics import flow
+from linsim.dynamics.handling import Handles
 from linsim.dynamics.matrices.width import BALANCED
 from linsim.dynamics.modes.chains import Chain, Chains, Target
 from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow
@@ -22,18 +23,17 @@ from linsim.problem import Problem
 class FlowModes(Chains):
     """Scalar chains as in `modes`, moved by gradient flow instead of descent."""
 
+    handles: ClassVar[Handles] = flow.HANDLES
     name: str = "flow"
     summary: str = "gradient flow of every singular mode in closed form, the limit of small learning rate x curvature"
     stepping: bool = False
     factorises: bool = False
     samples: int = 128
 
-    def refusal(self, problem: Problem) -> str | None:
+    def misfit(self, problem: Problem) -> str | None:
         """Which assumption fails, and by how much."""
-        if (refusal := flow.phases_refusal(problem)) is not None:
-            return refusal
-        if (refusal := self.chain_refusal(problem)) is not None:
-            return refusal
+        if (misfit := super().misfit(problem)) is not None:
+            return misfit
         if problem.depth == 1 or (problem.depth == 2 and not flow.decays(problem)):
             return None
         if problem.depth > 2 and flow.decays(problem):
