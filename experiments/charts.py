@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from experiments.progress import part_of
 from linsim.commands.building import build_chart
 from linsim.commands.config import PretrainingConfig, TrainingConfig
 from linsim.dynamics.training import Progress
 from linsim.tasks import Transfer
+
+from .progress import part_of
 
 _INPUTS = {"pretrain_target", "finetune_target", "input_covariance", "finetune_input_covariance"}
 

@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
 
     def work(made: cli.Made) -> int:
-        config, output = cli.parse(Config, cli.Folder, "claims", __doc__, arguments)
+        config, output = cli.parse(Config, cli.Folder, f"{__package__}.claims", __doc__, arguments)
         _require_hypothesis()
         _chosen(config.only)
         made.created = output.out if store.prepare(output.out, output.overwrite) else None

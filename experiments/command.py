@@ -14,6 +14,9 @@ from linsim.dynamics.training import Progress
 
 C = TypeVar("C")
 
+_HERE = __package__  # `experiments` in a checkout, inside another package where it is installed
+_FIGURES = f"{_HERE.removesuffix('experiments')}figures"
+
 
 def command(
     config_type: type[C],
@@ -47,19 +50,19 @@ def command(
 
     def draw(dataset: xr.Dataset, folder: Path) -> Sequence[Path]:
         # Experiments know no figures until one is wanted.
-        paths: Sequence[Path] = import_module(f"figures.{drawn_by}").save(dataset, folder)
+        paths: Sequence[Path] = import_module(f"{_FIGURES}.{drawn_by}").save(dataset, folder)
         return paths
 
     def tell(dataset: xr.Dataset) -> str:
         if not claims:
             return summarise(dataset)
         ids = " ".join(claims)
-        return f"{summarise(dataset)}\n\nThe claims behind it: python -m experiments.claims --only {ids}"
+        return f"{summarise(dataset)}\n\nThe claims behind it: python -m {_HERE}.claims --only {ids}"
 
     return cli.execute(
         config_type,
         run,
-        name=name,
+        module=f"{_HERE}.{name}",
         description=description,
         draw=draw,
         summarise=tell,

@@ -18,13 +18,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from experiments.command import command
 from linsim.commands.building import build_chart
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TrainingConfig, require_choices
 from linsim.commands.summary import summarise as summarise_chart
 from linsim.dynamics.training import Progress
 from linsim.errors import InvalidInput, require_integer
 from linsim.tasks import LinearTask, Transfer
+
+from .command import command
 
 Samples = tuple[Float[np.ndarray, "n d_in"], Float[np.ndarray, "n d_out"]]
 _SIDE, _CLASSES = 8, 10

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 
 import xarray as xr
 
-from experiments.command import command
 from linsim.commands.building import build_chart
 from linsim.commands.config import ChartConfig as Config
 from linsim.commands.summary import summarise
 from linsim.commands.transfers import build_transfer
 from linsim.dynamics.training import Progress
+
+from .command import command
 
 
 def run(config: Config, report: Progress | None = None) -> xr.Dataset:

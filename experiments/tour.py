@@ -31,7 +31,7 @@ MIDDLE: dict[str, Any] = {"learning_rate": 4, "seed": 0}  # the rate 0.001
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Tell the chapters in order; there are no flags but --help."""
-    ArgumentParser(prog="python -m experiments.tour", description=__doc__).parse_args(arguments)
+    ArgumentParser(prog=f"python -m {__package__}.tour", description=__doc__).parse_args(arguments)
     jax.config.update("jax_enable_x64", True)
     pretrained = checkpoints(problem())
     features_one_after_another(pretrained)

@@ -24,8 +24,6 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from experiments.command import command
-from experiments.named import call_named, named
 from linsim.commands.config import require_choices
 from linsim.dynamics.training import Progress
 from linsim.errors import InvalidInput, require, require_integer
@@ -38,6 +36,9 @@ from linsim.monitoring.record import Record
 from linsim.monitoring.trees import examples_in, require_same_shapes, require_scalar, shapes_of
 from linsim.storage.provenance import provenance
 from linsim.sweeping.remembering import remembered
+
+from .command import command
+from .named import call_named, named
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
     python -m figures [NAME ...]
 
-A result in results/NAME counts before one that came with the repository (figures/stored/NAME). A result that is there
+A result in results/NAME counts before one that comes with the figures (figures/stored/NAME). A result that is there
 is not computed again: remove its folder for that. Prints a line a picture.
 """
 
@@ -16,15 +16,16 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from figures.gallery import FOLDER, GALLERY, RESULTS, Entry
 from linsim.errors import InvalidInput, RunFailed
 from linsim.storage import store
+
+from .gallery import FOLDER, GALLERY, RESULTS, Entry
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; exit status 0, 2 for a name that the gallery does not have, 3 where a picture could not be made."""
     names = {entry.name: entry for entry in GALLERY}
-    parser = argparse.ArgumentParser(prog="python -m figures", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"pictures: {', '.join(names)}; default all")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the pictures; default the gallery")
     options = parser.parse_args(arguments)
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _obtain(entry: Entry) -> str:
     """Have a result computed if there is none; in words, where it comes from."""
     if (source := entry.source()) is not None:
-        return f"result in {source} kept" if source.is_relative_to(RESULTS) else "result stored in the repository"
+        return f"result in {source} kept" if source.is_relative_to(RESULTS) else "result that comes with the figures"
     started = time.perf_counter()
     # In a process of its own: figures hold no JAX, and a failure there ends nothing here.
     command = [sys.executable, "-m", *entry.command, "--no-figure", "--overwrite"]

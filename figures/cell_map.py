@@ -14,9 +14,9 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from numpy.typing import NDArray
 
-from figures import drawing
-from figures.cells import Cells, crossings, levels_of, log_harm, thinned
-from figures.drawing import MARKERS, Floats, Scale, hollow
+from . import drawing
+from .cells import Cells, crossings, levels_of, log_harm, thinned
+from .drawing import MARKERS, Floats, Scale, hollow
 
 _SYMBOLS = {
     "product_penalty": r"product penalty strength $\lambda$",

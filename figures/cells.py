@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from figures.drawing import Floats, Scale
+from .drawing import Floats, Scale
 
 LEVELS = (0.1, 1.0, 10.0)
 _MORE_LEVELS = (1e-2, 1e-3, 1e-4)

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from figures import drawing
-from figures.cells import median
-from figures.picture import Picture
-from figures.runs import draw_simulated, draw_theory, explain, heights, looks, mark_turns
+from . import drawing
+from .cells import median
+from .picture import Picture
+from .runs import draw_simulated, draw_theory, explain, heights, looks, mark_turns
 
 _NEEDED = {
     *("pretrain_steps", "learning_rate", "regularization", "seed", "pretrain_loss_before", "pretrain_loss_after"),

@@ -15,10 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from figures import drawing
-from figures.cells import median, spread
-from figures.picture import Picture
-from figures.runs import draw_simulated, draw_theory, explain, heights, looks, mark_turns
+from . import drawing
+from .cells import median, spread
+from .picture import Picture
+from .runs import draw_simulated, draw_theory, explain, heights, looks, mark_turns
 
 _NEEDED = {
     *("checkpoints", "shift", "pretrain_steps", "learning_rate", "regularization", "seed", "pretrain_loss_before"),

@@ -8,9 +8,11 @@ from pathlib import Path
 from linsim.storage.store import DATA
 
 RESULTS = Path("results")
-STORED = Path("figures/stored")
-"""Results that take too long to compute for each drawing: they come with the repository."""
+STORED = Path(__file__).with_name("stored")
+"""Results that take too long to compute for each drawing: they come with the figures."""
 FOLDER = Path("figures/gallery")
+
+_BESIDE = __package__.removesuffix("figures")  # the package that holds experiments and figures, where there is one
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,12 @@ class Entry:
     @property
     def module(self) -> str:
         """The experiment's module."""
-        return f"experiments.{self.experiment or self.name}"
+        return f"{_BESIDE}experiments.{self.experiment or self.name}"
 
     @property
     def drawn_by(self) -> str:
         """The figure's module."""
-        return f"figures.{self.figure or self.experiment or self.name}"
+        return f"{_BESIDE}figures.{self.figure or self.experiment or self.name}"
 
     @property
     def stored(self) -> bool:

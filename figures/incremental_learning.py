@@ -15,10 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from figures import drawing
-from figures.cells import median, spread
-from figures.picture import Picture
-from figures.runs import draw_simulated, draw_theory, explain, looks
+from . import drawing
+from .cells import median, spread
+from .picture import Picture
+from .runs import draw_simulated, draw_theory, explain, looks
 
 _SHARPENS = 0.8  # of the share at the largest scale, as in the experiment's conclusion
 _DIVERGED = 1e3  # share of a mode beyond which a run has diverged, as there

@@ -12,10 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from figures import drawing
-from figures.cells import Cells, median, spread
-from figures.drawing import MARKERS, Floats, hollow
 from linsim.commands.summary import computed
+
+from . import drawing
+from .cells import Cells, median, spread
+from .drawing import MARKERS, Floats, hollow
 
 _MOST_POINTS = 30  # markers on a curve, so that the line below them shows
 

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import SubFigure
 
-from figures import drawing
+from . import drawing
 
 _SHOWN = {
     "fisher_trace": ("Fisher trace", "#0072B2", "-"),

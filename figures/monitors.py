@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from figures import drawing
-from figures.monitor_example import draw_example
-from figures.picture import Picture
+from . import drawing
+from .monitor_example import draw_example
+from .picture import Picture
 
 _NEEDED = {
     *(

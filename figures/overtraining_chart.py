@@ -13,12 +13,13 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from figures import drawing
-from figures.cell_map import SMALL_GRID, draw_map
-from figures.cells import Cells, cells_of, chosen_cells, levels_of
-from figures.loss_curves import draw_curves
-from figures.picture import Picture
 from linsim.commands.summary import computed
+
+from . import drawing
+from .cell_map import SMALL_GRID, draw_map
+from .cells import Cells, cells_of, chosen_cells, levels_of
+from .loss_curves import draw_curves
+from .picture import Picture
 
 _NEEDED = {
     *("pretrain_steps", "learning_rate", "regularization", "seed", "pretrain_loss_before", "pretrain_loss_after"),

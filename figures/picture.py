@@ -12,9 +12,10 @@ from typing import NoReturn
 import xarray as xr
 from matplotlib.figure import Figure
 
-from figures import drawing
 from linsim.errors import InvalidInput, RunFailed, require
 from linsim.storage import store
+
+from . import drawing
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Picture:
           Exit status 0, or with one line on stderr 2 (a bad argument, no result) or 3 (not written).
         """
         first = (self.description or "").split("\n")[0]
-        parser = _OneLineParser(prog=f"python -m figures.{self.name}", description=first)
+        parser = _OneLineParser(prog=f"python -m {__package__}.{self.name}", description=first)
         parser.add_argument("--data", type=Path, default=Path("results") / self.name, help="folder of the result")
         parser.add_argument("--out", type=Path, default=Path("figures/gallery"), help="folder for the picture")
         parser.add_argument("--name", default=self.name, help="name of the files, without ending")

@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from figures import drawing
-from figures.cells import median, spread
-from figures.drawing import Floats
-from figures.picture import Picture
-from figures.runs import draw_simulated, draw_theory, heights, looks, mark_turns
+from . import drawing
+from .cells import median, spread
+from .drawing import Floats
+from .picture import Picture
+from .runs import draw_simulated, draw_theory, heights, looks, mark_turns
 
 _KINDS = ("absolute", "relative")
 _NEEDED = {

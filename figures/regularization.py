@@ -15,10 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from figures import drawing
-from figures.cells import median
-from figures.picture import Picture
-from figures.runs import draw_simulated, draw_theory, explain, looks
+from . import drawing
+from .cells import median
+from .picture import Picture
+from .runs import draw_simulated, draw_theory, explain, looks
 
 _NEEDED = {
     *("checkpoints", "regularizer", "method", "target", "pretrain_steps", "learning_rate", "regularization", "seed"),

@@ -15,10 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from figures import drawing
-from figures.cells import median
-from figures.picture import Picture
-from figures.runs import draw_simulated, draw_theory, explain, heights, looks, mark_turns
+from . import drawing
+from .cells import median
+from .picture import Picture
+from .runs import draw_simulated, draw_theory, explain, heights, looks, mark_turns
 
 _NEEDED = {
     *("tau", "balance", "level", "seed", "pretrain_steps", "harm", "lazy_harm", "hessian_trace", "curve_at_equal_loss"),

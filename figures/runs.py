@@ -11,8 +11,8 @@ from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from figures.cells import median, spread
-from figures.drawing import Floats, hollow
+from .cells import median, spread
+from .drawing import Floats, hollow
 
 MARKERS = "os^DvPX<>p"
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))

@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from figures import drawing
-from figures.picture import Picture
-from figures.runs import looks
+from . import drawing
+from .picture import Picture
+from .runs import looks
 
 _HARMFUL = 0.01  # in units of sigma_pre^2, as in the experiment's conclusion
 _MOST = 0.9  # of the features decided rightly, below which the ratio is not said to decide

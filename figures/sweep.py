@@ -18,8 +18,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
-from figures import drawing
-from figures.picture import Picture
+from . import drawing
+from .picture import Picture
 
 _NEEDED = {"axis", "quantile", "harm", "harm_moved", "seed", "pretrain_steps"}
 _MOST_PANELS = 6

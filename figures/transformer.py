@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter
 
-from figures import drawing
-from figures.picture import Picture
+from . import drawing
+from .picture import Picture
 
 _NEEDED = {
     *("pretrain_steps", "learning_rate", "seed", "pretrain_loss_before", "pretrain_loss_after", "inflection_steps"),

@@ -16,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from figures import drawing
-from figures.cells import median
-from figures.drawing import Floats
-from figures.picture import Picture
-from figures.runs import draw_simulated, draw_theory, explain, heights, looks, mark_turns
+from . import drawing
+from .cells import median
+from .drawing import Floats
+from .picture import Picture
+from .runs import draw_simulated, draw_theory, explain, heights, looks, mark_turns
 
 _NEEDED = {
     *("factor", "rule", "pretrain_steps", "learning_rate", "seed", "rule_pretrain_loss", "rule_time", "rule_harm"),

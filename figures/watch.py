@@ -15,10 +15,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from figures import drawing
-from figures.drawing import Floats
-from figures.picture import Picture
 from linsim.errors import require
+
+from . import drawing
+from .drawing import Floats
+from .picture import Picture
 
 _TITLES = {
     "fisher": "Fisher trace",

@@ -17,13 +17,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from experiments.checkpoint_pair.summary import summarise
-from experiments.command import command
 from linsim.commands.building import build_chart, strengths
 from linsim.commands.config import ChartConfig, FinetuneConfig, NetworkConfig, PretrainConfig
 from linsim.commands.transfers import build_transfer
 from linsim.dynamics.training import Progress
 from linsim.errors import require, require_number
+
+from ..command import command
+from .summary import summarise
 
 CLAIMS = (
     "shallow-u",

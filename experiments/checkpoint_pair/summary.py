@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from experiments.wrapping import wrapped
+from ..wrapping import wrapped
 
 _FEWEST = 3
 """Budgets that an inflection takes."""

@@ -2,6 +2,6 @@
 
 import sys
 
-from experiments.depth_and_width.experiment import main
+from .experiment import main
 
 sys.exit(main())

@@ -16,11 +16,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import xarray as xr
 
-from experiments.charts import side_by_side
-from experiments.command import command
-from experiments.depth_and_width import theory as theory
-from experiments.depth_and_width.summary import summarise
-from experiments.progress import part_of
 from linsim.commands.building import build_chart, build_problem, strengths
 from linsim.commands.config import (
     ChartConfig,
@@ -38,6 +33,12 @@ from linsim.dynamics.training import Progress
 from linsim.errors import require, require_integer
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate
+
+from ..charts import side_by_side
+from ..command import command
+from ..progress import part_of
+from . import theory as theory
+from .summary import summarise
 
 CLAIMS = (
     *("depth", "deep-misaligned-iff", "deep-critical-time", "minimum-spectrum", "chart-in-closed-form"),

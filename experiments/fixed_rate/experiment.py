@@ -15,10 +15,6 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from experiments.charts import Chart, charts_along, side_by_side
-from experiments.command import command
-from experiments.fixed_rate.summary import summarise
-from experiments.progress import part_of
 from linsim import shifts
 from linsim.commands.building import strengths
 from linsim.commands.config import (
@@ -36,6 +32,11 @@ from linsim.dynamics.training import Progress
 from linsim.errors import require, require_axis, require_number
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate
+
+from ..charts import Chart, charts_along, side_by_side
+from ..command import command
+from ..progress import part_of
+from .summary import summarise
 
 CLAIMS = (
     "misaligned-iff",

@@ -21,10 +21,6 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from experiments.command import command
-from experiments.incremental_learning.summary import summarise
-from experiments.progress import part_of
-from experiments.rises import Rise, overlaps, rise_of, theory
 from linsim.commands.building import build_problem
 from linsim.commands.config import (
     ChartConfig,
@@ -43,6 +39,11 @@ from linsim.losses import LOSS_CONVENTION
 from linsim.problem import Problem
 from linsim.storage.provenance import provenance
 from linsim.tasks import LinearTask, Transfer
+
+from ..command import command
+from ..progress import part_of
+from ..rises import Rise, overlaps, rise_of, theory
+from .summary import summarise
 
 Start = Literal["aligned", "gaussian"]
 STARTS: tuple[Start, ...] = ("aligned", "gaussian")

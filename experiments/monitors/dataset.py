@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from experiments.charts import texts
-from experiments.monitors.family import STRENGTHS, Member
-from experiments.monitors.record import HARMFUL, OUTCOMES, Record
-from experiments.monitors.values import MONITORS
+from ..charts import texts
+from .family import STRENGTHS, Member
+from .record import HARMFUL, OUTCOMES, Record
+from .values import MONITORS
 
 
 def label(members: Sequence[Member], records: Sequence[Record], thresholds: np.ndarray, needs: int) -> xr.Dataset:

@@ -17,17 +17,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
-from experiments.command import command
-from experiments.monitors.dataset import label
-from experiments.monitors.family import FINETUNE_STEPS, LANES, RATE_SHARES, family
-from experiments.monitors.judging import judge
-from experiments.monitors.record import record
-from experiments.monitors.summary import summarise
 from linsim.dynamics.training import Progress
 from linsim.errors import require_integer, require_number
 from linsim.losses import LOSS_CONVENTION
 from linsim.monitoring.alarm import Alarm
 from linsim.storage.provenance import provenance
+
+from ..command import command
+from .dataset import label
+from .family import FINETUNE_STEPS, LANES, RATE_SHARES, family
+from .judging import judge
+from .record import record
+from .summary import summarise
 
 THRESHOLDS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from experiments.charts import texts
-from experiments.monitors.record import HARMFUL, HARMLESS
-from experiments.monitors.scores import (
+from ..charts import texts
+from .record import HARMFUL, HARMLESS
+from .scores import (
     Family,
     alarm_scores,
     correlations,

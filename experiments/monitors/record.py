@@ -11,8 +11,6 @@ from jaxtyping import Bool, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.stats import t as student
 
-from experiments.monitors.family import STRENGTHS, Member
-from experiments.monitors.values import MONITORS, read_monitors, rehearsal_of
 from linsim.dynamics.choosing import choose
 from linsim.dynamics.training import Session
 from linsim.losses import Weights
@@ -20,6 +18,9 @@ from linsim.monitoring.alarm import Alarm
 from linsim.problem import Problem
 from linsim.sweeping.sweep import chart
 from linsim.theory.inflection import locate
+
+from .family import STRENGTHS, Member
+from .values import MONITORS, read_monitors, rehearsal_of
 
 HARMLESS, HARMFUL, DIVERGED, UNRESOLVED, REHEARSED = 0, 1, 2, 3, 4
 OUTCOMES = ("harmless", "harmful", "diverged", "unresolved", "rehearsed")

@@ -17,17 +17,18 @@ from typing import Any, Literal, get_args
 import numpy as np
 import xarray as xr
 
-from experiments.charts import texts
-from experiments.command import command
-from experiments.progress import part_of
-from experiments.progressive_sensitivity.measuring import KINDS, Kind, increases, sampled, strengths_at
-from experiments.progressive_sensitivity.summary import summarise
-from experiments.progressive_sensitivity.theory import Curves, predict, refusal, thresholds
-from experiments.trajectory import Trajectory, pretrained
 from linsim.commands.config import PretrainingConfig, SyntheticConfig, chart_of, require_choices
 from linsim.dynamics.training import Progress
 from linsim.errors import require, require_axis, require_integer
 from linsim.theory.inflection import locate
+
+from ..charts import texts
+from ..command import command
+from ..progress import part_of
+from ..trajectory import Trajectory, pretrained
+from .measuring import KINDS, Kind, increases, sampled, strengths_at
+from .summary import summarise
+from .theory import Curves, predict, refusal, thresholds
 
 CLAIMS = (
     "progressive-sensitivity",

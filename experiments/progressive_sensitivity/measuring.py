@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.interpolate import CubicSpline
 
-from experiments.trajectory import Trajectory
 from linsim.losses import Weights, population_loss
 from linsim.measures.perturbation import gaussian, perturbed_loss
 from linsim.measures.sensitivity import expected_increase, relative_scales
+
+from ..trajectory import Trajectory
 
 Kind = Literal["absolute", "relative"]
 KINDS: tuple[Kind, ...] = ("absolute", "relative")

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from experiments.wrapping import wrapped
+from ..wrapping import wrapped
 
 _FALL = 1e-9
 """Largest relative fall from budget to budget that passes as rounding."""

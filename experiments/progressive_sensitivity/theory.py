@@ -15,14 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from experiments.progressive_sensitivity.measuring import KINDS, Kind
-from experiments.trajectory import Trajectory
 from linsim.commands.config import PretrainConfig
 from linsim.dynamics.modes.mode_flow import mode_flow
 from linsim.measures.sensitivity import noise_price, soft_threshold, useful_modes
 from linsim.tasks import LinearTask
 from linsim.theory.noise_turning import noise_inflection
 from linsim.theory.turning import lowest
+
+from ..trajectory import Trajectory
+from .measuring import KINDS, Kind
 
 _ALIGNED = 1e-12  # off the diagonal, and off balance, relative to the largest strength
 _SAMPLES = 2048  # of log time

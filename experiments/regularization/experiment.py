@@ -17,11 +17,6 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
-from experiments.charts import Chart, charts_along, side_by_side, texts
-from experiments.command import command
-from experiments.progress import part_of
-from experiments.regularization.fronts import finetune_strengths, matched, stage_limits, threshold
-from experiments.regularization.summary import summarise
 from linsim.commands.config import FinetuneConfig, PretrainingConfig, ShiftConfig, SyntheticConfig, chart_of
 from linsim.commands.transfers import build_transfer
 from linsim.dynamics.training import Progress
@@ -29,6 +24,12 @@ from linsim.errors import require, require_integer
 from linsim.phase import REGULARIZERS, Regularizer
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate
+
+from ..charts import Chart, charts_along, side_by_side, texts
+from ..command import command
+from ..progress import part_of
+from .fronts import finetune_strengths, matched, stage_limits, threshold
+from .summary import summarise
 
 CLAIMS = (
     *("regularisation-removes", "regularisation-delays", "regularisation-shrinks-harm", "regularisation-costs"),

@@ -1,6 +1,6 @@
 """Does lazy pre-training avoid catastrophic overtraining?"""
 
-from experiments.rich_and_lazy.experiment import CLAIMS, Config, main, run
-from experiments.rich_and_lazy.summary import summarise
+from .experiment import CLAIMS, Config, main, run
+from .summary import summarise
 
 __all__ = ["CLAIMS", "Config", "main", "run", "summarise"]

@@ -2,6 +2,6 @@
 
 import sys
 
-from experiments.rich_and_lazy.experiment import main
+from .experiment import main
 
 sys.exit(main())

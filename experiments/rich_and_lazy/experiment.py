@@ -19,9 +19,6 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from experiments.command import command
-from experiments.rich_and_lazy.matching import along_budgets, lazy_curves, lazy_harm, matched_each, matched_last
-from experiments.rich_and_lazy.summary import summarise
 from linsim.commands.building import build_problem, learning_rates, strengths
 from linsim.commands.config import (
     ChartConfig,
@@ -43,6 +40,10 @@ from linsim.storage.provenance import provenance
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.lanes import run_all
 from linsim.tasks import Transfer
+
+from ..command import command
+from .matching import along_budgets, lazy_curves, lazy_harm, matched_each, matched_last
+from .summary import summarise
 
 CLAIMS = (
     "balanced-lambda",

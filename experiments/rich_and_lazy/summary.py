@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import xarray as xr
 
-from experiments.wrapping import wrapped
+from ..wrapping import wrapped
 
 _NOTHING = 0.01
 """Harm below which a U is told as gone."""

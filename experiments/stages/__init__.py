@@ -1,6 +1,6 @@
 """Which learned feature turns fine-tuning into harm? The budget counted in features learned instead of steps."""
 
-from experiments.stages.experiment import CLAIMS, Config, main, run
-from experiments.stages.summary import summarise
+from .experiment import CLAIMS, Config, main, run
+from .summary import summarise
 
 __all__ = ["CLAIMS", "Config", "main", "run", "summarise"]

@@ -21,12 +21,6 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Int
 
-from experiments.charts import texts
-from experiments.command import command
-from experiments.rises import rise_of
-from experiments.stages.summary import summarise
-from experiments.stages.theory import boundary, limits, own_time, predicted, why_not
-from experiments.trajectory import Trajectory, pretrained
 from linsim.commands.building import build_problem, learning_rates, strengths
 from linsim.commands.config import (
     FinetuneConfig,
@@ -46,6 +40,13 @@ from linsim.errors import require, require_integer, require_number
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.lanes import run_all
 from linsim.tasks import Transfer
+
+from ..charts import texts
+from ..command import command
+from ..rises import rise_of
+from ..trajectory import Trajectory, pretrained
+from .summary import summarise
+from .theory import boundary, limits, own_time, predicted, why_not
 
 CLAIMS = (
     "sequential-learning",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from experiments.wrapping import wrapped
+from ..wrapping import wrapped
 
 HARMFUL = 0.01
 """Harm, in units of sigma_pre^2, below which a feature counts as harmless: far below 1, what learning it is worth."""

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments.rises import flow_time
 from linsim.commands.config import PhaseConfig
 from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow
 from linsim.tasks import Transfer
+
+from ..rises import flow_time
 
 _STABLE = 2.0  # learning rate x curvature beyond which descent oscillates instead of following the flow
 _NODES = 64

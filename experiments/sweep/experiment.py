@@ -17,9 +17,6 @@ import jax
 import numpy as np
 import xarray as xr
 
-from experiments.command import command
-from experiments.sweep.effects import add_effects
-from experiments.sweep.summary import summarise
 from linsim.commands.building import LONGEST_AXIS, budgets, build_problem, learning_rates, strengths
 from linsim.commands.config import ChartConfig, FinetuneConfig, PretrainConfig, require_choices
 from linsim.commands.transfers import build_transfer
@@ -27,6 +24,10 @@ from linsim.dynamics.training import Progress
 from linsim.errors import InvalidInput, require, require_integer, require_number
 from linsim.sweeping.axes import Axes, Field, declared
 from linsim.sweeping.sweep import sweep
+
+from ..command import command
+from .effects import add_effects
+from .summary import summarise
 
 FORMS = "NAME=V1,V2,... or NAME=LOW:HIGH:COUNT"
 LARGEST_SWEEP = 10**10

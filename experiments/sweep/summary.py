@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from experiments.sweep.collapse import CLOSE, HARM, Collapsed, Pairs, collapsed
-from experiments.sweep.effects import MEDIAN
-from experiments.wrapping import wrapped
 from linsim.commands.summary import rechecked
+
+from ..wrapping import wrapped
+from .collapse import CLOSE, HARM, Collapsed, Pairs, collapsed
+from .effects import MEDIAN
 
 
 def summarise(dataset: xr.Dataset) -> str:

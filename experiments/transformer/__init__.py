@@ -1,6 +1,6 @@
 """A small transformer on a synthetic language: what of the linear theory is found beyond linear networks."""
 
-from experiments.transformer.config import Config
-from experiments.transformer.experiment import build, main, run
+from .config import Config
+from .experiment import build, main, run
 
 __all__ = ["Config", "build", "main", "run"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from experiments.transformer.language import Where
-from experiments.transformer.model import Shape
 from linsim.monitoring.alarm import Alarm
+
+from .language import Where
+from .model import Shape
 
 
 @dataclass(frozen=True)

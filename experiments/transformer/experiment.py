@@ -27,20 +27,21 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Int
 
-from experiments.command import command
-from experiments.transformer.config import Config
-from experiments.transformer.language import Language, draw_language
-from experiments.transformer.measuring import Measured
-from experiments.transformer.model import Model
-from experiments.transformer.phases import Phase, finetune, pretrain
-from experiments.transformer.result import Noisy, label, watch
-from experiments.transformer.summary import summarise
 from linsim.commands.building import budgets
 from linsim.commands.config import PretrainConfig as Budgets
 from linsim.commands.config import require_choices
 from linsim.dynamics.training import Progress
 from linsim.errors import fields_of, require, require_axis, require_integer, require_number
 from linsim.storage.provenance import provenance
+
+from ..command import command
+from .config import Config
+from .language import Language, draw_language
+from .measuring import Measured
+from .model import Model
+from .phases import Phase, finetune, pretrain
+from .result import Noisy, label, watch
+from .summary import summarise
 
 
 class Laboratory(NamedTuple):

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from experiments.transformer.config import MonitorConfig
-from experiments.transformer.language import Language, Tables, draw_text
-from experiments.transformer.model import Model, Params, excess_loss, stream_scale, stream_scaled
 from linsim.measures.estimates import Estimate
 from linsim.measures.perturbation import gaussian, perturbed_increase
 from linsim.monitoring.measuring import Monitor
 from linsim.monitoring.predictive import CROSS_ENTROPY, Predictive
+
+from .config import MonitorConfig
+from .language import Language, Tables, draw_text
+from .model import Model, Params, excess_loss, stream_scale, stream_scaled
 
 MEASURES = ("fisher", "empirical_fisher", "gradient_square", "hessian_trace", "top_eigenvalue", "noise_increase")
 """Monitors that are read, by their names in `linsim.monitoring`."""

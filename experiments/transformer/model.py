@@ -12,8 +12,9 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from experiments.transformer.language import Tables, contexts_of, draw_text, true_logs
 from linsim.losses import Scalar
+
+from .language import Tables, contexts_of, draw_text, true_logs
 
 Params = Any
 """Parameters as `nnx.split` gives them: a pytree of arrays."""

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from experiments.transformer.language import Tables
-from experiments.transformer.measuring import Losses, Measured
-from experiments.transformer.model import Model, Params, Recipe, Run, begin, train
+from .language import Tables
+from .measuring import Losses, Measured
+from .model import Model, Params, Recipe, Run, begin, train
 
 _PIECE = 200  # steps between which progress is told and an interrupt is heard
 

@@ -10,12 +10,13 @@ import xarray as xr
 from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
-from experiments.charts import texts
-from experiments.transformer.measuring import DIVERGED, MEASURES, Losses
-from experiments.transformer.phases import Finetuned
 from linsim.measures.estimates import Estimate
 from linsim.monitoring.alarm import Alarm
 from linsim.theory.inflection import locate
+
+from ..charts import texts
+from .measuring import DIVERGED, MEASURES, Losses
+from .phases import Finetuned
 
 NOISE_OF_TRAINING = 0.01
 """Harm up to this counts as the noise of minibatches at a constant rate, not as a turn."""

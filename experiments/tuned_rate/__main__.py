@@ -2,6 +2,6 @@
 
 import sys
 
-from experiments.tuned_rate.experiment import main
+from .experiment import main
 
 sys.exit(main())

@@ -21,12 +21,6 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
-from experiments.command import command
-from experiments.progress import part_of
-from experiments.tuned_rate.result import collect
-from experiments.tuned_rate.rules import Curves, Tuned
-from experiments.tuned_rate.summary import summarise
-from experiments.tuned_rate.theory import late_times
 from linsim.commands.building import build_problem, learning_rates
 from linsim.commands.config import ChartConfig, FinetuneConfig, PretrainConfig, ShiftConfig, require_choices
 from linsim.commands.transfers import build_transfer
@@ -38,6 +32,13 @@ from linsim.losses import LOSS_CONVENTION
 from linsim.problem import Problem
 from linsim.storage.provenance import provenance
 from linsim.tasks import LinearTask, Transfer
+
+from ..command import command
+from ..progress import part_of
+from .result import collect
+from .rules import Curves, Tuned
+from .summary import summarise
+from .theory import late_times
 
 CLAIMS = (
     "weakest-mode-decides",

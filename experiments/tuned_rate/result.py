@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from experiments.charts import texts
-from experiments.tuned_rate.rules import EQUAL, RULES, Tuned, best, by_rule, longest
 from linsim.problem import Problem
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate, rounding_floor
+
+from ..charts import texts
+from .rules import EQUAL, RULES, Tuned, best, by_rule, longest
 
 TRAINED_ON = ("population", "sample")
 _LOSS = {"units": "squared output"}

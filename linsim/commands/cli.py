@@ -85,7 +85,7 @@ def execute(
     config_type: type[C],
     run: Callable[[C, Report | None], xr.Dataset],
     *,
-    name: str,
+    module: str,
     description: str | None,
     draw: Callable[[xr.Dataset, Path], Sequence[Path]],
     summarise: Callable[[xr.Dataset], str],
@@ -98,7 +98,7 @@ def execute(
     Args:
       config_type: frozen dataclass of the experiment; every field becomes a flag.
       run: configuration, progress report -> result.
-      name: of the experiment's module; its results go to results/NAME unless --out says otherwise.
+      module: of the experiment, as `python -m` takes it; its last part names the folder in results/, unless --out does.
       description: shown by --help.
       draw: result, folder -> pictures written.
       summarise: result -> the message in a few lines of text.
@@ -110,12 +110,13 @@ def execute(
       0 on success; 2 for a bad argument, told in one line; 3 when the run could not be completed, and then nothing
       half-written is left behind, and finished chunks are kept for --resume.
     """
+    name = _name(module)
 
     def work(made: Made) -> int:
-        config, output = parse(config_type, Output, name, description, arguments)
+        config, output = parse(config_type, Output, module, description, arguments)
         memory, recheck = parse_bytes("memory", output.memory), output.recheck
         require_integer("recheck", recheck, at_least=0)
-        made.again = _again(name, arguments)
+        made.again = _again(module, arguments)
         of = fingerprint({"experiment": name, "config": config, "memory": memory})
         with lease(output.out, of, deciding(), overwrite=output.overwrite, resume=output.resume) as made.lease:
             started = time.perf_counter()
@@ -145,9 +146,13 @@ def execute(
     return complete(work)
 
 
-def _again(name: str, arguments: Sequence[str] | None) -> str:
+def _name(module: str) -> str:
+    return module.rpartition(".")[2]
+
+
+def _again(module: str, arguments: Sequence[str] | None) -> str:
     given = [each for each in (sys.argv[1:] if arguments is None else arguments) if each not in _FRESH]
-    return shlex.join(["python", "-m", f"experiments.{name}", *given, "--resume"])
+    return shlex.join(["python", "-m", module, *given, "--resume"])
 
 
 def parse_bytes(name: str, text: str | None) -> int | None:
@@ -218,10 +223,12 @@ def _stoppable() -> Iterator[None]:
 
 
 def parse(
-    config_type: type[C], output_type: type[O], name: str, description: str | None, arguments: Sequence[str] | None
+    config_type: type[C], output_type: type[O], module: str, description: str | None, arguments: Sequence[str] | None
 ) -> tuple[C, O]:
     """Read flags into a configuration and an output; a bad one is `InvalidInput` with the whole story in one line."""
-    flat, place = tyro.conf.arg(name=""), Path("results") / name
+    # Docstrings name an experiment as a checkout does.
+    shown = (description or "").strip().replace(f"experiments.{_name(module)}", module)
+    flat, place = tyro.conf.arg(name=""), Path("results") / _name(module)
     command = dataclasses.make_dataclass(
         "Command",
         [
@@ -232,9 +239,7 @@ def parse(
     captured = io.StringIO()
     try:
         with contextlib.redirect_stderr(captured):
-            parsed: Any = tyro.cli(
-                command, args=arguments, description=(description or "").strip(), prog=f"python -m experiments.{name}"
-            )
+            parsed: Any = tyro.cli(command, args=arguments, description=shown, prog=f"python -m {module}")
     except SystemExit as stop:
         if stop.code in (0, None):
             raise

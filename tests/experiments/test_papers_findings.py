@@ -34,7 +34,8 @@ def test_it_takes_the_basic_flags_and_says_what_each_field_means(name, capsys):
     experiment = import_module(f"experiments.{name}")
     fields = {field.name for field in dataclasses.fields(experiment.Config)}
     assert set(BASIC) <= fields
-    config, output = cli.parse(experiment.Config, cli.Output, name, experiment.__doc__, ["--overwrite", "--seeds", "2"])
+    given = ["--overwrite", "--seeds", "2"]
+    config, output = cli.parse(experiment.Config, cli.Output, f"experiments.{name}", experiment.__doc__, given)
     assert config == dataclasses.replace(experiment.Config(), seeds=2)
     assert output.out == Path("results") / name
     with pytest.raises(SystemExit) as stop:
