@@ -12,7 +12,7 @@ from experiments.overtraining_chart import main
 from linsim.commands import progress as bar
 from linsim.storage import store
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 SMALL = ["--dim", "3", "--pretrain.steps", "500", "--pretrain.budgets", "6", "--finetune.steps", "20"]
 SMALL += ["--finetune.rates", "3", "--finetune.strengths", "2", "--no-figure"]
 

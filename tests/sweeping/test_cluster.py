@@ -27,7 +27,7 @@ from linsim.sweeping.sweep import chart, sweep
 from linsim.sweeping.work import Work
 from tests.problems import aligned_problem
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 ONE_DEVICE = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"  # the last one wins
 RATES, STRENGTHS = np.geomspace(1e-3, 1e-2, 4), np.asarray([0.0, 0.25, 0.5])
 

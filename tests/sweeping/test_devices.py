@@ -11,7 +11,7 @@ import xarray as xr
 
 from linsim.storage import store
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 SCRIPT = """
 import sys, pathlib, jax, numpy as np
