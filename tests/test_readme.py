@@ -95,14 +95,6 @@ def test_make_run_is_the_documented_command():
     assert f"python {recipe.group(1)}\n" in README
 
 
-def test_every_name_of_the_package_can_be_imported():
-    import linsim
-
-    assert all(getattr(linsim, name) is not None for name in linsim._HOME)
-    with pytest.raises(AttributeError, match="no attribute 'absent'"):
-        _ = linsim.absent
-
-
 @pytest.mark.parametrize("page", ["README.md", "figures/README.md", "paper_notes.md", "CONTRIBUTING.md"])
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
