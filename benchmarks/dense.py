@@ -24,7 +24,8 @@ import torch
 from benchmarks.racing import Row, main, race
 from linsim import LinearTask, Phase, Problem, Transfer, gaussian, power_law, random_basis, stack_seeds
 from linsim.dynamics.matrices.dense import Dense
-from linsim.dynamics.training import Checkpoints, Lanes, Session
+from linsim.dynamics.runs import Checkpoints, Lanes
+from linsim.dynamics.training import Session
 
 Weights = tuple[np.ndarray, ...]
 

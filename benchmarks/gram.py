@@ -21,8 +21,9 @@ from benchmarks.racing import Row, main, race
 from linsim import LinearTask, Phase, Problem, Transfer, gaussian, power_law, random_basis, stack_seeds
 from linsim.dynamics.matrices.dense import Dense
 from linsim.dynamics.matrices.gram import Gram
+from linsim.dynamics.runs import Checkpoints, Lanes
 from linsim.dynamics.solver import Solver
-from linsim.dynamics.training import Checkpoints, Lanes, Session
+from linsim.dynamics.training import Session
 
 
 def build(dim: int, hidden: int, steps: int) -> Problem:

@@ -25,7 +25,8 @@ from benchmarks.racing import Row, main, race
 from benchmarks.roofline import flops_of_mode_step, peak
 from linsim import LinearTask, Phase, Problem, Rescale, aligned, power_law, shifted, stack_seeds
 from linsim.dynamics.modes.descent_modes import Modes
-from linsim.dynamics.training import Checkpoints, Lanes, Session
+from linsim.dynamics.runs import Checkpoints, Lanes
+from linsim.dynamics.training import Session
 
 STEPS_OF_TORCH = 200
 LANES_OF_TORCH = 2

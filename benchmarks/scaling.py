@@ -24,7 +24,8 @@ import numpy as np
 from benchmarks.racing import Row, main, race
 from linsim import LinearTask, Phase, Problem, Transfer, aligned, gaussian, power_law, random_basis, stack_seeds
 from linsim.dynamics.choosing import SolverName, choose
-from linsim.dynamics.training import Lanes, Session
+from linsim.dynamics.runs import Lanes
+from linsim.dynamics.training import Session
 
 _STATE_BYTES = 2 << 20  # of all lanes of a problem: the same at every size, as in a sweep
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from linsim import testing
 from linsim.dynamics.matrices.dense import Dense
 from linsim.dynamics.modes.descent_modes import Modes
-from linsim.dynamics.training import Lanes, Session
+from linsim.dynamics.runs import Lanes
+from linsim.dynamics.training import Session
 from linsim.losses import end_to_end
 from linsim.phase import REGULARIZERS
 from linsim.problem import Problem

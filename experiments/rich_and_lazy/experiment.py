@@ -224,7 +224,10 @@ def _trained(
     session = Session.open(problem, solver, np.dtype(precision).type)
     checkpoints = session.pretrain()
     finetuned = run_all(session, axes, checkpoints)
-    after, on_finetune = (np.where(finetuned.diverged, np.inf, values)[:, :, 0] for values in finetuned[:2])
+    after, on_finetune = (
+        np.where(finetuned.diverged, np.inf, values)[:, :, 0]
+        for values in (finetuned.pretrain_loss, finetuned.finetune_loss)
+    )
     first, second = (np.asarray(layer, np.float64) for layer in session.weights(checkpoints.states))
     task = problem.transfer.pretrain
     inner = np.einsum("bshi,ij,bshj->bs", first, task.input_covariance, first)

@@ -146,7 +146,8 @@ def _one(config: Config, number: int) -> _Task:
             checkpoints = session.pretrain()
             tuned = run_all(session, axes, checkpoints)
             weights = session.weights(checkpoints.states)
-        after, finetune, diverged = (np.asarray(part)[..., 0] for part in tuned)
+        ended = tuned.pretrain_loss, tuned.finetune_loss, tuned.diverged
+        after, finetune, diverged = (np.asarray(part)[..., 0] for part in ended)
         before = np.asarray(checkpoints.losses)[:, 0]
         ends.append({"before": before, "after": after, "finetune": finetune, "diverged": diverged})
     product, *others = (np.asarray(layer, np.float64)[:, 0] for layer in weights)

@@ -25,8 +25,9 @@ from linsim.commands.building import build_problem, learning_rates
 from linsim.commands.config import ChartConfig, FinetuneConfig, PretrainConfig, ShiftConfig, require_choices
 from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import choose, flow_of
+from linsim.dynamics.runs import Checkpoints
 from linsim.dynamics.solver import Solver, State, Target
-from linsim.dynamics.training import DIVERGED, Checkpoints, Progress, Session
+from linsim.dynamics.training import DIVERGED, Progress, Session
 from linsim.errors import require, require_axis, require_integer, require_number
 from linsim.losses import LOSS_CONVENTION
 from linsim.problem import Problem

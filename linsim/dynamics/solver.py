@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from jaxtyping import Array, Float
 
 from linsim.dynamics.handling import Handles
-from linsim.losses import Scalar, SeedWeights
+from linsim.losses import Scalar, SeedWeights, Weights
 from linsim.phase import Phase
 from linsim.problem import Problem
 
@@ -19,6 +19,9 @@ Carry = Any
 
 Target = Any
 """A task in a solver's coordinates."""
+
+Coordinates = Any
+"""What leads from a solver's coordinates back to those of the problem: a pytree of arrays, for one seed."""
 
 
 class Encoded(NamedTuple):
@@ -32,7 +35,7 @@ class Encoded(NamedTuple):
 
 @runtime_checkable
 class Solver(Protocol):
-    """One signature for all solvers; from `begin` to `idealise` all is pure JAX for one lane, and may be vmapped."""
+    """One signature for all solvers; from `begin` on all but `coordinates` and `weights` is pure JAX, for one lane."""
 
     @property
     def name(self) -> str:
@@ -93,6 +96,23 @@ class Solver(Protocol):
 
     def idealise(self, state: State, target: Target) -> State:
         """The rank-n checkpoint next to a state: modes at least half learned at their target, the others 0."""
+        ...
+
+    @property
+    def rotates(self) -> bool:
+        """Whether it knows weights up to a rotation of the hidden layer only."""
+        ...
+
+    def coordinates(self, problem: Problem, dtype: Any) -> Coordinates:
+        """What `end_to_end` and `layers` need beside a state, every leaf with a leading seed axis."""
+        ...
+
+    def end_to_end(self, state: State, coordinates: Coordinates) -> Float[Array, "d_out d_in"]:
+        """P in the coordinates of the problem."""
+        ...
+
+    def layers(self, state: State, coordinates: Coordinates) -> Weights:
+        """(W_1, ..., W_L) in the coordinates of the problem, up to a rotation where the solver `rotates`."""
         ...
 
     def weights(self, problem: Problem, states: State) -> SeedWeights:

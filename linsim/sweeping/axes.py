@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -79,6 +79,12 @@ class Axes:
     def shape(self, problem: Problem) -> tuple[int, ...]:
         """Lengths of all dimensions of a lane."""
         return (len(problem.budgets), *(len(values) for values in self.values.values()), problem.seeds)
+
+    def place(self, problem: Problem, dims: Sequence[int], positions: Sequence[int]) -> str:
+        """Values at positions on some of the dimensions, in words."""
+        along = (problem.budgets, *self.values.values(), np.arange(problem.seeds))
+        pairs = zip(dims, positions, strict=True)
+        return ", ".join(f"{self.dims[dim]} = {along[dim][position]:.4g}" for dim, position in pairs)
 
     def fields(self) -> Iterator[tuple[int, Field, Float[np.ndarray, " _"]]]:
         """Number of the dimension, field and values of every swept field."""

@@ -53,10 +53,12 @@ class _Grid(NamedTuple):
     plan: Plan
 
     def lengths(self, layout: Layout, of: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(of[self.dims.index(dim)] for dim in layout.dims)
+        """Of a part of the grid, of which a layout's own dimensions are as long as of all parts."""
+        return tuple(layout.own[dim] if dim in layout.own else of[self.dims.index(dim)] for dim in layout.dims)
 
     def part(self, layout: Layout, box: Box) -> Box:
-        return Box(self.lengths(layout, box.start), self.lengths(layout, box.stop))
+        start = tuple(0 if dim in layout.own else box.start[self.dims.index(dim)] for dim in layout.dims)
+        return Box(start, self.lengths(layout, box.stop))
 
     def writes(self, layout: Layout, box: Box) -> bool:
         """One writer a chunk: of several that have the same numbers, the first."""

@@ -9,7 +9,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int
 
-from linsim.dynamics.training import Checkpoints, Finetuned, Lanes, Progress, Session, Trajectories
+from linsim.dynamics.measuring import USUAL, Measuring
+from linsim.dynamics.runs import Checkpoints, Finetuned, Lanes, Trajectories
+from linsim.dynamics.training import Progress, Session
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.plan import Box, Machine, Plan, cut
 
@@ -23,7 +25,14 @@ def all_lanes(box: Box) -> LaneIndices:
     return first + np.stack(np.unravel_index(np.arange(math.prod(box.shape)), box.shape))
 
 
-def pretrain_block(session: Session, axes: Axes, plan: Plan, block: Box, report: Progress | None = None) -> Checkpoints:
+def pretrain_block(
+    session: Session,
+    axes: Axes,
+    plan: Plan,
+    block: Box,
+    report: Progress | None = None,
+    measuring: Measuring = USUAL,
+) -> Checkpoints:
     """Pre-train the trajectories of a block, padded to the size of all blocks so that all are one compiled program."""
     dims = axes.trajectory_dims
     shape = tuple(block.stop[dim] - block.start[dim] for dim in dims)
@@ -35,7 +44,7 @@ def pretrain_block(session: Session, axes: Axes, plan: Plan, block: Box, report:
         for number, field, values in axes.fields()
         if field.pretraining
     }
-    return session.pretrain(report, Trajectories(where[dims[-1]].astype(np.int32), swept))
+    return session.pretrain(report, Trajectories(where[dims[-1]].astype(np.int32), swept), measuring)
 
 
 def run_lanes(
@@ -46,6 +55,7 @@ def run_lanes(
     checkpoints: Checkpoints,
     indices: LaneIndices,
     report: Progress | None = None,
+    measuring: Measuring = USUAL,
 ) -> Finetuned:
     """Fine-tune lanes of a block from its checkpoints.
 
@@ -57,6 +67,7 @@ def run_lanes(
       checkpoints: of `pretrain_block`.
       indices: which lanes.
       report: called after every bite with (training steps done, training steps in all).
+      measuring: what is measured.
     """
     count, steps = indices.shape[1], session.problem.finetune_steps
     devices = usable_devices(session)
@@ -67,7 +78,7 @@ def run_lanes(
         lanes = _over_devices(
             _lanes(session, axes, block, np.pad(part, ((0, 0), (0, size - part.shape[1])), "edge")), devices
         )
-        tuned = session.finetune(checkpoints, lanes)
+        tuned = session.finetune(checkpoints, lanes, measuring)
         pieces.append(jax.tree.map(lambda leaf, used=part.shape[1]: np.asarray(leaf)[:used], tuned))
         if report is not None:
             report((first + part.shape[1]) * steps, count * steps)
@@ -81,7 +92,7 @@ def run_all(session: Session, axes: Axes, checkpoints: Checkpoints) -> Finetuned
     plan = cut(shape, axes.trajectory_dims, session.state_bytes, machine)
     whole = Box((0,) * len(shape), shape)
     tuned = run_lanes(session, axes, plan, whole, checkpoints, all_lanes(whole))
-    return Finetuned(*(values.reshape(shape) for values in tuned))
+    return jax.tree.map(lambda values: values.reshape(shape), tuned)
 
 
 def usable_devices(session: Session) -> list[jax.Device]:

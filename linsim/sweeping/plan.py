@@ -90,7 +90,24 @@ class Plan:
         return Box(start, tuple(map(min, self.shape, map(sum, zip(start, self.block, strict=True)))))
 
 
-def cut(shape: Sequence[int], trajectory_dims: Sequence[int], state_bytes: int, machine: Machine) -> Plan:
+class Measured(NamedTuple):
+    """Bytes that measures take, beside the losses."""
+
+    formed: int = 0
+    """On the way to those of one lane."""
+    lane: int = 0
+    """Of the values of one lane, on their way to disk."""
+    checkpoint: int = 0
+    """Of the values of one checkpoint."""
+
+
+def cut(
+    shape: Sequence[int],
+    trajectory_dims: Sequence[int],
+    state_bytes: int,
+    machine: Machine,
+    measured: Measured = Measured(),  # noqa: B008 - a constant
+) -> Plan:
     """Cut a sweep so that what it holds at once fits into the memory.
 
     Half of it is for lanes that step, a quarter for checkpoints, a quarter for results on their way.
@@ -100,16 +117,18 @@ def cut(shape: Sequence[int], trajectory_dims: Sequence[int], state_bytes: int, 
       trajectory_dims: numbers of the dimensions that tell pre-training runs apart.
       state_bytes: of the state of one lane.
       machine: what must be fitted.
+      measured: what measures take.
 
     Raises:
       InvalidInput: one step of one lane, or one curve, does not fit.
     """
     shape, budgets = tuple(shape), shape[0]
     state = max(state_bytes, 1)
-    most = machine.memory // 2 // (COPIES * state)
-    trajectories = min(machine.memory // 4 // (budgets * state), most)
-    results = machine.memory // 4 // RESULT_BYTES
-    needed = max(2 * COPIES * state, 4 * budgets * state, 4 * budgets * RESULT_BYTES)
+    stepping, kept, told = COPIES * state + measured.formed, state + measured.checkpoint, RESULT_BYTES + measured.lane
+    most = machine.memory // 2 // stepping
+    trajectories = min(machine.memory // 4 // (budgets * kept), most)
+    results = machine.memory // 4 // told
+    needed = max(2 * stepping, 4 * budgets * kept, 4 * budgets * told)
     require(min(most, trajectories, results // budgets) >= 1, "memory", machine.memory, f"at least {needed} bytes here")
     lanes = min(results, max(CHUNK_LANES["accelerator" if machine.accelerator else "cpu"], budgets))
     held = tuple(length if number in trajectory_dims else 1 for number, length in enumerate(shape))

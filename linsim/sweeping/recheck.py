@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -10,8 +11,12 @@ import numpy as np
 import xarray as xr
 
 from linsim.dynamics.choosing import SOLVERS
+from linsim.dynamics.measuring import Measuring
+from linsim.dynamics.runs import Checkpoints, Finetuned, Lanes, Trajectories
 from linsim.dynamics.solver import Solver
-from linsim.dynamics.training import Finetuned, Lanes, Session, Trajectories
+from linsim.dynamics.training import Session
+from linsim.errors import InvalidInput
+from linsim.measure import Measure
 from linsim.problem import Problem
 from linsim.sweeping.axes import Axes
 
@@ -33,7 +38,8 @@ class Recheck(NamedTuple):
     lanes: int
     """Its size; 0 where nothing could be held against the sweep."""
     deviation: float
-    """Largest deviation of a loss, relative to `Session.scale`, of lanes that diverged in neither."""
+    """Largest, of lanes that diverged in neither: of a loss relative to `Session.scale`, of a measure relative to its
+    largest value in the sample."""
     by: str
     """In words: what it was computed with."""
     trusted: bool
@@ -44,13 +50,22 @@ class Recheck(NamedTuple):
     """Where on the axes the worst lane is."""
 
 
-def recheck(dataset: xr.Dataset, problem: Problem, axes: Axes, solver: Solver, precision: str, lanes: int) -> Recheck:
+def recheck(
+    dataset: xr.Dataset,
+    problem: Problem,
+    axes: Axes,
+    measuring: Measuring,
+    solver: Solver,
+    precision: str,
+    lanes: int,
+) -> Recheck:
     """Compute a random sample of lanes again.
 
     Args:
       dataset: the finished sweep.
       problem: what it is of.
       axes: its axes.
+      measuring: what it measures; measures are compared in units of their own largest value in the sample.
       solver: what it was computed with.
       precision: likewise.
       lanes: size of the sample.
@@ -70,19 +85,45 @@ def recheck(dataset: xr.Dataset, problem: Problem, axes: Axes, solver: Solver, p
             return Recheck(0, 0.0, "nothing: no other solver is exact here and quick enough", True)
         by = solver if other is None else other
         session = Session.open(problem, by, np.float64)
-        again = _finetuned(session, axes, np.stack(pool), trajectory, indices)
+        measuring = _known_to(session, measuring)
+        checkpoints, again = _finetuned(session, axes, np.stack(pool), trajectory, indices, measuring)
     where = {dim: xr.DataArray(index, dims="lane") for dim, index in zip(axes.dims, indices, strict=True)}
-    sample = dataset[["pretrain_loss_after", "finetune_loss_after", "diverged"]].isel(where)
-    ours = [sample[name].values for name in ("pretrain_loss_after", "finetune_loss_after")]
+    sample = dataset[["diverged", *(measure.name for measure in measuring.all)]].isel(where)
     diverged = sample["diverged"].values
     kept = ~(again.diverged | diverged)
-    with np.errstate(invalid="ignore"):  # infinite in both: not among those kept
-        errors = np.abs(np.stack(ours) - np.stack(again[:2])).max(axis=0) / session.scale
+    at_lanes = {name: values[indices[0], trajectory] for name, values in checkpoints.measured.items()}
+    theirs = {**at_lanes, **again.measured, **again.along}
+    errors = np.zeros(count)
+    for measure in measuring.all:
+        ours = sample[measure.name].transpose("lane", ...).values.reshape(count, -1).astype(np.float64)
+        again_told = np.asarray(theirs[measure.name], np.float64).reshape(count, -1)
+        largest = np.max(np.abs(again_told[kept]), initial=np.finfo(np.float64).tiny)
+        with np.errstate(invalid="ignore"):  # infinite in both: not among those kept
+            apart = np.abs(ours - again_told).max(axis=1, initial=0.0)
+            errors = np.maximum(errors, apart / (largest if measure in measuring.own else session.scale))
     errors = np.where(kept, np.nan_to_num(errors, nan=np.inf), 0.0)
     apart = (errors > TRUSTED[precision]) | (again.diverged != diverged)
     worst = int(np.argmax(np.where(again.diverged != diverged, np.inf, errors)))
-    place = ", ".join(f"{dim} = {sample[dim].values[worst]:.4g}" for dim in axes.dims)
+    place = axes.place(problem, range(len(axes.dims)), indices[:, worst].tolist())
     return Recheck(count, float(errors.max()), f"{by.name} in float64", not apart.any(), int(apart.sum()), place)
+
+
+def _known_to(session: Session, measuring: Measuring) -> Measuring:
+    """Without the measures that ask for what the solver cannot give."""
+
+    def known(measures: Sequence[Measure]) -> tuple[Measure, ...]:
+        return tuple(measure for measure in measures if _gives(session, measure))
+
+    along = known(measuring.along)
+    return Measuring(known(measuring.checkpoint), known(measuring.tuned), along, measuring.points if along else ())
+
+
+def _gives(session: Session, measure: Measure) -> bool:
+    try:
+        session.shapes(Measuring((measure,), (), ()))
+    except InvalidInput:
+        return False
+    return True
 
 
 def other_solver(problem: Problem, solver: Solver, steps: int) -> Solver | None:
@@ -98,8 +139,13 @@ def other_solver(problem: Problem, solver: Solver, steps: int) -> Solver | None:
 
 
 def _finetuned(
-    session: Session, axes: Axes, pool: np.ndarray, trajectory: np.ndarray, indices: np.ndarray
-) -> Finetuned:
+    session: Session,
+    axes: Axes,
+    pool: np.ndarray,
+    trajectory: np.ndarray,
+    indices: np.ndarray,
+    measuring: Measuring,
+) -> tuple[Checkpoints, Finetuned]:
     """Lanes of a few trajectories, given by their positions on the axes."""
     swept: dict[bool, dict[str, jax.Array]] = {True: {}, False: {}}
     along = dict(zip(axes.trajectory_dims, pool, strict=True))
@@ -107,6 +153,6 @@ def _finetuned(
         positions = along[number] if field.pretraining else indices[number]
         swept[field.pretraining][field.name] = jnp.asarray(values[positions], session.dtype)
     seeds = jnp.asarray(along[axes.trajectory_dims[-1]], jnp.int32)
-    checkpoints = session.pretrain(None, Trajectories(seeds, swept[True]))
+    checkpoints = session.pretrain(None, Trajectories(seeds, swept[True]), measuring)
     lanes = Lanes(jnp.asarray(indices[0], jnp.int32), jnp.asarray(trajectory, jnp.int32), swept[False])
-    return jax.tree.map(np.asarray, session.finetune(checkpoints, lanes))
+    return jax.tree.map(np.asarray, (checkpoints, session.finetune(checkpoints, lanes, measuring)))

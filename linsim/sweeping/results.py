@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 
-from linsim.dynamics.training import Finetuned
+from linsim.dynamics.measuring import Measuring
+from linsim.dynamics.runs import Finetuned
+from linsim.dynamics.seen import AFTER, BEFORE, PRETRAIN_LOSS_AFTER
+from linsim.errors import require
 from linsim.labels import attrs_of, labelled
 from linsim.phase import Phase
 from linsim.problem import Problem
 from linsim.sweeping.axes import BUDGETS, SEEDS, Axes
 from linsim.theory.inflection import locate, rounding_floor
 from linsim.theory.prediction import Prediction
+
+FINETUNE_STEPS = "finetune_steps"
+"""The axis of points along fine-tuning."""
 
 
 class Layout(NamedTuple):
@@ -26,18 +32,30 @@ class Layout(NamedTuple):
     dims: tuple[str, ...]
     dtype: np.dtype[Any]
     attrs: Mapping[str, str]
+    own: Mapping[str, int] = MappingProxyType({})
+    """Lengths of those dimensions that the sweep does not have: of one value, or the points along fine-tuning."""
 
 
-def layouts(axes: Axes, dtype: Any, predicted: bool) -> dict[str, Layout]:
-    """All variables that chunks have a part of: name -> layout. Predictions are NaN where there are none."""
+def layouts(
+    axes: Axes, dtype: Any, predicted: bool, measuring: Measuring, shapes: Mapping[str, Any]
+) -> dict[str, Layout]:
+    """All variables that chunks have a part of: name -> layout. Predictions are NaN where there are none.
+
+    Args:
+      axes: of the sweep.
+      dtype: of losses.
+      predicted: whether there is a closed form.
+      measuring: what is measured.
+      shapes: shape and type of one value of every measure, by name.
+
+    Raises:
+      InvalidInput: a measure that is called like another variable, or whose dimension is called like one of the sweep
+        or has another length elsewhere.
+    """
     lane, real, exact = axes.dims, np.dtype(dtype), np.dtype(np.float64)
     cell = lane[1:]
     checkpoint = (BUDGETS, *(lane[number] for number in axes.trajectory_dims))
     dims: dict[str, tuple[tuple[str, ...], np.dtype[Any]]] = {
-        "pretrain_loss_before": (checkpoint, real),
-        "pretrain_loss_after": (lane, real),
-        "finetune_loss_after": (lane, real),
-        "forgetting": (lane, real),
         "diverged": (lane, np.dtype(bool)),
         "inflection_steps": (cell, exact),
         "harm": (cell, exact),
@@ -45,30 +63,36 @@ def layouts(axes: Axes, dtype: Any, predicted: bool) -> dict[str, Layout]:
     }
     if predicted:
         dims |= {"predicted_harm": (cell, exact), "predicted_pretrain_loss_after": (lane, exact)}
-    return {name: Layout(own, dtype, attrs_of(name)) for name, (own, dtype) in dims.items()}
+    found = {name: Layout(own, dtype, attrs_of(name)) for name, (own, dtype) in dims.items()}
+    places = {"checkpoint": checkpoint, "tuned": lane, "along": (*lane, FINETUNE_STEPS)}
+    lengths = {FINETUNE_STEPS: len(measuring.points)}
+    for measure in measuring.all:
+        require(measure.name not in {*found, *lane}, "measures", measure.name, "names that no other variable has")
+        named, shape = f"measure {measure.name}", shapes[measure.name]
+        for dim, length in zip(measure.dims, shape.shape, strict=True):
+            require(dim not in (*lane, FINETUNE_STEPS), f"{named}.dims", dim, "other dimensions than the sweep's")
+            other = lengths.setdefault(dim, length)
+            require(other == length, named, f"{length} along {dim}", f"{other}, as along {dim} of another measure")
+        place = places[measure.at]
+        own = {dim: lengths[dim] for dim in (*place[len(lane) :], *measure.dims)}
+        kind = real if measure in {*BEFORE, *AFTER} else np.dtype(shape.dtype)
+        found[measure.name] = Layout((*place, *measure.dims), kind, measure.attrs, own)
+    return found
 
 
-def measured(
-    problem: Problem, before: Float[np.ndarray, "budgets *cells"], finetuned: Finetuned, shape: tuple[int, ...]
-) -> dict[str, np.ndarray]:
+def measured(problem: Problem, finetuned: Finetuned, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
     """What is told of the lanes of a chunk, inflection points included, which need all budgets.
 
     Args:
       problem: whose budgets these are.
-      before: pre-training loss of the checkpoint of every lane, broadcastable to `shape`.
       finetuned: where the lanes end.
       shape: budgets, swept fields, seeds.
     """
-    after, on_finetune, diverged = (np.asarray(values).reshape(shape) for values in finetuned)
-    inflection = locate(problem.budgets, after, diverged, floor=rounding_floor(problem, after.dtype))
-    return {
-        "pretrain_loss_after": after,
-        "finetune_loss_after": on_finetune,
-        "forgetting": after - before,
-        "diverged": diverged,
-        "inflection_steps": inflection.steps,
-        "harm": inflection.harm,
-    }
+    values = {**finetuned.measured, **finetuned.along, "diverged": finetuned.diverged}
+    found = {name: np.asarray(each).reshape(*shape, *np.shape(each)[1:]) for name, each in values.items()}
+    after = found[PRETRAIN_LOSS_AFTER.name]
+    inflection = locate(problem.budgets, after, found["diverged"], floor=rounding_floor(problem, after.dtype))
+    return {**found, "inflection_steps": inflection.steps, "harm": inflection.harm}
 
 
 def foretold(prediction: Prediction) -> dict[str, np.ndarray]:
@@ -80,8 +104,11 @@ def foretold(prediction: Prediction) -> dict[str, np.ndarray]:
     }
 
 
-def inputs(problem: Problem, axes: Axes) -> xr.Dataset:
+def inputs(problem: Problem, axes: Axes, measuring: Measuring) -> xr.Dataset:
     """All that a sweep was computed from, with its coordinates: what an outsider needs to compute it again."""
+    measured_at = {dim: xr.Variable(dim, values) for each in measuring.all for dim, values in each.coords.items()}
+    if measuring.points:
+        measured_at[FINETUNE_STEPS] = labelled(FINETUNE_STEPS, np.asarray(measuring.points))
     pretrain, finetune = problem.transfer.pretrain, problem.transfer.finetune
     units = ["input", *(f"hidden_{layer}" for layer in range(1, problem.depth)), "output"]
     variables = {
@@ -99,6 +126,7 @@ def inputs(problem: Problem, axes: Axes) -> xr.Dataset:
         coords={
             BUDGETS: labelled(BUDGETS, problem.budgets),
             **{name: xr.Variable(name, values, field.attrs(name)) for name, (field, values) in swept.items()},
+            **measured_at,
             SEEDS: labelled(SEEDS, np.arange(problem.seeds)),
         },
     )

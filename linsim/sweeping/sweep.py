@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -14,9 +14,11 @@ import xarray as xr
 from jaxtyping import Float
 
 from linsim.dynamics.choosing import Choice, SolverName, choose
+from linsim.dynamics.measuring import Measuring
 from linsim.dynamics.training import DIVERGED, Progress
 from linsim.errors import require, require_integer
 from linsim.losses import LOSS_CONVENTION
+from linsim.measure import Measure
 from linsim.phase import Regularizer
 from linsim.problem import Problem
 from linsim.storage.fingerprint import digest, fingerprint
@@ -24,9 +26,9 @@ from linsim.storage.provenance import deciding, provenance
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.keeping import InMemory, Keeper, OnDisk, alone, kept_plan
 from linsim.sweeping.lanes import usable_devices
-from linsim.sweeping.plan import Box, Machine, Plan, cut
+from linsim.sweeping.plan import Box, Machine, Measured, Plan, cut
 from linsim.sweeping.recheck import LANES, recheck
-from linsim.sweeping.results import describe, inputs, layouts
+from linsim.sweeping.results import Layout, describe, inputs, layouts
 from linsim.sweeping.running import current, free_memory
 from linsim.sweeping.work import Work
 from linsim.theory.inflection import rounding_floor
@@ -38,7 +40,9 @@ Precision = Literal["float32", "float64"]
 def sweep(
     problem: Problem,
     axes: Mapping[str, Iterable[float]],
+    measures: Iterable[Measure] = (),
     *,
+    finetune_points: Sequence[int] | None = None,
     solver: SolverName = "auto",
     precision: Precision = "float64",
     rechecked: int = LANES,
@@ -50,6 +54,10 @@ def sweep(
       problem: tasks, initial weights, phases and budgets; swept fields of its phases are replaced by the axes.
       axes: field -> increasing values. A field of fine-tuning goes by its own name (`learning_rate`, `momentum`,
         `product_penalty`, `weight_penalty`, `weight_decay`), one of pre-training by that name after `pretrain_`.
+      measures: what is told beside the losses: each `linsim.measure.Measure` is a variable of its name, over
+        (pretrain_steps, swept axes of pre-training, seed) at checkpoints, over all axes at fine-tuned lanes, and over
+        finetune_steps too along fine-tuning; its own dimensions come last.
+      finetune_points: steps of fine-tuning at which those along it are taken, see `linsim.dynamics.measuring`.
       solver: see `linsim.dynamics.choosing`.
       precision: float32 halves the memory.
       rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.recheck`; 0 for none.
@@ -60,10 +68,12 @@ def sweep(
       kept, in how much memory it is computed and by whom, says `linsim.sweeping.running.running`.
 
     Raises:
-      InvalidInput: a field that cannot be swept, values outside their domain, or a solver that does not apply.
+      InvalidInput: a field that cannot be swept, values outside their domain, a solver that does not apply, a measure
+        that fails, is not of its dims, not finite where nothing diverged, or asks for what the solver cannot give.
       RunFailed: the disk is full; finished chunks are kept.
     """
-    dataset = _swept(problem, Axes.of(axes), solver, precision, False, rechecked, report)
+    measuring = Measuring.of(measures, problem.finetune_steps, finetune_points)
+    dataset = _swept(problem, Axes.of(axes), measuring, solver, precision, False, rechecked, report)
     return dataset.assign_attrs(prediction="none: predicted are the axes of a chart")
 
 
@@ -72,7 +82,9 @@ def chart(
     learning_rates: Float[np.ndarray, " rates"],
     strengths: Float[np.ndarray, " strengths"],
     regularizer: Regularizer = "product_penalty",
+    measures: Iterable[Measure] = (),
     *,
+    finetune_points: Sequence[int] | None = None,
     solver: SolverName = "auto",
     precision: Precision = "float64",
     predicted: bool = True,
@@ -88,6 +100,8 @@ def chart(
       learning_rates: fine-tuning rates, increasing, > 0.
       strengths: strengths of the regulariser, increasing, >= 0.
       regularizer: which regulariser of the fine-tuning phase the strengths are for.
+      measures: as in `sweep`.
+      finetune_points: as in `sweep`.
       solver: see `linsim.dynamics.choosing`.
       precision: float32 halves the memory.
       predicted: also in closed form, where there is one; it takes a compilation of its own for every depth and width.
@@ -98,16 +112,19 @@ def chart(
       A Dataset over (pretrain_steps, learning_rate, regularization, seed); see the README for its variables.
 
     Raises:
-      InvalidInput: values outside their domain, or a solver that does not apply.
+      InvalidInput: as `sweep`.
       RunFailed: the disk is full; finished chunks are kept.
     """
     axes = Axes.of_chart(learning_rates, strengths, regularizer)
-    return _swept(problem, axes, solver, precision, predicted, rechecked, report).assign_attrs(regularizer=regularizer)
+    measuring = Measuring.of(measures, problem.finetune_steps, finetune_points)
+    dataset = _swept(problem, axes, measuring, solver, precision, predicted, rechecked, report)
+    return dataset.assign_attrs(regularizer=regularizer)
 
 
 def _swept(
     problem: Problem,
     axes: Axes,
+    measuring: Measuring,
     solver: SolverName,
     precision: Precision,
     predicted: bool,
@@ -124,22 +141,35 @@ def _swept(
         representative.finetune.validate("finetune")
         choice = choose(representative, solver)
     dtype = np.dtype(precision)
-    draft = Work(problem, axes, choice.solver, dtype, _uncut(problem, axes), predicted)
+    draft = Work(problem, axes, choice.solver, dtype, _uncut(problem, axes), predicted, measuring)
     closed = draft.predictor
-    found = layouts(axes, dtype, not isinstance(closed, Unpredictable))
+    with jax.enable_x64(True):
+        shapes = draft.session.shapes(measuring)
+    found = layouts(axes, dtype, not isinstance(closed, Unpredictable), measuring, shapes)
     with _with_keeper(draft, found) as (work, keeper):
         _compute(work, keeper, report)
-        given = inputs(problem, axes)
+        given = inputs(problem, axes, measuring)
         dataset = given.coords.to_dataset().assign(keeper.dataset().data_vars).assign(given.data_vars)
     dataset.attrs |= _attributes(problem, choice, precision)
     dataset.attrs["prediction"] = (
         f"none: {closed.reason}" if isinstance(closed, Unpredictable) else closed.solver.summary
     )
     if lanes := rechecked if current().recheck is None else current().recheck:
-        checked = recheck(dataset, problem, axes, choice.solver, precision, lanes)
+        checked = recheck(dataset, problem, axes, measuring, choice.solver, precision, lanes)
         dataset.attrs |= {f"recheck_{name}": value for name, value in checked._asdict().items()}
         dataset.attrs["recheck_trusted"] = int(checked.trusted)
     return dataset
+
+
+def _bytes(draft: Work, found: Mapping[str, Layout]) -> Measured:
+    """What the measures beside the losses take."""
+    with jax.enable_x64(True):
+        formed = draft.session.measuring_bytes(draft.measuring)
+    sizes = {"checkpoint": 0, "tuned": 0, "along": 0}
+    for measure in draft.measuring.own:
+        layout = found[measure.name]
+        sizes[measure.at] += math.prod(layout.own.values()) * layout.dtype.itemsize
+    return Measured(formed, sizes["tuned"] + sizes["along"], sizes["checkpoint"])
 
 
 def _uncut(problem: Problem, axes: Axes) -> Plan:
@@ -148,14 +178,15 @@ def _uncut(problem: Problem, axes: Axes) -> Plan:
 
 
 @contextmanager
-def _with_keeper(draft: Work, found: Mapping[str, Any]) -> Iterator[tuple[Work, Keeper]]:
+def _with_keeper(draft: Work, found: Mapping[str, Layout]) -> Iterator[tuple[Work, Keeper]]:
     """The work with its cuts, and where its chunks go: cut as before where some are kept from before."""
     running, axes = current(), draft.axes
     devices = usable_devices(draft.session)
 
     def fresh() -> Plan:
         machine = Machine(running.memory or free_memory(devices), len(devices), devices[0].platform != "cpu")
-        return cut(axes.shape(draft.problem), axes.trajectory_dims, draft.session.state_bytes, machine)
+        size = draft.session.state_bytes
+        return cut(axes.shape(draft.problem), axes.trajectory_dims, size, machine, _bytes(draft, found))
 
     if running.keep is None:
         work = draft.cut(fresh())
@@ -164,6 +195,7 @@ def _with_keeper(draft: Work, found: Mapping[str, Any]) -> Iterator[tuple[Work, 
     named = {
         "problem": draft.problem,
         "axes": axes.values,
+        "measures": draft.measuring.identity(),
         "dims": list(axes.dims),
         "solver": draft.solver.name,
         "precision": draft.dtype.name,

@@ -10,8 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from linsim.dynamics.measuring import USUAL, Measuring
+from linsim.dynamics.runs import Checkpoints
+from linsim.dynamics.seen import PRETRAIN_LOSS_BEFORE
 from linsim.dynamics.solver import Solver
-from linsim.dynamics.training import Checkpoints, Progress, Session
+from linsim.dynamics.training import DIVERGED, Progress, Session
+from linsim.errors import InvalidInput
 from linsim.problem import Problem
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.lanes import all_lanes, pretrain_block, run_lanes
@@ -31,6 +35,7 @@ class Work:
     plan: Plan
     predicted: bool
     """Also in closed form; for the axes of a chart alone."""
+    measuring: Measuring = USUAL
 
     def run(self, box: Box, report: Progress | None = None) -> dict[str, np.ndarray]:
         """All variables of a chunk, each on the dimensions of its layout.
@@ -41,16 +46,16 @@ class Work:
             it has not been done for the chunk before.
         """
         block = self.plan.block_of(box)
-        before = 0 if block in self._checkpoints else self.pretraining_steps
-        total = before + self.finetuning_steps(box)
+        ahead = 0 if block in self._checkpoints else self.pretraining_steps
+        total = ahead + self.finetuning_steps(box)
         with jax.enable_x64(True):
             checkpoints = self.checkpoints(block, report and (lambda done, _: report(done, total)))
-            told = report and (lambda done, _: report(before + done, total))
-            finetuned = run_lanes(self.session, self.axes, self.plan, block, checkpoints, all_lanes(box), told)
-        losses = self._before(checkpoints, block, box)
-        own = (0, *self.axes.trajectory_dims)
-        spread = losses.reshape([length if dim in own else 1 for dim, length in enumerate(box.shape)])
-        values = {"pretrain_loss_before": losses, **measured(self.problem, spread, finetuned, box.shape)}
+            told = report and (lambda done, _: report(ahead + done, total))
+            lanes = all_lanes(box)
+            finetuned = run_lanes(self.session, self.axes, self.plan, block, checkpoints, lanes, told, self.measuring)
+        before = {name: self._part(values, block, box) for name, values in checkpoints.measured.items()}
+        values = before | measured(self.problem, finetuned, box.shape)
+        self._require_finite(values, box)
         return values | self._foretold(box)
 
     @cached_property
@@ -77,7 +82,7 @@ class Work:
         """Of a block; those of the last one are kept, as its chunks come one after another."""
         if block not in self._checkpoints:
             self._checkpoints.clear()
-            self._checkpoints[block] = pretrain_block(self.session, self.axes, self.plan, block, report)
+            self._checkpoints[block] = pretrain_block(self.session, self.axes, self.plan, block, report, self.measuring)
         return self._checkpoints[block]
 
     @cached_property
@@ -94,13 +99,32 @@ class Work:
         """Of a chunk."""
         return math.prod(box.shape) * self.problem.finetune_steps
 
-    def _before(self, checkpoints: Checkpoints, block: Box, box: Box) -> np.ndarray:
-        losses = np.asarray(checkpoints.losses)
-        dims = self.axes.trajectory_dims
+    def _part(self, values: Any, block: Box, box: Box) -> np.ndarray:
+        """Of what a block's trajectories have at every budget, that of a chunk."""
+        found, dims = np.asarray(values), self.axes.trajectory_dims
         lengths = tuple(block.shape[dim] for dim in dims)
-        within = losses[:, : math.prod(lengths)].reshape(losses.shape[0], *lengths)
+        within = found[:, : math.prod(lengths)].reshape(len(found), *lengths, *found.shape[2:])
         part = (slice(box.start[dim] - block.start[dim], box.stop[dim] - block.start[dim]) for dim in dims)
         return within[(slice(None), *part)]
+
+    def _require_finite(self, values: dict[str, np.ndarray], box: Box) -> None:
+        """Every measure is finite wherever nothing diverged."""
+        dims = (0, *self.axes.trajectory_dims)
+        most = DIVERGED * self.session.scale
+        bounded = values[PRETRAIN_LOSS_BEFORE.name] <= most  # not where it is NaN
+        sound = {"checkpoint": (dims, bounded), "tuned": (tuple(range(len(box.shape))), ~values["diverged"])}
+        sound["along"] = sound["tuned"]
+        for measure in self.measuring.own:
+            where, known = sound[measure.at]
+            found = values[measure.name]
+            wrong = ~np.isfinite(found).reshape(*known.shape, -1).all(axis=-1) & known
+            if wrong.any():
+                first = np.argwhere(wrong)[0]
+                lane = tuple(box.start[dim] + at for dim, at in zip(where, first, strict=True))
+                place = self.axes.place(self.problem, where, lane)
+                bad = found[tuple(first)]
+                told = f"{bad[~np.isfinite(bad)].flat[0]} at {place}"
+                raise InvalidInput(f"measure {measure.name}", told, "finite numbers wherever nothing diverged")
 
     def _foretold(self, box: Box) -> dict[str, np.ndarray]:
         if isinstance(self.predictor, Unpredictable):

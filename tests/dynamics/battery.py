@@ -11,7 +11,8 @@ import optax
 
 from linsim import network
 from linsim.dynamics.choosing import choose
-from linsim.dynamics.training import Lanes, Session
+from linsim.dynamics.runs import Lanes
+from linsim.dynamics.training import Session
 from linsim.phase import Phase
 from linsim.problem import stack_seeds
 from tests.problems import aligned_problem, balanced_problem, gaussian_problem

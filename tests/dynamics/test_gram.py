@@ -11,7 +11,8 @@ import pytest
 from linsim import network, shifts
 from linsim.dynamics.choosing import choose
 from linsim.dynamics.matrices.gram import Gram, Grams, gram_step
-from linsim.dynamics.training import Lanes, Session
+from linsim.dynamics.runs import Lanes
+from linsim.dynamics.training import Session
 from linsim.phase import Phase
 from linsim.problem import stack_seeds
 from linsim.tasks import LinearTask, Transfer, random_basis

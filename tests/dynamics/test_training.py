@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from linsim.dynamics.choosing import SOLVERS
-from linsim.dynamics.training import Lanes, Session
+from linsim.dynamics.runs import Lanes
+from linsim.dynamics.training import Session
 from linsim.losses import population_loss
 from linsim.measures.forgetting import exact_forgetting, forgetting_by_mode
 from linsim.phase import Phase

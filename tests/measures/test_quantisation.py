@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from linsim import losses
 from linsim.dynamics.matrices.dense import Dense
-from linsim.dynamics.training import Lanes, Session
+from linsim.dynamics.runs import Lanes
+from linsim.dynamics.training import Session
 from linsim.errors import InvalidInput
 from linsim.measures import sensitivity
 from linsim.measures.quantisation import quantisation_scales, quantise

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import linsim.dynamics.programs
 import linsim.sweeping.recheck
 from linsim.commands.summary import rechecked
 from linsim.dynamics.choosing import SOLVERS, choose
@@ -100,12 +101,12 @@ def test_every_lane_may_be_in_the_sample(right):
 
 
 def test_a_solver_that_is_wrong_is_found(monkeypatch):
-    right_step = linsim.dynamics.training._continue
+    right_step = linsim.dynamics.programs.continued
 
     def wrong(solver, carry, target, phase, lanes, steps, keys):
         return right_step(solver, carry, target, phase, lanes, steps - (solver.name == "modes"), keys)
 
-    monkeypatch.setattr(linsim.dynamics.training, "_continue", wrong)
+    monkeypatch.setattr(linsim.dynamics.programs, "continued", wrong)
     result = sweep(PROBLEM, AXES)
     assert result.attrs["recheck_trusted"] == 0
     _, warning = rechecked(result)

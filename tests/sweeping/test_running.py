@@ -11,9 +11,10 @@ import pytest
 
 import linsim.sweeping.sweep
 from linsim.commands import progress as bar
-from linsim.dynamics import training
+from linsim.dynamics import programs
 from linsim.dynamics.matrices.dense import Dense
-from linsim.dynamics.training import Lanes, Session
+from linsim.dynamics.runs import Lanes
+from linsim.dynamics.training import Session
 from linsim.errors import InvalidInput
 from linsim.phase import Phase
 from linsim.sweeping import running
@@ -96,8 +97,8 @@ def test_the_memory_of_a_lane_is_no_more_than_the_plan_says(dtype):
     phase, states = problem.finetune.as_dtype(dtype), jax.tree.map(lambda leaf: leaf[None], session.encoded.initial)
     first = jnp.zeros(lanes, jnp.int32)
     given = Lanes(first, first, {"learning_rate": jnp.full(lanes, 0.01, dtype)})
-    carry = jax.eval_shape(lambda: training._branch(session.solver, states, phase, given))
-    lowered = training._continue.lower(
+    carry = jax.eval_shape(lambda: programs.branch(session.solver, states, phase, given))
+    lowered = programs.continued.lower(
         session.solver, carry, session.encoded.finetune, phase, given, np.int32(30), session._keys(1)
     )
     used = lowered.compile().memory_analysis()

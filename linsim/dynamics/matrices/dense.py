@@ -49,6 +49,7 @@ class Dense(Solving):
     summary: str = "steps the full weight matrices, which is exact for every problem"
     stepping: bool = True
     factorises: bool = False
+    rotates: bool = False
 
     def cost(self, problem: Problem) -> float:
         """Products of the weights, and with the gradient of the loss."""
@@ -111,6 +112,18 @@ class Dense(Solving):
         bases = [target.right[:, order], *hidden, signed]
         pairs = itertools.pairwise(bases)
         return tuple(losses.matmul(outer * share[None, :], inner.T) for inner, outer in pairs)
+
+    def coordinates(self, problem: Problem, dtype: Any) -> Any:
+        """None are needed: they are those of the problem."""
+        return ()
+
+    def end_to_end(self, state: Weights, coordinates: Any) -> Float[Array, "d_out d_in"]:
+        """P."""
+        return losses.end_to_end(state)
+
+    def layers(self, state: Weights, coordinates: Any) -> Weights:
+        """The state is the weights."""
+        return state
 
     def weights(self, problem: Problem, states: SeedWeights) -> SeedWeights:
         """The states are the weights."""

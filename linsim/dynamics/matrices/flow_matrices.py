@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -17,7 +18,7 @@ from linsim.dynamics.matrices.width import balance_of, narrowed
 from linsim.dynamics.modes.frame import ALIGNED
 from linsim.dynamics.solver import Encoded
 from linsim.errors import InvalidInput
-from linsim.losses import Scalar, SeedWeights, matmul, quadratic
+from linsim.losses import Scalar, SeedWeights, Weights, matmul, quadratic
 from linsim.phase import Phase
 from linsim.problem import Problem
 from linsim.tasks import LinearTask
@@ -30,6 +31,15 @@ class State(NamedTuple):
     """[W_1^T; W_2]."""
     balance: Scalar
     """l of W_2^T W_2 - W_1 W_1^T = l I, which the flow conserves."""
+
+
+class Basis(NamedTuple):
+    """What leads back to the layers."""
+
+    hidden: Float[Array, "h k"]
+    """Orthonormal hidden vectors in use."""
+    inputs: Float[Array, " d_in"]
+    """Zeros, as many as rows of the factor belong to W_1."""
 
 
 class Target(NamedTuple):
@@ -58,6 +68,7 @@ class FlowMatrices(Solving):
     )
     stepping: bool = False
     factorises: bool = True
+    rotates: bool = True
     samples: int = 128
 
     def misfit(self, problem: Problem) -> str | None:
@@ -161,12 +172,24 @@ class FlowMatrices(Solving):
         )
         return State(jnp.pad(sides, ((0, 0), (0, columns - sides.shape[1]))), state.balance)
 
+    def coordinates(self, problem: Problem, dtype: Any) -> Basis:
+        """The hidden vectors in use, of every seed."""
+        bases = [narrowed(*layers).basis for layers in zip(*problem.initial, strict=True)]
+        return Basis(jnp.asarray(np.stack(bases), dtype), jnp.zeros((problem.seeds, problem.widths[0]), dtype))
+
+    def end_to_end(self, state: State, coordinates: Basis) -> Float[Array, "d_out d_in"]:
+        """P."""
+        inputs = len(coordinates.inputs)
+        return matmul(state.factor[inputs:], state.factor[:inputs].T)
+
+    def layers(self, state: State, coordinates: Basis) -> Weights:
+        """W_1 and W_2, up to a rotation of the hidden layer."""
+        wide, inputs = matmul(state.factor, coordinates.hidden.T), len(coordinates.inputs)
+        return wide[:inputs].T, wide[inputs:]
+
     def weights(self, problem: Problem, states: State) -> SeedWeights:
         """W_1 and W_2, up to a rotation of the hidden layer."""
-        inputs = problem.widths[0]
-        bases = np.stack([narrowed(*layers).basis for layers in zip(*problem.initial, strict=True)])
-        factors = np.asarray(states.factor) @ np.swapaxes(bases, 1, 2)
-        return jnp.asarray(np.swapaxes(factors[:, :inputs], 1, 2)), jnp.asarray(factors[:, inputs:])
+        return jax.vmap(self.layers)(states, self.coordinates(problem, states.factor.dtype))
 
 
 def _top_singular_value(matrix: Array) -> Scalar:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -21,7 +22,7 @@ from linsim.dynamics.handling import Handles
 from linsim.dynamics.matrices.dense import Dense, descent_cost
 from linsim.dynamics.matrices.width import Narrowed, narrowed
 from linsim.dynamics.solver import Encoded
-from linsim.losses import Scalar, SeedWeights, matmul
+from linsim.losses import Scalar, SeedWeights, Weights, matmul
 from linsim.problem import Problem
 
 
@@ -59,11 +60,18 @@ class Gram(Dense):
         initial = tuple(jnp.asarray(np.stack(layer), dtype) for layer in list(zip(*narrow, strict=True))[:2])
         return Encoded(initial, *super().encode(problem, dtype)[1:])
 
-    def weights(self, problem: Problem, states: SeedWeights) -> SeedWeights:
+    def coordinates(self, problem: Problem, dtype: Any) -> Float[Array, "seeds h k"]:
+        """B, the basis of the hidden vectors of every seed."""
+        return jnp.asarray(np.stack([seed.basis for seed in _narrow(problem)]), dtype)
+
+    def layers(self, state: Weights, coordinates: Float[Array, "h k"]) -> Weights:
         """The wide weights, W_1 = B w_1 and W_2 = w_2 B^T."""
-        bases = np.stack([seed.basis for seed in _narrow(problem)])
-        first, second = (np.asarray(layer) for layer in states)
-        return jnp.asarray(bases @ first), jnp.asarray(second @ np.swapaxes(bases, 1, 2))
+        first, second = state
+        return matmul(coordinates, first), matmul(second, coordinates.T)
+
+    def weights(self, problem: Problem, states: SeedWeights) -> SeedWeights:
+        """The wide weights."""
+        return jax.vmap(self.layers)(states, self.coordinates(problem, states[0].dtype))
 
 
 class Grams(NamedTuple):

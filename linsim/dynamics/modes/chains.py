@@ -8,8 +8,11 @@ lambda_i = v_i^T S v_i.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -19,7 +22,7 @@ from linsim.dynamics.handling import Solving
 from linsim.dynamics.modes.frame import Frame, Misaligned, find_frame
 from linsim.dynamics.solver import Encoded
 from linsim.errors import InvalidInput
-from linsim.losses import Scalar, SeedWeights
+from linsim.losses import Scalar, SeedWeights, Weights
 from linsim.problem import Problem
 
 Chain = Float[Array, "layers modes"]
@@ -33,8 +36,19 @@ class Target(NamedTuple):
     variances: Float[Array, " modes"]
 
 
+class Bases(NamedTuple):
+    """The bases in which the weights of a network are chains: W_l = B_l diag(w_l) B_{l-1}^T + r_l R_l."""
+
+    each: tuple[Float[Array, "_ modes"], ...]
+    """B_0 = V, hidden bases, B_L = U."""
+    remainders: tuple[Float[Array, "_ _"], ...] | None
+    """R_l, orthogonal to all modes, so that P has no part of them; None where no weight reaches outside the modes."""
+
+
 class Chains(Solving):
     """What every solver on scalar chains shares."""
+
+    rotates: bool = False
 
     def cost(self, problem: Problem) -> float:
         """A few products a mode and layer."""
@@ -88,9 +102,39 @@ class Chains(Solving):
         chain = jnp.broadcast_to(share, state.shape)
         return chain.at[-1].multiply(jnp.where(kept < 0, -1, 1))
 
+    def coordinates(self, problem: Problem, dtype: Any) -> Bases:
+        """The bases of every seed."""
+        frame = _frame(problem)
+
+        def stacked(parts: Iterable[tuple[np.ndarray, ...]]) -> tuple[Array, ...]:
+            return tuple(jnp.asarray(np.stack(seeds), dtype) for seeds in zip(*parts, strict=True))
+
+        reaching = frame.chains.shape[-1] > len(frame.pretrain_strengths)
+        remainders = stacked(seed.remainders for seed in frame.seeds) if reaching else None
+        return Bases(stacked(seed.bases for seed in frame.seeds), remainders)
+
+    def end_to_end(self, state: Chain, coordinates: Bases) -> Float[Array, "d_out d_in"]:
+        """P = sum_i s_i u_i v_i^T."""
+        inner, outer = coordinates.each[0], coordinates.each[-1]
+        return losses.matmul(outer * self.product(state)[None, : outer.shape[1]], inner.T)
+
+    def layers(self, state: Chain, coordinates: Bases) -> Weights:
+        """W_l = sum_i w_{l,i} u_{l,i} u_{l-1,i}^T, plus what lies outside the modes."""
+        pairs = itertools.pairwise(coordinates.each)
+        modes = coordinates.each[0].shape[1]
+        weights = [
+            losses.matmul(outer * chain[None, :modes], inner.T)
+            for chain, (inner, outer) in zip(state, pairs, strict=True)
+        ]
+        if coordinates.remainders is not None:
+            sizes = (state[layer, modes + layer] for layer in range(len(weights)))
+            outside = zip(sizes, coordinates.remainders, strict=True)
+            weights = [weight + size * rest for weight, (size, rest) in zip(weights, outside, strict=True)]
+        return tuple(weights)
+
     def weights(self, problem: Problem, states: Float[Array, "seeds layers modes"]) -> SeedWeights:
-        """W_l = sum_i w_{l,i} u_{l,i} u_{l-1,i}^T, plus what lies outside the modes, for states with a seed axis."""
-        return _frame(problem).assemble(np.asarray(states))
+        """The weights of states with a seed axis."""
+        return jax.vmap(self.layers)(jnp.asarray(states), self.coordinates(problem, states.dtype))
 
 
 def _frame(problem: Problem) -> Frame:

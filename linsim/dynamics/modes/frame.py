@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from linsim.losses import SeedWeights
 from linsim.problem import Problem
 from linsim.tasks import LinearTask
 
@@ -60,21 +58,6 @@ class Frame:
             return chains
         layers = chains.shape[1]
         return np.concatenate([chains, np.broadcast_to(np.eye(layers), (len(chains), layers, layers))], axis=-1)
-
-    def assemble(self, chains: Float[np.ndarray, "seeds layers columns"]) -> SeedWeights:
-        """The weights of chains of this frame, each W_l of shape (seed, rows, columns)."""
-        modes = len(self.pretrain_strengths)
-        layers = chains.shape[1]
-        assembled = []
-        for layer in range(layers):
-            per_seed = []
-            for seed, chain in zip(self.seeds, chains, strict=True):
-                weight = (seed.bases[layer + 1] * chain[layer, :modes]) @ seed.bases[layer].T
-                if chains.shape[-1] > modes:
-                    weight = weight + chain[layer, modes + layer] * seed.remainders[layer]
-                per_seed.append(weight)
-            assembled.append(jnp.asarray(np.stack(per_seed)))
-        return tuple(assembled)
 
 
 def find_frame(problem: Problem) -> Frame | Misaligned:

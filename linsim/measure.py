@@ -1,0 +1,98 @@
+"""A measure as a value: what is to be told of every checkpoint, of every fine-tuned lane, or along fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from linsim.errors import require
+from linsim.labels import attrs_of
+
+At = Literal["checkpoint", "tuned", "along"]
+PLACES: tuple[At, ...] = get_args(At)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Measure:
+    """A pure function of what is seen at a place, with its name, dimensions and units.
+
+    It is mapped over lanes, cut into chunks, kept, resumed, sent to a cluster and computed again exactly as losses are.
+    `of` is compiled once for each measure: make a measure once, not in a loop.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> size = Measure("size", long_name="squared size of the product", units="squared output",
+      ...                of=lambda seen: jnp.sum(seen.product**2))
+      >>> size
+      Measure('size' at tuned, in squared output)
+
+    Raises:
+      InvalidInput: a name that is no word, a place that is none of the three, `of` that cannot be called, coordinates
+        of other dimensions than its own.
+    """
+
+    name: str
+    """Of the variable in the result."""
+    _: KW_ONLY
+    of: Callable[[Any], Any]
+    """What is seen there (`linsim.dynamics.seen.Seen`) -> an array of real numbers over `dims`, by JAX's operations."""
+    dims: tuple[str, ...] = ()
+    """Dimensions of one value, behind those of the sweep; measures that share a name there share its length."""
+    long_name: str = ""
+    """In words, as axes of pictures are called; default the name."""
+    units: str = "1"
+    at: At = "tuned"
+    """Where it is taken: at every checkpoint, at every fine-tuned lane, or at points along fine-tuning, which are an
+    axis `finetune_steps`."""
+    coords: Mapping[str, Any] = field(default_factory=dict)
+    """Values of its dimensions, by name; a dimension without any is counted from 0."""
+    up_to_rotation: bool = False
+    """Whether it is the same for weights whose hidden layers are rotated, which is all that some solvers know."""
+
+    def __post_init__(self) -> None:
+        require(isinstance(self.name, str) and self.name.isidentifier(), "measure", self.name, "a name of one word")
+        field_of = f"measure {self.name}"
+        require(callable(self.of), f"{field_of}.of", self.of, "a function of what is seen")
+        require(self.at in PLACES, f"{field_of}.at", self.at, f"one of {', '.join(PLACES)}")
+        words = not isinstance(self.dims, str) and all(isinstance(dim, str) and dim for dim in self.dims)
+        require(words and len(set(self.dims)) == len(self.dims), f"{field_of}.dims", self.dims, "names, each once")
+        object.__setattr__(self, "dims", tuple(self.dims))
+        foreign = sorted(set(self.coords) - set(self.dims))
+        require(not foreign, f"{field_of}.coords", foreign, f"coordinates of its dims {self.dims}")
+        object.__setattr__(self, "coords", {dim: np.asarray(values) for dim, values in self.coords.items()})
+
+    def __repr__(self) -> str:
+        over = f" over {', '.join(self.dims)}" if self.dims else ""
+        return f"Measure({self.name!r} at {self.at}{over}, in {self.units})"
+
+    @property
+    def attrs(self) -> dict[str, str]:
+        """Long name and units, as attributes of the variable."""
+        return {"long_name": self.long_name or self.name.replace("_", " "), "units": self.units}
+
+    def taken(self, at: At, name: str | None = None) -> Measure:
+        """The same measure at another place, called `name` there."""
+        return replace(self, at=at, name=self.name if name is None else name)
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides its values, for fingerprints."""
+        return {"at": self.at, "dims": list(self.dims), "coords": self.coords, "of": self.of}
+
+
+def labelled_measure(name: str, of: Callable[[Any], Any], at: At = "tuned", **more: Any) -> Measure:
+    """A measure whose long name and units are those of `linsim.labels`."""
+    return Measure(name, of=of, at=at, **attrs_of(name), **more)
+
+
+def named_once(measures: Iterable[Measure]) -> tuple[Measure, ...]:
+    """Measures as a tuple; `InvalidInput` for what is none, or a name that two of them have."""
+    found = (measures,) if isinstance(measures, Measure) else tuple(measures)
+    names: set[str] = set()
+    for measure in found:
+        require(isinstance(measure, Measure), "measures", measure, "values of linsim.Measure")
+        require(measure.name not in names, "measures", measure.name, "every name once")
+        names.add(measure.name)
+    return found
