@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from linsim.errors import require
-from linsim.labels import attrs_of
+from linsim.labels import PLAIN, Label, label_of
 
 At = Literal["checkpoint", "tuned", "along"]
 PLACES: tuple[At, ...] = get_args(At)
@@ -42,8 +42,9 @@ class Measure:
     dims: tuple[str, ...] = ()
     """Dimensions of one value, behind those of the sweep; measures that share a name there share its length."""
     long_name: str = ""
-    """In words, as axes of pictures are called; default the name."""
-    units: str = "1"
+    """In words, as axes of pictures are called; default that of `linsim.labels`, or the name."""
+    units: str = ""
+    """Of a value; default those of `linsim.labels`, or none."""
     at: At = "tuned"
     """Where it is taken: at every checkpoint, at every fine-tuned lane, or at points along fine-tuning, which are an
     axis `finetune_steps`."""
@@ -66,12 +67,13 @@ class Measure:
 
     def __repr__(self) -> str:
         over = f" over {', '.join(self.dims)}" if self.dims else ""
-        return f"Measure({self.name!r} at {self.at}{over}, in {self.units})"
+        return f"Measure({self.name!r} at {self.at}{over}, in {self.attrs.get('units', PLAIN)})"
 
     @property
     def attrs(self) -> dict[str, str]:
         """Long name and units, as attributes of the variable."""
-        return {"long_name": self.long_name or self.name.replace("_", " "), "units": self.units}
+        known = label_of(self.name) or Label(self.name.replace("_", " "), PLAIN)
+        return Label(self.long_name or known.long_name, self.units or known.units).attrs
 
     def taken(self, at: At, name: str | None = None) -> Measure:
         """The same measure at another place, called `name` there."""
@@ -80,11 +82,6 @@ class Measure:
     def identity(self) -> dict[str, Any]:
         """All that decides its values, for fingerprints."""
         return {"at": self.at, "dims": list(self.dims), "coords": self.coords, "of": self.of}
-
-
-def labelled_measure(name: str, of: Callable[[Any], Any], at: At = "tuned", **more: Any) -> Measure:
-    """A measure whose long name and units are those of `linsim.labels`."""
-    return Measure(name, of=of, at=at, **attrs_of(name), **more)
 
 
 def named_once(measures: Iterable[Measure]) -> tuple[Measure, ...]:

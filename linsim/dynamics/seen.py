@@ -15,7 +15,7 @@ from linsim import losses
 from linsim.dynamics.solver import Coordinates, Solver, State, Target
 from linsim.errors import InvalidInput, require
 from linsim.losses import Scalar, Weights
-from linsim.measure import Measure, labelled_measure
+from linsim.measure import Measure
 from linsim.phase import Phase
 from linsim.tasks import LinearTask
 
@@ -153,10 +153,10 @@ def observe(
     return found
 
 
-PRETRAIN_LOSS_BEFORE = labelled_measure("pretrain_loss_before", lambda seen: seen.pretrain_loss, at="checkpoint")
-PRETRAIN_LOSS_AFTER = labelled_measure("pretrain_loss_after", lambda seen: seen.pretrain_loss)
-FINETUNE_LOSS_AFTER = labelled_measure("finetune_loss_after", lambda seen: seen.finetune_loss)
-FORGETTING = labelled_measure("forgetting", lambda seen: seen.pretrain_loss - seen.checkpoint.pretrain_loss)
+PRETRAIN_LOSS_BEFORE = Measure("pretrain_loss_before", at="checkpoint", of=lambda seen: seen.pretrain_loss)
+PRETRAIN_LOSS_AFTER = Measure("pretrain_loss_after", of=lambda seen: seen.pretrain_loss)
+FINETUNE_LOSS_AFTER = Measure("finetune_loss_after", of=lambda seen: seen.finetune_loss)
+FORGETTING = Measure("forgetting", of=lambda seen: seen.pretrain_loss - seen.checkpoint.pretrain_loss)
 BEFORE = (PRETRAIN_LOSS_BEFORE,)
 AFTER = (PRETRAIN_LOSS_AFTER, FINETUNE_LOSS_AFTER, FORGETTING)
 """What every sweep measures, in any coordinates."""

@@ -7,6 +7,7 @@ import linsim.dynamics.programs
 import linsim.sweeping.recheck
 from linsim.commands.summary import rechecked
 from linsim.dynamics.choosing import SOLVERS, choose
+from linsim.dynamics.measuring import USUAL
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.recheck import TRUSTED, recheck
 from linsim.sweeping.running import running
@@ -29,9 +30,9 @@ def right():
     return sweep(PROBLEM, AXES, rechecked=0)
 
 
-def again(dataset, problem=PROBLEM, axes=AXES, precision="float64", lanes=64):
+def again(dataset, problem=PROBLEM, axes=AXES, precision="float64", lanes=64, measuring=USUAL):
     taken = Axes.of(axes)
-    return recheck(dataset, problem, taken, choose(taken.representative(problem)).solver, precision, lanes)
+    return recheck(dataset, problem, taken, measuring, choose(taken.representative(problem)).solver, precision, lanes)
 
 
 def test_a_sweep_that_is_right_is_trusted_and_says_by_how_much(right):
