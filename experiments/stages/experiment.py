@@ -146,8 +146,7 @@ def _one(config: Config, number: int) -> _Task:
             checkpoints = session.pretrain()
             tuned = run_all(session, axes, checkpoints)
             weights = session.weights(checkpoints.states)
-        ended = tuned.pretrain_loss, tuned.finetune_loss, tuned.diverged
-        after, finetune, diverged = (np.asarray(part)[..., 0] for part in ended)
+        after, finetune, diverged = (np.asarray(part)[..., 0] for part in tuned[:3])
         before = np.asarray(checkpoints.losses)[:, 0]
         ends.append({"before": before, "after": after, "finetune": finetune, "diverged": diverged})
     product, *others = (np.asarray(layer, np.float64)[:, 0] for layer in weights)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import NamedTuple
 
 from jaxtyping import Array, Bool, Float, Int
 
-from linsim.dynamics.seen import FINETUNE_LOSS_AFTER, PRETRAIN_LOSS_AFTER, PRETRAIN_LOSS_BEFORE, Measured
+from linsim.dynamics.seen import PRETRAIN_LOSS_BEFORE, Measured
 from linsim.dynamics.solver import State
 
 Swept = dict[str, Float[Array, " runs"]]
@@ -49,18 +50,10 @@ class Lanes(NamedTuple):
 class Finetuned(NamedTuple):
     """Where fine-tuning lanes end, and what was measured on their way."""
 
-    measured: Measured
-    """At the end, lanes along the first axis."""
-    along: Measured
-    """On the way, with a second axis over the points."""
+    pretrain_loss: Float[Array, " lanes"]
+    finetune_loss: Float[Array, " lanes"]
     diverged: Bool[Array, " lanes"]
-
-    @property
-    def pretrain_loss(self) -> Float[Array, " lanes"]:
-        """Of the pre-training task, at the end."""
-        return self.measured[PRETRAIN_LOSS_AFTER.name]
-
-    @property
-    def finetune_loss(self) -> Float[Array, " lanes"]:
-        """Of the fine-tuning task, at the end."""
-        return self.measured[FINETUNE_LOSS_AFTER.name]
+    measured: Measured = MappingProxyType({})
+    """All that was measured at the end, both losses among it, lanes along the first axis."""
+    along: Measured = MappingProxyType({})
+    """On the way, with a second axis over the points."""

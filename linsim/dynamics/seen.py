@@ -19,7 +19,7 @@ from linsim.measure import Measure
 from linsim.phase import Phase
 from linsim.tasks import LinearTask
 
-Measured = dict[str, Array]
+Measured = Mapping[str, Array]
 """Name of a measure -> its values."""
 
 

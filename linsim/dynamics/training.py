@@ -15,7 +15,15 @@ from jaxtyping import Array, Float
 from linsim.dynamics import programs
 from linsim.dynamics.measuring import USUAL, Measuring, formed_bytes
 from linsim.dynamics.runs import Checkpoints, Finetuned, Lanes, Trajectories
-from linsim.dynamics.seen import AFTER, BEFORE, SeenTask, Surroundings, observe
+from linsim.dynamics.seen import (
+    AFTER,
+    BEFORE,
+    FINETUNE_LOSS_AFTER,
+    PRETRAIN_LOSS_AFTER,
+    SeenTask,
+    Surroundings,
+    observe,
+)
 from linsim.dynamics.solver import Coordinates, Encoded, Solver, State
 from linsim.measure import Measure
 from linsim.phase import Phase, Regularizer
@@ -103,7 +111,8 @@ class Session:
         around, at = self._around(phase, measuring.tuned), np.int32(last)
         measured, diverged = programs.ended(self.solver, carry, around, *began, at, measuring.tuned, ceiling)
         along = jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *told) if told else {}
-        return Finetuned(measured, along, diverged)
+        losses = measured[PRETRAIN_LOSS_AFTER.name], measured[FINETUNE_LOSS_AFTER.name]
+        return Finetuned(*losses, diverged, measured, along)
 
     def shapes(self, measuring: Measuring) -> dict[str, jax.ShapeDtypeStruct]:
         """Shape and type of one value of every measure, without computing any.

@@ -201,7 +201,7 @@ def test_curves_that_are_nothing_but_rounding_show_no_inflection():
     # As long training of a task without shift leaves them; the exact numbers depend on the order of sums.
     problem = gaussian_problem(seeds=1)
     after = np.asarray([1e-2, 2e-31, 5e-30])
-    finetuned = Finetuned({"pretrain_loss_after": after}, {}, np.zeros(3, bool))
+    finetuned = Finetuned(after, after, np.zeros(3, bool), {"pretrain_loss_after": after})
     result = measured(problem, finetuned, (3, 1, 1, 1))
     assert float(result["harm"].max()) == 0
     assert np.isnan(result["inflection_steps"]).all()
