@@ -6,19 +6,19 @@ Usage: python -m figures.depth_and_width [--data results/depth_and_width] [--out
 from __future__ import annotations
 
 import sys
-import textwrap
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from . import drawing
-from .cells import median
+from .panels.axes import LEAST_HARM, decades, harm_axis, visible
+from .panels.canvas import new_figure
+from .panels.curves import curves, median, middle
+from .panels.looks import GREY, REFERENCE, explain, known, legend
+from .panels.words import rise, short
 from .picture import Picture
-from .runs import draw_simulated, draw_theory, explain, looks
 
 _NEEDED = {
     *("depth", "width", "checkpoints", "learning_rate", "pretrain_steps", "pretrain_loss_after", "harm"),
@@ -26,187 +26,92 @@ _NEEDED = {
     *("onset_steps", "stable_rate", "converged_harm", "one_layer_harm", "width_harm", "width_inflection_steps"),
     *("width_predicted_harm", "width_predicted_inflection_steps", "width_converged_harm"),
 }
-_LEAST, _NEGLIGIBLE = 1e-3, 0.01  # the smallest harm on an axis, and that which is called none
+_NEGLIGIBLE = 0.01  # harm that is called none
 _BUDGETS = 3  # fewer tell nothing about turns
 _CURVE_SHARE = 0.05  # of the largest stable rate, at which curves are shown
 
 
 def _paint(dataset: xr.Dataset) -> Figure:
     """Depth above, width below."""
-    figure = drawing.new_figure(9.6, 6.8)
-    figure.suptitle(textwrap.fill(_message(dataset), 96), x=0.012, ha="left")
-    grid: Any = figure.subplots(2, 3)
-    depths, widths = looks(dataset.sizes["depth"], ordered=True), looks(dataset.sizes["width"], ordered=True)
-    _draw_harm_of_depths(grid[0, 0], dataset, depths)
-    _draw_turns_of_depths(grid[0, 1], dataset, depths)
-    _draw_curves(grid[0, 2], dataset, depths)
-    _draw_harm_of_widths(grid[1, 0], dataset, widths)
-    _draw_reach(grid[1, 1], dataset)
-    _draw_turns_of_widths(grid[1, 2], dataset)
-    known = bool(np.isfinite(dataset["predicted_harm"]).any() | np.isfinite(dataset["width_predicted_harm"]).any())
-    handles = explain(dataset.sizes["width_seed"], theory="theory" if known else None)
+    figure = new_figure(9.6, 6.8)
+    (harm, turns, losses), (harm_by_width, reach, turns_by_width) = figure.subplots(2, 3)
+    dataset["width"].attrs["long_name"] = "hidden width"
+    _draw_depths(harm, turns, losses, dataset)
+    _draw_widths(harm_by_width, reach, turns_by_width, dataset)
+    either = xr.concat([dataset["predicted_harm"].max(), dataset["width_predicted_harm"].max()], "kind")
+    handles = explain(dataset.sizes["width_seed"], either, closed_form="theory")
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8)
     return figure
 
 
-def _draw_harm_of_depths(axes: Axes, dataset: xr.Dataset, styles: list[dict[str, Any]]) -> None:
-    """Harm over the rate, in units of the largest stable one."""
-    axes.set_title(f"(a) {_first(dataset)}, by depth")
-    axes.set(xscale="log", yscale="log", xlabel="rate / largest stable rate", ylabel="harm of the longest budget")
-    for at, look in enumerate(styles):
-        x = _shares(dataset, at)
-        draw_simulated(axes, x, _clipped(dataset["harm"][0, at].values)[:, None], look, joined=_unknown(dataset))
-        draw_theory(axes, x, _clipped(dataset["predicted_harm"][at].values), look)
-    for name, said, place, side in (
-        ("converged_harm", "stages, converged", 0.02, "left"),
-        ("one_layer_harm", "one layer at most", 0.98, "right"),
-    ):
-        level = np.nanmax(np.nan_to_num(dataset[name].values, posinf=0.0), initial=0.0)
-        if level > _LEAST:
-            axes.axhline(level, color="0.6", linewidth=0.9, zorder=0)
-            where = axes.get_yaxis_transform()
-            axes.text(place, 1.1 * level, said, transform=where, ha=side, va="bottom", color="0.3", fontsize=7)
-    _harm_axis(axes)
+def _draw_depths(harm: Axes, turns: Axes, losses: Axes, dataset: xr.Dataset) -> None:
+    """Harm and turns over the rate in units of the largest stable one; curves at about the same rate x curvature."""
+    real = dataset.isel(checkpoints=0)
+    share = (real["learning_rate"] / real["stable_rate"]).assign_attrs(
+        long_name="rate / largest stable rate", units="1"
+    )
+    harm.set_title(f"(a) {real['checkpoints'].item()} checkpoints, by depth")
+    over_rate: dict[str, Any] = {"over": "learning_rate", "by": "depth", "places": share}
+    curves(harm, visible(real["harm"]), visible(real["predicted_harm"]), **over_rate)
+    _mark_level(harm, real["converged_harm"], "stages, converged", 0.02, "left")
+    _mark_level(harm, real["one_layer_harm"], "one layer at most", 0.98, "right")
+    harm_axis(harm)
+
+    turns.set_title("(b) where it starts, harm above 1 %")
+    onset = known(real["onset_steps"])  # when the strongest misaligned mode is half learned
+    unit = real["onset_steps"] if onset else 1.0
+    seen, told = (real[f"{kind}inflection_steps"] / unit for kind in ("", "predicted_"))
+    counts = real["harm"] > _NEGLIGIBLE
+    drawn = curves(turns, seen.where(counts), told.where(counts), **over_rate)
+    turns.set_ylabel("inflection / harmful mode learned" if onset else "inflection (steps)")
+    turns.axhline(1, **REFERENCE)
+    legend(turns, drawn, title="layers", loc="lower left", ncols=2, fontsize=7)
+
+    losses.set_title(f"(c) curves at {100 * _CURVE_SHARE:g} % of that rate")
+    at = abs(xr.ufuncs.log(share / _CURVE_SHARE)).argmin("learning_rate", skipna=False)
+    shown, closed = (real[f"{kind}pretrain_loss_after"].isel(learning_rate=at) for kind in ("", "predicted_"))
+    curves(losses, shown, closed, by="depth")
+    losses.set_ylabel("pre-training loss, fine-tuned")
+    decades(losses.yaxis)
 
 
-def _draw_turns_of_depths(axes: Axes, dataset: xr.Dataset, styles: list[dict[str, Any]]) -> None:
-    """Inflection budgets in units of the time at which the strongest misaligned mode is half learned."""
-    known = np.isfinite(dataset["onset_steps"].values).any()
-    unit = dataset["onset_steps"].values if known else np.ones(dataset.sizes["depth"])
-    axes.set_title("(b) where it starts, harm above 1 %")
-    axes.set(xscale="log", yscale="log", xlabel="rate / largest stable rate")
-    axes.set_ylabel("inflection / harmful mode learned" if known else "inflection (steps)")
-    for at, look in enumerate(styles):
-        x, harm = _shares(dataset, at), dataset["harm"][0, at].values
-        seen = np.where(harm > _NEGLIGIBLE, dataset["inflection_steps"][0, at].values / unit[at], np.nan)
-        told = np.where(harm > _NEGLIGIBLE, dataset["predicted_inflection_steps"][at].values / unit[at], np.nan)
-        draw_simulated(axes, x, seen[:, None], look, joined=_unknown(dataset))
-        draw_theory(axes, x, told, look)
-    axes.axhline(1, color="0.6", linewidth=0.9, zorder=0)
-    _legend(axes, "layers", dataset["depth"].values, styles, loc="lower left")
+def _draw_widths(harm: Axes, reach: Axes, turns: Axes, dataset: xr.Dataset) -> None:
+    """Harm over the rate, the most of it beside that of the stages in reach, and turns at rates around that of most."""
+    real = dataset.isel(checkpoints=0)
+    harm.set_title(f"(d) {real['checkpoints'].item()} checkpoints, by width")
+    theory = visible(real["width_predicted_harm"])
+    drawn = curves(harm, visible(real["width_harm"]), theory, over="learning_rate", by="width")
+    harm_axis(harm, room=30)
+    legend(harm, drawn, title="width", loc="upper center", ncols=3, fontsize=7)
+
+    reach.set_title("(e) most harm over the rates")
+    kinds = [f"{kind} checkpoints" for kind in dataset["checkpoints"].values]
+    most = visible(dataset["width_harm"].max("learning_rate"))
+    curves(reach, most, over="width", by="checkpoints", names=kinds, joined=False)
+    limit = visible(dataset["width_converged_harm"])
+    reach.plot(dataset["width"], limit, color=GREY, label="stages in reach,\nfully fine-tuned")
+    reach.legend(loc="lower right", fontsize=8)
+    harm_axis(reach)
+
+    turns.set_title("(f) where it starts, by width")
+    typical = middle(real["width_harm"], "width_seed")
+    worst = int(typical.where(np.isfinite(typical), 0.0).max("width").argmax("learning_rate"))
+    near = real.isel(learning_rate=sorted({max(worst - 2, 0), worst, min(worst + 1, real.sizes["learning_rate"] - 1)}))
+    counts = middle(near["width_harm"], "width_seed") > _NEGLIGIBLE
+    seen, told = (near[f"width_{kind}inflection_steps"].where(counts) for kind in ("", "predicted_"))
+    rates = [f"rate {short(float(rate))}" for rate in near["learning_rate"]]
+    legend(turns, curves(turns, seen, told, over="width", by="learning_rate", names=rates), loc="lower left")
+    turns.set_ylabel("inflection (steps)")
+    decades(turns.yaxis)
 
 
-def _draw_curves(axes: Axes, dataset: xr.Dataset, styles: list[dict[str, Any]]) -> None:
-    """Curves over the budget at about the same rate x curvature."""
-    axes.set_title(f"(c) curves at {100 * _CURVE_SHARE:g} % of that rate")
-    axes.set(xscale="log", yscale="log", xlabel="pre-training budget (steps)", ylabel="pre-training loss, fine-tuned")
-    budgets = dataset["pretrain_steps"].values
-    for at, look in enumerate(styles):
-        rate = int(np.argmin(np.abs(np.log(_shares(dataset, at) / _CURVE_SHARE))))
-        runs = dataset["pretrain_loss_after"][0, at, :, rate].values
-        draw_simulated(axes, budgets, runs[:, None], look, joined=_unknown(dataset))
-        draw_theory(axes, budgets, dataset["predicted_pretrain_loss_after"][at, :, rate].values, look)
-    drawing.label_logarithmic(axes.xaxis, (budgets[0] / 1.12, budgets[-1] * 1.12))
-    drawing.label_logarithmic(axes.yaxis, axes.get_ylim())
-
-
-def _draw_harm_of_widths(axes: Axes, dataset: xr.Dataset, styles: list[dict[str, Any]]) -> None:
-    """Harm over the rate, by width."""
-    axes.set_title(f"(d) {_first(dataset)}, by width")
-    axes.set(xscale="log", yscale="log", xlabel="fine-tuning rate", ylabel="harm of the longest budget")
-    x = dataset["learning_rate"].values
-    for at, look in enumerate(styles):
-        theory = dataset["width_predicted_harm"][at].values
-        draw_simulated(
-            axes, x, _clipped(dataset["width_harm"][0, at].values), look, joined=bool(np.isnan(theory).all())
-        )
-        draw_theory(axes, x, _clipped(theory), look)
-    _harm_axis(axes, room=30)
-    _legend(axes, "width", dataset["width"].values, styles, loc="upper center", ncols=3)
-
-
-def _draw_reach(axes: Axes, dataset: xr.Dataset) -> None:
-    """The most harm over the rates, and that of the stages in reach."""
-    axes.set_title("(e) most harm over the rates")
-    axes.set(xscale="log", yscale="log", xlabel="hidden width", ylabel="harm of the longest budget")
-    widths = dataset["width"].values
-    for (name, look), at in zip(_kinds(dataset).items(), range(dataset.sizes["checkpoints"]), strict=True):
-        harm = _clipped(dataset["width_harm"][at].values)
-        most = np.nanmax(np.where(np.isnan(harm), -np.inf, harm), axis=1)
-        draw_simulated(axes, widths, np.where(np.isfinite(most), most, np.nan), look, label=f"{name} checkpoints")
-    theory = _clipped(dataset["width_converged_harm"].values)
-    axes.plot(widths, theory, color="0.35", label="stages in reach,\nfully fine-tuned")
-    axes.legend(loc="lower right", fontsize=8)
-    _label_widths(axes, widths)
-    _harm_axis(axes)
-
-
-def _draw_turns_of_widths(axes: Axes, dataset: xr.Dataset) -> None:
-    """Inflection budgets over the width, at rates around that of most harm."""
-    axes.set_title("(f) where it starts, by width")
-    axes.set(xscale="log", yscale="log", xlabel="hidden width", ylabel="inflection (steps)")
-    widths, harm = dataset["width"].values, np.nan_to_num(median(dataset["width_harm"][0].values), posinf=0.0)
-    worst = int(np.argmax(harm.max(axis=0)))
-    rates = sorted({max(worst - 2, 0), worst, min(worst + 1, harm.shape[1] - 1)})
-    for rate, look in zip(rates, looks(len(rates), ordered=True), strict=True):
-        turns = np.where(
-            (harm[:, rate] > _NEGLIGIBLE)[:, None], dataset["width_inflection_steps"][0, :, rate].values, np.nan
-        )
-        theory = np.where(
-            harm[:, rate] > _NEGLIGIBLE, dataset["width_predicted_inflection_steps"][:, rate].values, np.nan
-        )
-        label = f"rate {drawing.short(float(dataset['learning_rate'][rate]))}"
-        draw_simulated(axes, widths, turns, look, joined=bool(np.isnan(theory).all()), label=label)
-        draw_theory(axes, widths, theory, look)
-    axes.legend(loc="lower left", fontsize=8)
-    _label_widths(axes, widths)
-    drawing.label_logarithmic(axes.yaxis, axes.get_ylim())
-
-
-def _first(dataset: xr.Dataset) -> str:
-    return f"{dataset['checkpoints'].values[0]} checkpoints"
-
-
-def _kinds(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
-    names = [str(name) for name in dataset["checkpoints"].values]
-    return dict(zip(names, looks(len(names)), strict=True))
-
-
-def _shares(dataset: xr.Dataset, at: int) -> drawing.Floats:
-    """Rates in units of the largest at which descent is stable at the minimum of the pre-training task."""
-    return np.asarray(dataset["learning_rate"].values / float(dataset["stable_rate"][at]))
-
-
-def _unknown(dataset: xr.Dataset) -> bool:
-    return bool(dataset["predicted_harm"].isnull().all())
-
-
-def _legend(axes: Axes, title: str, values: Any, styles: list[dict[str, Any]], loc: Any, ncols: int = 2) -> None:
-    handles = [
-        Line2D(
-            [],
-            [],
-            label=str(value),
-            color=look["color"],
-            marker=look["marker"],
-            linestyle=look["linestyle"],
-            **_faces(look),
-        )
-        for value, look in zip(values, styles, strict=True)
-    ]
-    axes.legend(handles=handles, title=title, loc=loc, fontsize=7, title_fontsize=8, ncols=ncols, handlelength=2.4)
-
-
-def _faces(look: dict[str, Any]) -> dict[str, Any]:
-    return drawing.hollow(4.0, look["color"])
-
-
-def _label_widths(axes: Axes, widths: Any) -> None:
-    axes.set_xticks(widths, labels=[str(width) for width in widths])
-    axes.minorticks_off()
-
-
-def _clipped(harm: drawing.Floats) -> drawing.Floats:
-    """Harm with a floor, so that none is on a logarithmic axis too."""
-    return np.where(np.isfinite(harm), np.maximum(np.nan_to_num(harm), _LEAST), np.nan)
-
-
-def _harm_axis(axes: Axes, room: float = 1.0) -> None:
-    """Harm in percent, with room above the curves for a legend."""
-    high = max(axes.get_ylim()[1], 1.0)
-    axes.set_ylim(_LEAST / 1.6, high * 1.6 * room)
-    powers = [10.0**power for power in range(-3, int(np.ceil(np.log10(high))) + 1)]
-    axes.set_yticks(powers, ["≤0.1 %", *(f"{drawing.grouped(100 * power)} %" for power in powers[1:])])
+def _mark_level(axes: Axes, harm: xr.DataArray, said: str, place: float, side: str) -> None:
+    """What harm comes to in a limit, as a horizontal line, if it is any."""
+    level = float(harm.where(np.isfinite(harm), 0.0).max())
+    if level > LEAST_HARM:
+        axes.axhline(level, **REFERENCE)
+        where: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": side, "va": "bottom"}
+        axes.text(place, 1.1 * level, said, color="0.3", fontsize=7, **where)
 
 
 def _message(dataset: xr.Dataset) -> str:
@@ -224,10 +129,10 @@ def _message(dataset: xr.Dataset) -> str:
     parts = []
     single, deep = most[depths == 1], most[depths > 1]
     if len(deep):
-        span = drawing.rise(float(deep.max())).removeprefix("+")
+        span = rise(float(deep.max())).removeprefix("+")
         parts.append(f"With two or more layers overtraining costs up to {span}")
     if len(single):
-        parts.append(f"with one layer at most {drawing.rise(float(single[0])).removeprefix('+')}")
+        parts.append(f"with one layer at most {rise(float(single[0])).removeprefix('+')}")
     none = dataset["width"].values[reached <= _NEGLIGIBLE]
     if len(none) and len(none) < len(reached):
         parts.append(f"and none where the width ({', '.join(map(str, none))}) keeps the harmful modes out of reach")
@@ -245,7 +150,7 @@ def _span(dataset: xr.Dataset, at: int) -> float:
     return float(turns.max() / turns.min()) if len(turns) else np.nan
 
 
-picture = Picture("depth_and_width", __doc__, "a result of depth_and_width", _NEEDED, _paint)
+picture = Picture("depth_and_width", __doc__, "a result of depth_and_width", _NEEDED, _paint, _message)
 draw, save, main = picture.draw, picture.save, picture.main
 
 if __name__ == "__main__":

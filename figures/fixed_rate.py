@@ -57,7 +57,7 @@ def _paint(dataset: xr.Dataset) -> Figure:
     _draw_excess(right, data)
     key: dict[str, Any] = {"loc": "outside lower left", "title": _explained(data), "alignment": "left", "ncols": 4}
     figure.legend(handles=_key(real, chosen), **key)
-    return drawing.settle(figure)
+    return figure
 
 
 def _draw_curves(axes: Axes, chart: xr.Dataset, chosen: Any) -> None:

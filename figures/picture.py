@@ -13,9 +13,11 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from linsim.errors import InvalidInput, RunFailed, require
+from linsim.finding import Finding
+from linsim.labels import label
 from linsim.storage import store
 
-from . import drawing
+from .panels import canvas
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,12 @@ class Picture:
     needed: Collection[str]
     """Variables and axes that must be there."""
     paint: Callable[[xr.Dataset], Figure]
-    """The figure of a dataset that has them, in the style in force."""
+    """The figure of a dataset that has them, all shared names labelled, in the style in force."""
+    title: Callable[[xr.Dataset], str] | None = None
+    """The sentence above the figure of a dataset that carries no finding."""
 
     def draw(self, dataset: xr.Dataset) -> Figure:
-        """The figure of a result.
+        """The figure of a result, with what was found as its title.
 
         Args:
           dataset: as the experiment returns it.
@@ -44,14 +48,19 @@ class Picture:
         """
         missing = sorted(set(self.needed) - set(map(str, dataset.variables)))
         require(not missing, "dataset", f"no {', '.join(missing)}", self.of)
-        with drawing.style():
-            return self.paint(dataset)
+        with canvas.style():
+            figure = self.paint(label(dataset))
+            if "finding" in dataset.attrs:
+                canvas.entitle(figure, Finding.of(dataset).sentence)
+            elif self.title is not None:
+                canvas.entitle(figure, self.title(dataset))
+            return canvas.settle(figure)
 
     def save(self, dataset: xr.Dataset, folder: Path, name: str | None = None) -> list[Path]:
         """Draw and write FOLDER/NAME.png and .svg, the same bytes every time; returns both paths."""
         figure = self.draw(dataset)
-        with drawing.style():
-            return drawing.write(figure, folder, name or self.name)
+        with canvas.style():
+            return canvas.write(figure, folder, name or self.name)
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Draw a stored result again, by default results/NAME into the gallery.
