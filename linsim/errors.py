@@ -1,4 +1,4 @@
-"""What can go wrong, in one line each."""
+"""What can go wrong, in one line each; and values in a few words, as `repr` shows them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
+from functools import partial
 from numbers import Real
 from typing import Any
+
+import numpy as np
+
+_SHOWN = 6  # numbers of a row
 
 
 class InvalidInput(ValueError):
@@ -78,6 +84,58 @@ def fields_of(prefix: str, names: Mapping[str, str]) -> Iterator[None]:
         yield
     except InvalidInput as error:
         raise InvalidInput(f"{prefix}.{names.get(error.field, error.field)}", error.value, error.allowed) from None
+
+
+def brief(value: Any) -> str:
+    """A value in a few words: arrays by type, shape and range, functions by name, long lists by their ends.
+
+    Example:
+      >>> brief(np.linspace(0, 1, 12).reshape(3, 4))
+      'float64 (3, 4) from 0 to 1'
+      >>> brief(np.array([2, 1, 0.5]))
+      '[2, 1, 0.5]'
+    """
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return _brief_array(value)
+    if isinstance(value, partial):
+        given = [*map(brief, value.args), *(f"{name}={brief(each)}" for name, each in value.keywords.items())]
+        return f"{brief(value.func)}({', '.join(given)})"
+    if type(value) in (list, tuple):
+        return f"[{brief_row(value)}]"
+    if isinstance(value, float):
+        return f"{value:g}"
+    name = getattr(value, "__qualname__", "")
+    return str(name).partition(".<locals>")[0] or repr(value)
+
+
+def brief_row(values: Sequence[Any], between: str = ", ") -> str:
+    """Values in a row, of many the ends."""
+    told = [brief(each) for each in (values if len(values) <= _SHOWN else [*values[:2], values[-1]])]
+    return between.join(told if len(values) <= _SHOWN else [*told[:2], "...", told[-1]])
+
+
+def brief_fields(value: Any) -> str:
+    """`repr` of a dataclass or a named tuple that holds arrays, without what was left at its default."""
+    named = getattr(value, "_fields", None)
+    names = named or [field.name for field in fields(value) if getattr(value, field.name) is not field.default]
+    return f"{type(value).__name__}({', '.join(f'{name}={brief(getattr(value, name))}' for name in names)})"
+
+
+def _brief_array(array: Any) -> str:
+    told = f"{array.dtype} {tuple(array.shape)}"
+    try:
+        values = np.asarray(array)
+    except (TypeError, RuntimeError):  # within a compiled program, or given away
+        return told
+    if values.dtype.kind == "b":
+        return f"{told}, {np.count_nonzero(values)} true"
+    if values.dtype.kind not in "fiu" or values.size == 0:
+        return told
+    if values.ndim == 0 or (values.ndim == 1 and values.size <= _SHOWN):
+        return f"[{brief_row(values.tolist())}]" if values.ndim else f"{values:g}"
+    known = values[~np.isnan(values)]
+    lost = f", {values.size - known.size} NaN" if known.size < values.size else ""
+    return f"{told} from {known.min():g} to {known.max():g}{lost}" if known.size else f"{told}, all NaN"
 
 
 def _is_finite(value: Real) -> bool:

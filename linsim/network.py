@@ -15,7 +15,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from linsim.errors import require, require_integer, require_number
+from linsim.errors import brief_row, require, require_integer, require_number
 from linsim.losses import Weights, require_chain
 from linsim.tasks import LinearTask
 
@@ -50,6 +50,9 @@ class LinearNetwork(nnx.Module):
         """(d_in, h_1, ..., d_out)."""
         weights = self.weights
         return (weights[0].shape[1], *(weight.shape[0] for weight in weights))
+
+    def __repr__(self) -> str:
+        return f"LinearNetwork({brief_row(self.widths, ' -> ')})"
 
 
 def identity(widths: Sequence[int], tau: float) -> Weights:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import optax
 
-from linsim.errors import require, require_integer, require_number
+from linsim.errors import brief_fields, require, require_integer, require_number
 
 Strength = Any
 """A scalar: a Python number outside, a traced array inside a compiled program."""
@@ -70,6 +70,8 @@ class Phase:
     """Factor on the learning rate as a function of the step; any optax schedule. None is 1."""
     batch_size: int | None = field(default=None, metadata={"static": True})
     """Samples per step; None uses the exact gradient of the population loss."""
+
+    __repr__ = brief_fields
 
     def validate(self, name: str) -> None:
         """Raise `InvalidInput` naming `name`.field for any number outside its domain (not called on traced values)."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from linsim.errors import require, require_integer
+from linsim.errors import brief_row, require, require_integer
 from linsim.phase import Phase, Regularizer, Strength
 from linsim.tasks import Transfer
 
@@ -49,6 +49,21 @@ class Problem:
         increasing = steps.size > 0 and steps[0] >= 1 and bool(np.all(np.diff(steps) > 0))
         require(increasing, "budgets", steps, "strictly increasing integers >= 1")
         require_integer("finetune_steps", self.finetune_steps, at_least=1)
+
+    def __repr__(self) -> str:
+        first, last = self.budgets[[0, -1]]
+        return "\n".join(
+            [
+                "Problem(",
+                f"  widths {brief_row(self.widths, ' -> ')}, {self.seeds} seed{'s' * (self.seeds > 1)}",
+                f"  pretrain: {self.transfer.pretrain}",
+                f"    by {self.pretrain}, {len(self.budgets)} budgets of {first} ... {last} steps",
+                f"  finetune: {self.transfer.finetune}",
+                f"    by {self.finetune}, {self.finetune_steps} steps",
+                *["    from idealised checkpoints"] * self.idealised,
+                ")",
+            ]
+        )
 
     def put(self, pretrain: Mapping[str, Strength], finetune: Mapping[str, Strength]) -> Problem:
         """This problem with values of fields of its phases put in."""

@@ -9,7 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from linsim.errors import require, require_number
+from linsim.errors import brief_fields, require, require_number
 from linsim.tasks import LinearTask, Transfer
 
 
@@ -35,6 +35,8 @@ class Rescale:
     modes: Sequence[int]
     factor: float
 
+    __repr__ = brief_fields
+
     def __call__(self, task: LinearTask) -> LinearTask:
         require_number("factor", self.factor)
         strengths = task.strengths.copy()
@@ -47,6 +49,8 @@ class Permute:
     """Mode i takes the strength of mode order[i]; the singular vectors stay."""
 
     order: Sequence[int]
+
+    __repr__ = brief_fields
 
     def __call__(self, task: LinearTask) -> LinearTask:
         modes = len(task.strengths)
@@ -79,6 +83,8 @@ class NewModes:
 
     strengths: Sequence[float]
 
+    __repr__ = brief_fields
+
     def __call__(self, task: LinearTask) -> LinearTask:
         free = np.flatnonzero(task.strengths == 0)
         allowed = f"at most {len(free)} values, the number of zero modes"
@@ -93,6 +99,8 @@ class ZeroModes:
     """sigma_i <- 0 on the chosen modes: features the fine-tuning task wants gone."""
 
     modes: Sequence[int]
+
+    __repr__ = brief_fields
 
     def __call__(self, task: LinearTask) -> LinearTask:
         return Rescale(self.modes, 0.0)(task)

@@ -120,10 +120,21 @@ class LinearTask:
         return (self.left[:, :modes] * self.strengths) @ self.right[:, :modes].T
 
     @property
+    def whitened(self) -> bool:
+        """Whether S = I."""
+        return np.array_equal(self.input_covariance, np.eye(self.inputs))
+
+    @property
     def zero_loss(self) -> float:
         """Loss of the zero map, tr(A S A^T): the scale on which losses of this task are large or small."""
         target = self.target
         return float(np.sum((target @ self.input_covariance) * target))
+
+    def __repr__(self) -> str:
+        strengths = f"{self.strengths[0]:.3g} ... {self.strengths[-1]:.3g}"
+        inputs = "whitened" if self.whitened else f"inputs with tr S = {np.trace(self.input_covariance):.3g}"
+        noise = f", label noise {self.label_noise:.3g}" if self.label_noise else ""
+        return f"LinearTask({self.inputs} -> {self.outputs}, strengths {strengths}, {inputs}{noise})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +147,9 @@ class Transfer:
     def __post_init__(self) -> None:
         shape, second = self.pretrain.target.shape, self.finetune.target.shape
         require(shape == second, "finetune", f"a {second} target", f"the shape {shape} of the pre-training target")
+
+    def __repr__(self) -> str:
+        return f"Transfer(\n  pretrain: {self.pretrain}\n  finetune: {self.finetune}\n)"
 
 
 def power_covariance(basis: Float[np.ndarray, "d_in d_in"], exponent: float) -> Float[np.ndarray, "d_in d_in"]:

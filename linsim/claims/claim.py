@@ -92,6 +92,10 @@ class Claim:
     beyond: Outside | None = None
     """Where the claim ends; None where no assumption can be dropped."""
 
+    def __repr__(self) -> str:
+        wrong = ", ".join(variant.name for variant in self.variants)
+        return f"Claim({self.id}: {self.statement} [{self.source}]; wrong: {wrong})"
+
     def __post_init__(self) -> None:
         _require_kebab("id", self.id)
         for name in ("statement", "source"):

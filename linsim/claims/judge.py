@@ -94,6 +94,9 @@ class Verdict:
         ends = self.outside is None or self.outside.kept.status == "refuted"
         return self.status == "holds" and ends and all(trial.status == "refuted" for trial in self.variants.values())
 
+    def __repr__(self) -> str:
+        return f"Verdict({self})"
+
     def __str__(self) -> str:
         refuted = sum(trial.status == "refuted" for trial in self.variants.values())
         margin = "" if self.inside.worst is None else f", worst margin {self.inside.worst.margin:.3g}"

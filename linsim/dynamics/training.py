@@ -50,6 +50,9 @@ class Session:
     dtype: Any
     encoded: Encoded
 
+    def __repr__(self) -> str:
+        return f"Session of {self.solver.name} in {np.dtype(self.dtype)}, {self.problem}"
+
     @cached_property
     def scale(self) -> float:
         """The loss that others are large or small against: of the zero network, or of the initial one if larger."""

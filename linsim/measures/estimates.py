@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 
+from linsim.errors import brief_fields
+
 
 class Estimate(NamedTuple):
     """A number that was estimated from samples."""
@@ -16,6 +18,9 @@ class Estimate(NamedTuple):
     """A scalar, unbiased unless its function says otherwise."""
     error: Any
     """Standard error of the mean, in the same unit."""
+
+    def __repr__(self) -> str:
+        return brief_fields(self)
 
 
 def from_samples(

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Real
 from scipy.stats import t as student
 
-from linsim.errors import require, require_integer, require_number
+from linsim.errors import brief_fields, require, require_integer, require_number
 
 
 class Watched(NamedTuple):
@@ -25,6 +25,9 @@ class Watched(NamedTuple):
     """Whether the bound is above the threshold."""
     rings: Bool[np.ndarray, " checkpoints"]
     """Whether this checkpoint completes a run of `consecutive` ones that exceed."""
+
+    def __repr__(self) -> str:
+        return brief_fields(self)
 
     @property
     def first(self) -> int | None:

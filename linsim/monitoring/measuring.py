@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from linsim.errors import require, require_integer, require_number
+from linsim.errors import brief_fields, require, require_integer, require_number
 from linsim.measures.estimates import Estimate, from_samples
 from linsim.measures.matrix_free import curvature_along, top_eigenvalues
 from linsim.measures.products import loss_product
@@ -79,6 +79,8 @@ class Monitor:
     """Whether gamma is in units of the root mean square of each array of parameters, or absolute."""
     lanczos: int = 16
     """Products with the Hessian for `top_eigenvalue`."""
+
+    __repr__ = brief_fields
 
     def __post_init__(self) -> None:
         allowed = MEASURES if isinstance(self.loss, Predictive) else tuple(m for m in MEASURES if m not in OF_OUTPUTS)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from linsim.errors import require
+from linsim.errors import brief_fields, require
 from linsim.losses import Scalar
 from linsim.monitoring.trees import Batch, Params, leaves_of
 
@@ -113,6 +113,8 @@ class Predictive:
     outputs: Callable[[Params, Any], Array]
     """(params, inputs) -> outputs of shape (examples, ..., outputs), each example by itself."""
     likelihood: Likelihood
+
+    __repr__ = brief_fields
 
     @classmethod
     def of_module(cls, module: nnx.Module, likelihood: Likelihood) -> Predictive:

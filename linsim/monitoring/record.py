@@ -26,6 +26,12 @@ class Record:
     readings: list[Reading] = field(default_factory=list)
     """What the monitor said there."""
 
+    def __repr__(self) -> str:
+        if not self.readings:
+            return "Record(no checkpoints)"
+        steps = f"{self.budgets[0]} ... {self.budgets[-1]} steps"
+        return f"Record({len(self.budgets)} checkpoints, {steps}: {', '.join(self.readings[0])})"
+
     def add(self, budget: Any, reading: Reading) -> None:
         """Append a checkpoint; `InvalidInput` where its budget does not increase or its measures are others."""
         budget = self.next_budget(budget)
@@ -93,6 +99,9 @@ class Watch:
         taken = tuple(self.monitor.measures or ())
         require(self.measure in taken, "measure", self.measure, f"one that the monitor takes: {', '.join(taken)}")
         require(iter(self.batches) is not self.batches, "batches", "a generator", "a list, to be gone through again")
+
+    def __repr__(self) -> str:
+        return f"Watch({self.monitor}, measure={self.measure!r}, alarm={self.alarm}, record={self.record})"
 
     def __call__(self, budget: Any, model: Any) -> bool:
         """Measure a model after `budget` training steps; True once the alarm rings.

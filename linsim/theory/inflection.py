@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.interpolate import CubicSpline
 
-from linsim.errors import require
+from linsim.errors import brief_fields, require
 from linsim.problem import Problem
 
 
@@ -24,6 +24,9 @@ class Inflection(NamedTuple):
     at or before it: such a curve rises from the start."""
     harm: Float[np.ndarray, "..."]
     """Loss at the largest budget / smallest loss - 1; infinite where the largest budget diverged, NaN if all did."""
+
+    def __repr__(self) -> str:
+        return brief_fields(self)
 
 
 def locate(

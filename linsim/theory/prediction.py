@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 from linsim.dynamics.choosing import flow_of
 from linsim.dynamics.flow import FlowSolver
 from linsim.dynamics.solver import Encoded
+from linsim.errors import brief_fields
 from linsim.phase import Phase, Regularizer
 from linsim.problem import Problem
 from linsim.theory.inflection import rounding_floor
@@ -43,6 +44,9 @@ class Prediction(NamedTuple):
     where the curve does not turn within the budgets, or too flatly to tell."""
     method: str
     """In words: which closed form."""
+
+    def __repr__(self) -> str:
+        return brief_fields(self)
 
 
 class Unpredictable(NamedTuple):
