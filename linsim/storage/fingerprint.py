@@ -58,6 +58,8 @@ def _text(value: Any, inside: tuple[int, ...] = ()) -> str:
         return f"{array.dtype.name} {array.shape} {content}"
     if isinstance(value, tuple | list):
         return f"[{', '.join(_text(each, inside) for each in value)}]"
+    if inner := _inside(value):
+        return f"{{{', '.join(f'{name}: {_text(each, inside)}' for name, each in inner.items())}}}"
     return _function(value, inside) if callable(value) else str(value)
 
 

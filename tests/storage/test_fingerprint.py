@@ -11,6 +11,7 @@ import pytest
 
 from linsim.phase import Phase
 from linsim.storage.fingerprint import differences, digest, fingerprint
+from linsim.tasks import LinearTask
 from tests.problems import aligned_problem, gaussian_problem
 
 
@@ -99,6 +100,10 @@ def closing_over(value):
     return lambda step: value[step]
 
 
+def task(middle):
+    return LinearTask.create(np.array([2.0, middle, 1.0]))
+
+
 PAIRS = {
     "names that code refers to": (lambda: lambda rate: optax.adam(rate), lambda: lambda rate: optax.rmsprop(rate)),
     "defaults": (lambda: lambda step, factor=1: factor, lambda: lambda step, factor=2: factor),
@@ -107,6 +112,12 @@ PAIRS = {
     "objects that are called": (lambda: Decay(0.5), lambda: Decay(0.6)),
     "methods": (lambda: Decay(0.5).at, lambda: Decay(0.6).at),
     "arrays of jax": (lambda: jnp.zeros(2000), lambda: jnp.zeros(2000).at[1000].set(1.0)),
+    "tasks closed over": (lambda: closing_over(task(1.5)), lambda: closing_over(task(1.5 + 1e-12))),
+    "tasks in a list": (lambda: [task(1.5)], lambda: [task(1.5 + 1e-12)]),
+    "arrays by name closed over": (
+        lambda: closing_over({"rates": np.zeros(2000)}),
+        lambda: closing_over({"rates": np.where(np.arange(2000) == 1000, 1.0, 0.0)}),
+    ),
     "arrays of jax closed over": (
         lambda: closing_over(jnp.linspace(0, 1, 3)),
         lambda: closing_over(jnp.linspace(0, 1 + 1e-12, 3)),
