@@ -1,21 +1,34 @@
-"""The command line that all experiments share: compute, save, draw with the figure of the same name, tell."""
+"""The command line of an experiment that still tells its result in lines of its own: no value `Finding` yet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TypeVar
 
 import xarray as xr
 
 from linsim.commands import cli
 from linsim.dynamics.training import Progress
+from linsim.finding import Finding
+
+from .experiment import Experiment
 
 C = TypeVar("C")
 
-_HERE = __package__  # `experiments` in a checkout, inside another package where it is installed
-_FIGURES = f"{_HERE.removesuffix('experiments')}figures"
+
+@dataclass(frozen=True)
+class _Summarised(Experiment[C]):
+    """Told by a function from the dataset to lines."""
+
+    summarise: Callable[[xr.Dataset], str] = str
+
+    def run(self, config: C, report: Progress | None = None) -> xr.Dataset:
+        return self.compute(config, report)
+
+    def tell(self, dataset: xr.Dataset) -> str:
+        parts = [self.summarise(dataset), self.claims_told, str(dataset.attrs.get("solver_reason", ""))]
+        return "\n\n".join(filter(None, parts))
 
 
 def command(
@@ -26,47 +39,17 @@ def command(
     summarise: Callable[[xr.Dataset], str],
     arguments: Sequence[str] | None,
     *,
-    figure: str | None = None,
+    figure: str = "",
     claims: Sequence[str] = (),
     doing: str = "training",
+    flags: type[cli.Drawing] = cli.Drawing,
 ) -> int:
-    """The `main` of an experiment module.
+    """The `main` of an experiment module; see `Experiment` for the arguments."""
 
-    Args:
-      config_type: its frozen dataclass; every field becomes a flag.
-      run: configuration, progress report -> result.
-      name: of the module; results go to results/NAME unless --out says otherwise.
-      description: its docstring, shown by --help.
-      summarise: result -> its conclusion, in a few lines computed from the data.
-      arguments: command line without the program's name; None means sys.argv.
-      figure: module of `figures` that draws the result, if not the one of the same name.
-      claims: ids of the claims that its conclusion stands on, told after it.
-      doing: what the progress bar says.
+    def find(dataset: xr.Dataset) -> Finding:
+        return Finding("Nothing is said in one sentence", "cannot tell")
 
-    Returns:
-      Exit status 0, 2 or 3, see `linsim.commands.cli.execute`.
-    """
-    drawn_by = figure or name
-
-    def draw(dataset: xr.Dataset, folder: Path) -> Sequence[Path]:
-        # Experiments know no figures until one is wanted.
-        paths: Sequence[Path] = import_module(f"{_FIGURES}.{drawn_by}").save(dataset, folder)
-        return paths
-
-    def tell(dataset: xr.Dataset) -> str:
-        if not claims:
-            return summarise(dataset)
-        ids = " ".join(claims)
-        return f"{summarise(dataset)}\n\nThe claims behind it: python -m {_HERE}.claims --only {ids}"
-
-    return cli.execute(
-        config_type,
-        run,
-        module=f"{_HERE}.{name}",
-        description=description,
-        draw=draw,
-        summarise=tell,
-        picture=drawn_by,
-        doing=doing,
-        arguments=arguments,
-    )
+    ids = tuple(claims)
+    return _Summarised(
+        name, description, config_type, run, find, None, ids, figure, doing, flags, summarise=summarise
+    ).main(arguments)

@@ -10,7 +10,6 @@ has no biases. The default shift is the usual split of continual learning: pre-t
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,12 +19,14 @@ from jaxtyping import Float
 
 from linsim.commands.building import build_chart
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TrainingConfig, require_choices
-from linsim.commands.summary import summarise as summarise_chart
 from linsim.dynamics.training import Progress
 from linsim.errors import InvalidInput, require_integer
+from linsim.finding import Finding
 from linsim.tasks import LinearTask, Transfer
 
-from .command import command
+from .experiment import Experiment
+from .overtraining_chart import closed_form, table
+from .words import distrust, diverged, percent, rechecked, spread, undecided
 
 Samples = tuple[Float[np.ndarray, "n d_in"], Float[np.ndarray, "n d_out"]]
 _SIDE, _CLASSES = 8, 10
@@ -59,7 +60,7 @@ class Config(TrainingConfig):
     )
 
 
-def run(config: Config, report: Progress | None = None) -> xr.Dataset:
+def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     """The chart on digits; `InvalidInput` for a field outside its domain."""
     require_choices(config)
     return build_chart(config, build_transfer(config), report)
@@ -99,36 +100,43 @@ def _samples(pixels: Float[np.ndarray, "n d_in"], labels: np.ndarray) -> Samples
     return pixels - pixels.mean(axis=0), outputs - outputs.mean(axis=0)
 
 
-def summarise(dataset: xr.Dataset) -> str:
-    """The chart's table, then whether extra pre-training was harmful here, and why."""
-    return f"{summarise_chart(dataset)}\n\n{_verdict(dataset)}"
-
-
-def _verdict(dataset: xr.Dataset) -> str:
-    if dataset["diverged"].all():
-        return "Nothing can be said: every run diverged."
+def find(dataset: xr.Dataset) -> Finding:
+    """Whether extra pre-training was harmful here, where most, and why; of curves that turn for every seed."""
+    details, trust = (*closed_form(dataset), *diverged(dataset), *rechecked(dataset)), distrust(dataset)
+    if (nothing := undecided(dataset, details=details, trust=trust)) is not None:
+        return nothing
     usable = ~dataset["diverged"].any(["pretrain_steps", "seed"])
     turned = dataset["inflection_steps"].notnull().all("seed") & usable
-    harm = dataset["harm"].median("seed").where(turned)
+    share = float(turned.mean())
     if not turned.any():
-        return "Extra pre-training was harmful nowhere: no curve without diverged runs turns for every seed."
-    rate, strength = np.unravel_index(int(np.nanargmax(harm.values)), harm.shape)
-    cell = dataset.isel(learning_rate=rate, regularization=strength)
-    spread = f"{float(cell['harm'].min()):.1%} to {float(cell['harm'].max()):.1%} over {dataset.sizes['seed']} seeds"
+        sentence = "Extra pre-training was harmful nowhere: no curve without diverged runs turns for every seed"
+        return Finding(sentence, "not seen", {"share": share}, details, trust)
+    harm = dataset["harm"].median("seed").where(turned)
+    cell = dataset.isel(harm.argmax(["learning_rate", "regularization"]))
     best = int(cell["pretrain_loss_after"].median("seed").argmin("pretrain_steps"))
+    rate, strength = float(cell["learning_rate"]), float(cell["regularization"])
+    longest, shorter = int(dataset["pretrain_steps"][-1]), int(dataset["pretrain_steps"][best])
+    numbers = {"share": share, "learning_rate": rate, "regularization": strength, "harm": float(harm.max())}
+    sentence = (
+        f"Extra pre-training was harmful on {percent(share)} of the cells, most at rate {rate:.2g} and strength "
+        f"{strength:.2g}: {longest} steps cost {spread(100 * cell['harm'], 2)} % against {shorter} steps"
+    )
+    numbers |= {"longest": longest, "best": shorter}
+    return Finding(sentence, "seen", numbers, (*_why(cell, best), *details), trust)
+
+
+def _why(cell: xr.Dataset, best: int) -> list[str]:
+    """What happened to the losses of the worst cell between the best and the longest budget."""
     watched = [cell[name].median("seed") for name in ("pretrain_loss_before", "forgetting", "finetune_loss_after")]
     before, forgetting, tuned = (float(curve[-1] - curve[best]) for curve in watched)
-    last = int(dataset["pretrain_steps"][-1])
-    return (
-        f"Extra pre-training was harmful on {float(turned.mean()):.0%} of the cells, most at rate "
-        f"{float(cell['learning_rate']):.2g} and strength {float(cell['regularization']):.2g}: {last} steps cost "
-        f"{spread} against {int(dataset['pretrain_steps'][best])} steps.\n"
+    overlap = _overlap(cell)
+    return [
         f"Why: between the two the pre-training loss before fine-tuning changed by {before:+.4f} and forgetting by "
         f"{forgetting:+.4f}; the fine-tuning loss changed by {tuned:+.4f}. The second target has an overlap of "
-        f"{_overlap(dataset):+.2f} with the first (1: the same map, 0: unrelated, -1: its opposite), so fine-tuning "
-        f"{'undoes' if _overlap(dataset) < -0.05 else 'overwrites'} what was learned: the more was learned, the more "
-        "there is to lose."
-    )
+        f"{overlap:+.2f} with the first (1: the same map, 0: unrelated, -1: its opposite), so fine-tuning "
+        f"{'undoes' if overlap < -0.05 else 'overwrites'} what was learned: the more was learned, the more there is to "
+        "lose."
+    ]
 
 
 def _overlap(dataset: xr.Dataset) -> float:
@@ -139,10 +147,8 @@ def _overlap(dataset: xr.Dataset) -> float:
     return float(np.sum((first @ seen) * second) / lengths)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    return command(Config, run, "digits", __doc__, summarise, arguments, figure="overtraining_chart")
-
+experiment = Experiment("digits", __doc__, Config, compute, find, table, figure="overtraining_chart")
+run, main = experiment.run, experiment.main
 
 if __name__ == "__main__":
     sys.exit(main())

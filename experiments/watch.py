@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from linsim.commands.cli import Resumable
 from linsim.commands.config import require_choices
 from linsim.dynamics.training import Progress
 from linsim.errors import InvalidInput, require, require_integer
@@ -237,7 +238,7 @@ def summarise(dataset: xr.Dataset) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    return command(Config, run, "watch", __doc__, summarise, arguments, doing="measuring")
+    return command(Config, run, "watch", __doc__, summarise, arguments, doing="measuring", flags=Resumable)
 
 
 if __name__ == "__main__":

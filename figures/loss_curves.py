@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from linsim.commands.summary import computed
+from linsim.labels import computed
 
 from . import drawing
 from .cells import Cells, median, spread

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from linsim.commands.summary import computed
+from linsim.labels import computed
 
 from . import drawing
 from .cell_map import SMALL_GRID, draw_map

@@ -37,7 +37,8 @@ class Finding:
 
     def __post_init__(self) -> None:
         line = isinstance(self.sentence, str) and bool(self.sentence) and "\n" not in self.sentence
-        require(line, "sentence", self.sentence, "one sentence in one line")
+        allowed = "one sentence in one line, without its full stop"
+        require(line and not self.sentence.endswith("."), "sentence", self.sentence, allowed)
         require(self.verdict in VERDICTS, "verdict", self.verdict, f"one of {', '.join(VERDICTS)}")
         require(isinstance(self.numbers, Mapping), "numbers", self.numbers, "a mapping from names to numbers")
         object.__setattr__(self, "numbers", {name: _number(name, value) for name, value in self.numbers.items()})

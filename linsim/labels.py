@@ -135,6 +135,11 @@ def attrs_of(name: str) -> dict[str, str]:
     return _known(name).attrs
 
 
+def computed(dataset: xr.Dataset) -> str:
+    """What a result's losses come from, beside its predictions: steps, or the flow from budget to budget."""
+    return "flow" if dataset.attrs.get("solver") == "flow" else "simulation"
+
+
 def texts(words: Sequence[str]) -> np.ndarray:
     """Text of any length: the type that zarr stores by a specification."""
     return np.asarray(words, np.dtypes.StringDType())

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from linsim.errors import brief_row, require, require_integer, require_number
 from linsim.losses import Weights, require_chain
+from linsim.precision import in_float64
 from linsim.tasks import LinearTask
 
 
@@ -30,9 +31,10 @@ class LinearNetwork(nnx.Module):
     """
 
     def __init__(self, weights: Weights) -> None:
-        """Wrap weights; `InvalidInput` where consecutive shapes do not chain."""
+        """Wrap weights, in the precision that JAX is set to; `InvalidInput` where consecutive shapes do not chain."""
         require_chain(weights)
-        self.layers = nnx.List([nnx.Param(jnp.asarray(weight)) for weight in weights])
+        real = jnp.result_type(float)
+        self.layers = nnx.List([nnx.Param(jnp.asarray(weight, real)) for weight in weights])
 
     def __call__(self, inputs: Float[Array, "... d_in"]) -> Float[Array, "... d_out"]:
         """Apply the network to inputs along the last axis."""
@@ -55,6 +57,7 @@ class LinearNetwork(nnx.Module):
         return f"LinearNetwork({brief_row(self.widths, ' -> ')})"
 
 
+@in_float64
 def identity(widths: Sequence[int], tau: float) -> Weights:
     """W_l = e^(-tau) I (rectangular where widths differ), so P(0) = e^(-L tau) I. [Feng et al. 2026, C.8]"""
     _require_widths(widths)
@@ -62,6 +65,7 @@ def identity(widths: Sequence[int], tau: float) -> Weights:
     return tuple(jnp.eye(rows, columns) * np.exp(-tau) for columns, rows in _shapes(widths))
 
 
+@in_float64
 def aligned(widths: Sequence[int], task: LinearTask, strengths: Float[np.ndarray, " modes"]) -> Weights:
     """Balanced weights diagonal in a task's bases with P = sum_i s_i u_i v_i^T: each layer carries |s_i|^(1/L).
 
@@ -85,6 +89,7 @@ def aligned(widths: Sequence[int], task: LinearTask, strengths: Float[np.ndarray
     return _chained(bases, [share] * (len(widths) - 1))
 
 
+@in_float64
 def rank_checkpoint(widths: Sequence[int], task: LinearTask, modes: int) -> Weights:
     """The idealised checkpoint of stage n: P is A with only its first n modes, the others exactly 0."""
     require_integer("modes", modes, at_least=0, at_most=len(task.strengths))
@@ -92,6 +97,7 @@ def rank_checkpoint(widths: Sequence[int], task: LinearTask, modes: int) -> Weig
     return aligned(widths, task, kept)
 
 
+@in_float64
 def balanced(widths: Sequence[int], scale: float, key: PRNGKeyArray) -> Weights:
     """W_l = scale * R_l R_{l-1}^T with random orthonormal R_l of min(widths) columns: exactly balanced, not aligned."""
     _require_widths(widths)
@@ -104,6 +110,7 @@ def balanced(widths: Sequence[int], scale: float, key: PRNGKeyArray) -> Weights:
     return _chained(bases, [np.full(narrowest, scale)] * (len(widths) - 1))
 
 
+@in_float64
 def lambda_balanced(widths: Sequence[int], scale: float, balance: float, key: PRNGKeyArray) -> Weights:
     """Two layers in random bases with W_2^T W_2 - W_1 W_1^T = balance * I and scale^2 for the singular values of P.
 
@@ -136,6 +143,7 @@ def lambda_balanced(widths: Sequence[int], scale: float, balance: float, key: PR
     return jnp.asarray(first), jnp.asarray(second)
 
 
+@in_float64
 def gaussian(widths: Sequence[int], scale: float, key: PRNGKeyArray) -> Weights:
     """Entries drawn from N(0, scale^2 / fan_in), so singular values are of order scale at any width."""
     _require_widths(widths)

@@ -49,6 +49,7 @@ def test_numbers_are_plain_whatever_type_they_were_computed_in():
     [
         ({"sentence": ""}, "sentence: got ''; allowed: one sentence in one line"),
         ({"sentence": "a\nb"}, "sentence: got a b; allowed: one sentence in one line"),
+        ({"sentence": "A."}, "sentence: got A.; allowed: one sentence in one line, without its full stop"),
         ({"verdict": "maybe"}, "verdict: got maybe; allowed: one of seen, not seen, cannot tell"),
         ({"numbers": {"harm": "12 %"}}, "numbers['harm']: got 12 %; allowed: a real number"),
         ({"numbers": {"harm": True}}, "numbers['harm']: got True; allowed: a real number"),

@@ -18,6 +18,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from linsim.commands.building import build_chart, strengths
+from linsim.commands.cli import Sweeping
 from linsim.commands.config import ChartConfig, FinetuneConfig, NetworkConfig, PretrainConfig
 from linsim.commands.transfers import build_transfer
 from linsim.dynamics.training import Progress
@@ -82,7 +83,7 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    return command(Config, run, "checkpoint_pair", __doc__, summarise, arguments, claims=CLAIMS)
+    return command(Config, run, "checkpoint_pair", __doc__, summarise, arguments, claims=CLAIMS, flags=Sweeping)
 
 
 def partners(budgets: Int[np.ndarray, " budgets"], factor: float) -> Float[np.ndarray, " budgets"]:

@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.commands.building import build_chart, build_problem, strengths
+from linsim.commands.cli import Sweeping
 from linsim.commands.config import (
     ChartConfig,
     FinetuneConfig,
@@ -247,4 +248,4 @@ def _told(words: str, **units: str) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    return command(Config, run, "depth_and_width", __doc__, summarise, arguments, claims=CLAIMS)
+    return command(Config, run, "depth_and_width", __doc__, summarise, arguments, claims=CLAIMS, flags=Sweeping)

@@ -17,6 +17,7 @@ import xarray as xr
 
 from linsim import shifts
 from linsim.commands.building import strengths
+from linsim.commands.cli import Sweeping
 from linsim.commands.config import (
     FinetuneConfig,
     NetworkConfig,
@@ -116,7 +117,7 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    return command(Config, run, "fixed_rate", __doc__, summarise, arguments, claims=CLAIMS)
+    return command(Config, run, "fixed_rate", __doc__, summarise, arguments, claims=CLAIMS, flags=Sweeping)
 
 
 def _transfers(config: Config) -> dict[str, Transfer]:

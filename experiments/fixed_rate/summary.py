@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from ..wrapping import wrapped
+from ..words import wrapped
 
 _FEWEST = 3
 """Budgets that a turn takes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from ..wrapping import wrapped
+from ..words import wrapped
 
 SHARPENS = 0.8
 """The next mode's share must fall below this fraction of what it is at the largest scale to be called sharper."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import xarray as xr
 
+from linsim.commands.cli import Sweeping
 from linsim.dynamics.training import Progress
 from linsim.errors import require_integer, require_number
 from linsim.losses import LOSS_CONVENTION
@@ -85,4 +86,4 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    return command(Config, run, "monitors", __doc__, summarise, arguments)
+    return command(Config, run, "monitors", __doc__, summarise, arguments, flags=Sweeping)

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from ..wrapping import wrapped
+from ..words import wrapped
 
 _FALL = 1e-9
 """Largest relative fall from budget to budget that passes as rounding."""

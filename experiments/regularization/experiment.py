@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from linsim.commands.cli import Sweeping
 from linsim.commands.config import FinetuneConfig, PretrainingConfig, ShiftConfig, SyntheticConfig, chart_of
 from linsim.commands.transfers import build_transfer
 from linsim.dynamics.training import Progress
@@ -208,4 +209,4 @@ def _add_matched(dataset: xr.Dataset, config: Config, transfer: Transfer) -> Non
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    return command(Config, run, "regularization", __doc__, summarise, arguments, claims=CLAIMS)
+    return command(Config, run, "regularization", __doc__, summarise, arguments, claims=CLAIMS, flags=Sweeping)

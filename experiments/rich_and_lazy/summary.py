@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import xarray as xr
 
-from ..wrapping import wrapped
+from ..words import wrapped
 
 _NOTHING = 0.01
 """Harm below which a U is told as gone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from ..wrapping import wrapped
+from ..words import wrapped
 
 HARMFUL = 0.01
 """Harm, in units of sigma_pre^2, below which a feature counts as harmless: far below 1, what learning it is worth."""

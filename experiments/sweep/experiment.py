@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.commands.building import LONGEST_AXIS, budgets, build_problem, learning_rates, strengths
+from linsim.commands.cli import Sweeping
 from linsim.commands.config import ChartConfig, FinetuneConfig, PretrainConfig, require_choices
 from linsim.commands.transfers import build_transfer
 from linsim.dynamics.training import Progress
@@ -125,4 +126,4 @@ def _values(name: str, text: str, given: str) -> list[float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
-    return command(Config, run, "sweep", __doc__, summarise, arguments)
+    return command(Config, run, "sweep", __doc__, summarise, arguments, flags=Sweeping)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from linsim.commands.summary import rechecked
-
-from ..wrapping import wrapped
+from ..words import distrust, rechecked, wrapped
 from .collapse import CLOSE, HARM, Collapsed, Pairs, collapsed
 from .effects import MEDIAN
 
@@ -20,7 +18,7 @@ def summarise(dataset: xr.Dataset) -> str:
     lines += [_ranking(dataset), _counts(dataset)]
     for found in collapsed(dataset):
         lines.append(f"Not compared in {found}." if isinstance(found, str) else _told(found, _spacing(dataset)))
-    return "\n".join([*map(wrapped, lines), *rechecked(dataset)])
+    return "\n".join([*map(wrapped, lines), *rechecked(dataset), *filter(None, [distrust(dataset)])])
 
 
 def _axes(dataset: xr.Dataset) -> list[str]:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import xarray as xr
 
-from ..wrapping import wrapped
+from ..words import wrapped
 
 TURN = 0.05
 """A curve turns where harm is at least this: less comes from the steps in which pre-training learns modes."""

@@ -27,6 +27,7 @@ from linsim.dynamics.training import Progress
 from linsim.errors import fields_of, require, require_axis, require_integer, require_number
 from linsim.losses import Weights
 from linsim.phase import OptimizerFactory, Phase, Regularizer
+from linsim.precision import in_float64
 from linsim.problem import Problem, stack_seeds
 from linsim.sweeping.sweep import chart
 from linsim.tasks import LinearTask, Transfer
@@ -52,21 +53,21 @@ def build_chart(
     Raises:
       InvalidInput: any field outside its domain; names the field, the value and what is allowed.
     """
-    with jax.enable_x64(True):
-        dataset = chart(
-            build_problem(config, transfer),
-            learning_rates(config.finetune),
-            strengths(config.finetune),
-            config.finetune.regularizer,
-            solver=config.solver,
-            precision=config.precision,
-            predicted=predicted,
-            report=report,
-        )
+    dataset = chart(
+        build_problem(config, transfer),
+        learning_rates(config.finetune),
+        strengths(config.finetune),
+        config.finetune.regularizer,
+        solver=config.solver,
+        precision=config.precision,
+        predicted=predicted,
+        report=report,
+    )
     dataset.attrs["config"] = config.to_json()
     return dataset
 
 
+@in_float64
 def build_problem(config: TrainingConfig, transfer: Transfer) -> Problem:
     """Tasks, initial weights of every seed, phases and budgets; `InvalidInput` for a field outside its domain."""
     require_choices(config)
@@ -151,7 +152,7 @@ def _initial_weights(config: TrainingConfig, task: LinearTask) -> list[Weights]:
     widths = (task.inputs, *([hidden] * (config.depth - 1)), task.outputs)
     scale = float(np.exp(-settings.tau))
     drawn = []
-    with jax.enable_x64(True), fields_of("network", {"widths": "hidden"}):
+    with fields_of("network", {"widths": "hidden"}):
         for key in jax.random.split(jax.random.key(config.seed), config.seeds):
             match settings.init:
                 case "identity":

@@ -1,4 +1,4 @@
-"""The command line of an experiment: parse, prepare, run, save, draw, tell. Exit status 0, 2 or 3 (see `execute`)."""
+"""The command line of an experiment: its flags, by what it does, and its end: exit status 0, 2 or 3."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import contextlib
 import dataclasses
 import io
 import re
-import shlex
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,24 +16,18 @@ from typing import Annotated, Any, TypeVar
 
 import jax
 import tyro
-import xarray as xr
 
-from linsim.commands.progress import progress_bar
-from linsim.dynamics.training import Progress as Report
+from linsim.commands.progress import Bar
 from linsim.errors import InvalidInput, RunFailed, require, require_integer
-from linsim.storage import store
-from linsim.storage.fingerprint import fingerprint
-from linsim.storage.leases import Lease, lease
-from linsim.storage.provenance import deciding
+from linsim.storage.leases import Lease
 from linsim.sweeping import cluster
 from linsim.sweeping.recheck import LANES
 from linsim.sweeping.running import SMALLEST_MEMORY, running
 
 C = TypeVar("C")
-O = TypeVar("O", bound="Folder")
+F = TypeVar("F", bound="Folder")
 
 _BOX = "╭╮╰╯│─"
-_FRESH = {"--overwrite", "--no-overwrite", "--resume", "--no-resume"}  # not on the command that goes on
 
 
 @dataclass(frozen=True)
@@ -49,11 +41,28 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Output(Folder):
-    """Where the data and the picture go, and how they are computed: that changes the last bits of numbers at most."""
+class Drawing(Folder):
+    """A dataset, and a picture of it."""
+
+    figure: bool = True
+    """Draw the picture."""
+
+    def validate(self) -> None:
+        """Raise `InvalidInput` for a flag outside its domain, before any work is done."""
+
+
+@dataclass(frozen=True)
+class Resumable(Drawing):
+    """Work in parts that outlive a run which is killed."""
 
     resume: bool = False
-    """Go on with what an earlier run left unfinished, if anything: finished chunks are not computed again."""
+    """Go on with what an earlier run left unfinished, if anything: finished parts are not computed again."""
+
+
+@dataclass(frozen=True)
+class Sweeping(Resumable):
+    """Sweeps, and how they are computed: that changes the last bits of numbers at most."""
+
     memory: str | None = None
     """Most memory that the chunks of a sweep take on each device, such as 512MB or 2GB; default a quarter of what is
     free."""
@@ -63,8 +72,34 @@ class Output(Folder):
     """Compute the chunks in this many processes on this machine."""
     recheck: int = LANES
     """Lanes of every sweep that are computed again, in float64 and by another solver where one is exact."""
-    figure: bool = True
-    """Draw the picture."""
+
+    @property
+    def bytes(self) -> int | None:
+        """The memory as a number."""
+        return None if self.memory is None else parse_bytes("memory", self.memory)
+
+    def validate(self) -> None:
+        """Raise `InvalidInput` for a memory that is no size, or a sample of less than nothing."""
+        require_integer("recheck", self.recheck, at_least=0)
+        _ = self.bytes
+
+
+@contextlib.contextmanager
+def computing(flags: Drawing, keep: Path, bar: Bar) -> Iterator[None]:
+    """Within, work is done as the flags say.
+
+    Args:
+      flags: what was asked for.
+      keep: folder for finished parts, where they are kept at all.
+      bar: told of chunks.
+    """
+    if isinstance(flags, Sweeping):
+        how = {"keep": keep, "memory": flags.bytes, "watcher": bar.chunks, "recheck": flags.recheck}
+        with cluster.hands(flags.scheduler, flags.workers) as hands, running(hands=hands, **how):
+            yield
+    else:
+        with running(keep=keep if isinstance(flags, Resumable) else None):
+            yield
 
 
 @dataclass
@@ -81,84 +116,8 @@ class Made:
     """Command that goes on with them."""
 
 
-def execute(
-    config_type: type[C],
-    run: Callable[[C, Report | None], xr.Dataset],
-    *,
-    module: str,
-    description: str | None,
-    draw: Callable[[xr.Dataset, Path], Sequence[Path]],
-    summarise: Callable[[xr.Dataset], str],
-    picture: str,
-    doing: str = "training",
-    arguments: Sequence[str] | None = None,
-) -> int:
-    """Do the main job of an experiment module.
-
-    Args:
-      config_type: frozen dataclass of the experiment; every field becomes a flag.
-      run: configuration, progress report -> result.
-      module: of the experiment, as `python -m` takes it; its last part names the folder in results/, unless --out does.
-      description: shown by --help.
-      draw: result, folder -> pictures written.
-      summarise: result -> the message in a few lines of text.
-      picture: name of the picture's files, without ending; an old one is removed when it is not drawn again.
-      doing: what the progress bar says.
-      arguments: command line without the program's name; default sys.argv.
-
-    Returns:
-      0 on success; 2 for a bad argument, told in one line; 3 when the run could not be completed, and then nothing
-      half-written is left behind, and finished chunks are kept for --resume.
-    """
-    name = _name(module)
-
-    def work(made: Made) -> int:
-        config, output = parse(config_type, Output, module, description, arguments)
-        memory, recheck = parse_bytes("memory", output.memory), output.recheck
-        require_integer("recheck", recheck, at_least=0)
-        made.again = _again(module, arguments)
-        of = fingerprint({"experiment": name, "config": config, "memory": memory})
-        with lease(output.out, of, deciding(), overwrite=output.overwrite, resume=output.resume) as made.lease:
-            started = time.perf_counter()
-            if not made.lease.complete:
-                with (
-                    progress_bar(doing) as bar,
-                    cluster.hands(output.scheduler, output.workers) as hands,
-                    running(keep=made.lease.chunks, memory=memory, hands=hands, watcher=bar.chunks, recheck=recheck),
-                ):
-                    made.lease.saved = store.save(run(config, bar), output.out)
-            made.saved = output.out / store.DATA
-            computed = time.perf_counter()
-            dataset = store.view(output.out)
-            for old in (output.out / f"{picture}.png", output.out / f"{picture}.svg"):
-                old.unlink(missing_ok=True)
-            written = [made.saved, *(draw(dataset, output.out) if output.figure else ())]
-            finished = time.perf_counter()
-            print(summarise(dataset))
-        if "solver_reason" in dataset.attrs:
-            print(f"\n{dataset.attrs['solver_reason']}")
-        did = "complete before" if made.lease.complete else f"computed and saved in {computed - started:.1f} s"
-        print(f"{did}, drawn in {finished - computed:.1f} s:")
-        for file in written:
-            print(f"  {file}")
-        return 0
-
-    return complete(work)
-
-
-def _name(module: str) -> str:
-    return module.rpartition(".")[2]
-
-
-def _again(module: str, arguments: Sequence[str] | None) -> str:
-    given = [each for each in (sys.argv[1:] if arguments is None else arguments) if each not in _FRESH]
-    return shlex.join(["python", "-m", module, *given, "--resume"])
-
-
-def parse_bytes(name: str, text: str | None) -> int | None:
+def parse_bytes(name: str, text: str) -> int:
     """A size such as 512MB as a number of bytes; `InvalidInput` names the field."""
-    if text is None:
-        return None
     match = re.fullmatch(r"([0-9.]+) *([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
     try:
         size = float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ") if match else 0.0
@@ -169,10 +128,14 @@ def parse_bytes(name: str, text: str | None) -> int | None:
 
 
 def complete(work: Callable[[Made], int]) -> int:
-    """Do the work of a command and return its exit status, or 2 or 3 with one line on what went wrong (see `execute`).
+    """Do the work of a command and return its exit status, or 2 or 3 with one line on what went wrong.
 
     Args:
       work: notes in `Made` what it has made as it goes on; a new folder is removed again unless something was saved.
+
+    Returns:
+      What `work` does; 2 for a bad argument; 3 when the run could not be completed, and then nothing half-written is
+      left behind, and finished chunks are kept for --resume.
     """
     for stream in (sys.stdout, sys.stderr):  # a path or a name that the terminal cannot show is no reason to fail
         if isinstance(stream, io.TextIOWrapper):
@@ -223,17 +186,25 @@ def _stoppable() -> Iterator[None]:
 
 
 def parse(
-    config_type: type[C], output_type: type[O], module: str, description: str | None, arguments: Sequence[str] | None
-) -> tuple[C, O]:
-    """Read flags into a configuration and an output; a bad one is `InvalidInput` with the whole story in one line."""
-    # Docstrings name an experiment as a checkout does.
-    shown = (description or "").strip().replace(f"experiments.{_name(module)}", module)
-    flat, place = tyro.conf.arg(name=""), Path("results") / _name(module)
+    config_type: type[C], flags: type[F], module: str, description: str | None, arguments: Sequence[str] | None
+) -> tuple[C, F]:
+    """Read flags into a configuration and where the result goes; a bad one is `InvalidInput` with the story in a line.
+
+    Args:
+      config_type: frozen dataclass of the experiment; every field becomes a flag.
+      flags: what else may be said, by what the experiment does.
+      module: of the experiment, as `python -m` takes it; its last part names the folder in results/, unless --out does.
+      description: shown by --help.
+      arguments: command line without the program's name; None means sys.argv.
+    """
+    name = module.rpartition(".")[2]
+    shown = (description or "").strip().replace(f"experiments.{name}", module)
+    flat, place = tyro.conf.arg(name=""), Path("results") / name
     command = dataclasses.make_dataclass(
         "Command",
         [
             ("config", Annotated[config_type, flat], field(default_factory=config_type)),
-            ("output", Annotated[output_type, flat], field(default_factory=lambda: output_type(place))),
+            ("flags", Annotated[flags, flat], field(default_factory=lambda: flags(place))),
         ],
     )
     captured = io.StringIO()
@@ -244,7 +215,7 @@ def parse(
         if stop.code in (0, None):
             raise
         raise BadArgument(_one_line(captured.getvalue())) from None
-    return parsed.config, parsed.output
+    return parsed.config, parsed.flags
 
 
 class BadArgument(InvalidInput):

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from linsim.dynamics.choosing import SolverName
 from linsim.errors import require
 from linsim.phase import Regularizer
-from linsim.sweeping.sweep import Precision
+from linsim.precision import Precision
 
 LARGEST_DIM = 4096
 LARGEST_WIDTH = 10**6
@@ -165,7 +165,7 @@ class PretrainingConfig:
 
     def to_json(self) -> str:
         """All fields, for the attributes of a result."""
-        return json.dumps(dataclasses.asdict(self), default=str)
+        return as_json(self)
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,11 @@ class ChartConfig(SyntheticConfig, TrainingConfig):
     """A chart over pre-training budget, fine-tuning rate and regularisation strength."""
 
     shift: ShiftConfig = field(default_factory=ShiftConfig)
+
+
+def as_json(config: Any) -> str:
+    """All fields of a configuration, for the attributes of a result."""
+    return json.dumps(dataclasses.asdict(config), default=str)
 
 
 def chart_of(config: Any, **changes: Any) -> ChartConfig:

@@ -6,9 +6,8 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
@@ -20,6 +19,7 @@ from linsim.errors import require, require_integer
 from linsim.losses import LOSS_CONVENTION
 from linsim.measure import Measure
 from linsim.phase import Regularizer
+from linsim.precision import Precision, in_float64
 from linsim.problem import Problem
 from linsim.storage.fingerprint import digest, fingerprint
 from linsim.storage.provenance import deciding, provenance
@@ -34,9 +34,8 @@ from linsim.sweeping.work import Work
 from linsim.theory.inflection import rounding_floor
 from linsim.theory.prediction import Unpredictable
 
-Precision = Literal["float32", "float64"]
 
-
+@in_float64
 def sweep(
     problem: Problem,
     axes: Mapping[str, Iterable[float]],
@@ -77,6 +76,7 @@ def sweep(
     return dataset.assign_attrs(prediction="none: predicted are the axes of a chart")
 
 
+@in_float64
 def chart(
     problem: Problem,
     learning_rates: Float[np.ndarray, " rates"],
@@ -135,11 +135,10 @@ def _swept(
     require_integer("rechecked", rechecked, at_least=0)
     problem.pretrain.validate("pretrain")
     problem.finetune.validate("finetune")
-    with jax.enable_x64(True):
-        representative = axes.representative(problem)
-        representative.pretrain.validate("pretrain")
-        representative.finetune.validate("finetune")
-        choice = choose(representative, solver)
+    representative = axes.representative(problem)
+    representative.pretrain.validate("pretrain")
+    representative.finetune.validate("finetune")
+    choice = choose(representative, solver)
     dtype = np.dtype(precision)
     draft = Work(problem, axes, choice.solver, dtype, _uncut(problem, axes), predicted, measuring)
     closed = draft.predictor

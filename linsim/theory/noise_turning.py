@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from linsim.dynamics.modes.mode_flow import mode_flow
 from linsim.errors import require, require_number
 from linsim.measures.sensitivity import modes_loss
+from linsim.precision import in_float64
 from linsim.theory.turning import Turn, lowest
 
 _SAMPLES = 2048  # of log time, before the lowest is refined: modes may turn in any order
@@ -30,6 +31,7 @@ class NoiseInflection(NamedTuple):
     """Loss at the last time / smallest loss - 1."""
 
 
+@in_float64
 def noise_inflection(
     strengths: Float[np.ndarray, " _"],
     starts: Float[np.ndarray, " _"],
@@ -61,12 +63,11 @@ def noise_inflection(
     require_number("price", price, at_least=0)
     require_number("first", first, above=0)
     require_number("last", last, above=first)
-    with jax.enable_x64(True):
-        given = (jnp.asarray(values, jnp.float64) for values in (strengths, starts, price, np.log([first, last])))
-        turn, end = _lowest(*given)
-        harm = float(end / turn.value - 1) if turn.value > 0 else 0.0
-        turns = harm > np.sqrt(np.finfo(np.float64).eps)
-        bracket = (float(jnp.exp(turn.low)), float(jnp.exp(turn.high)))
+    given = (jnp.asarray(values, jnp.float64) for values in (strengths, starts, price, np.log([first, last])))
+    turn, end = _lowest(*given)
+    harm = float(end / turn.value - 1) if turn.value > 0 else 0.0
+    turns = harm > np.sqrt(np.finfo(np.float64).eps)
+    bracket = (float(jnp.exp(turn.low)), float(jnp.exp(turn.high)))
     return NoiseInflection(
         float(jnp.exp(turn.place)) if turns else np.nan,
         bracket if turns and bool(turn.certified) else (np.nan, np.nan),

@@ -21,6 +21,7 @@ from linsim.dynamics.flow import FlowSolver
 from linsim.dynamics.solver import Encoded
 from linsim.errors import brief_fields
 from linsim.phase import Phase, Regularizer
+from linsim.precision import in_float64
 from linsim.problem import Problem
 from linsim.theory.inflection import rounding_floor
 from linsim.theory.turning import lowest
@@ -102,6 +103,7 @@ class Predictor:
     inputs: _Inputs
 
     @classmethod
+    @in_float64
     def open(
         cls, problem: Problem, rate: float, regularizer: Regularizer, strength: float
     ) -> Predictor | Unpredictable:
@@ -109,17 +111,17 @@ class Predictor:
         if problem.idealised:
             reason = "idealised checkpoints jump from stage to stage: there is no smooth curve over budgets"
             return Unpredictable(reason)
-        with jax.enable_x64(True):
-            solver = flow_of(problem.tuned(rate, regularizer, strength))
-            if isinstance(solver, str):
-                return Unpredictable(solver)
-            inputs = _inputs(problem, solver)
-            step = problem.pretrain.learning_rate * float(_pretraining_curvature(solver, inputs))
+        solver = flow_of(problem.tuned(rate, regularizer, strength))
+        if isinstance(solver, str):
+            return Unpredictable(solver)
+        inputs = _inputs(problem, solver)
+        step = problem.pretrain.learning_rate * float(_pretraining_curvature(solver, inputs))
         if not step <= _STABLE:
             reason = f"pre-training is unstable, with learning rate x curvature = {step:.1f} above {_STABLE:g}"
             return Unpredictable(reason)
         return cls(problem, solver, regularizer, inputs)
 
+    @in_float64
     def predict(
         self,
         learning_rates: Float[np.ndarray, " rates"],
@@ -139,21 +141,20 @@ class Predictor:
         cells = np.stack(np.meshgrid(learning_rates, strengths, np.arange(len(seeds)), indexing="ij"), axis=-1)
         rows = cells.reshape(-1, 3)
         wanted, drawn = padded or (len(rows), len(seeds))
-        with jax.enable_x64(True):
-            chosen = np.resize(seeds, drawn)
-            initial = jax.tree.map(lambda leaf: leaf[chosen], self.inputs.encoded.initial)
-            inputs = self.inputs._replace(encoded=self.inputs.encoded._replace(initial=initial))
-            budgets = self.problem.budgets.astype(np.float64)
-            numbers = sum(leaf[0].size for leaf in jax.tree.leaves(initial)) * self.solver.samples
-            most = max(_NUMBERS // numbers, 1)
-            size = -(-wanted // -(-wanted // most))  # parts of one size, so that all are one program
-            parts = [
-                _predict_cells(
-                    self.solver, self.regularizer, inputs, np.resize(rows[first : first + size], (size, 3)), budgets
-                )
-                for first in range(0, len(rows), size)
-            ]
-            loss, steps, harm, bracket = (np.concatenate(part)[: len(rows)] for part in zip(*parts, strict=True))
+        chosen = np.resize(seeds, drawn)
+        initial = jax.tree.map(lambda leaf: leaf[chosen], self.inputs.encoded.initial)
+        inputs = self.inputs._replace(encoded=self.inputs.encoded._replace(initial=initial))
+        budgets = self.problem.budgets.astype(np.float64)
+        numbers = sum(leaf[0].size for leaf in jax.tree.leaves(initial)) * self.solver.samples
+        most = max(_NUMBERS // numbers, 1)
+        size = -(-wanted // -(-wanted // most))  # parts of one size, so that all are one program
+        parts = [
+            _predict_cells(
+                self.solver, self.regularizer, inputs, np.resize(rows[first : first + size], (size, 3)), budgets
+            )
+            for first in range(0, len(rows), size)
+        ]
+        loss, steps, harm, bracket = (np.concatenate(part)[: len(rows)] for part in zip(*parts, strict=True))
         shape = cells.shape[:-1]
         curves = np.moveaxis(loss.reshape(*shape, -1), -1, 0)
         brackets = bracket.reshape(*shape, 2)

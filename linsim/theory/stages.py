@@ -11,8 +11,10 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from linsim.dynamics.modes.mode_flow import Values, mode_flow
+from linsim.precision import in_float64
 
 
+@in_float64
 def tuned_limit(checkpoint: Values, finetune: Values, penalty: Values = 0.0) -> Float[Array, "..."]:
     """s_inf = (sigma_ft + lambda s_0) / (1 + lambda), where fine-tuning to convergence takes a mode of the same sign.
 
@@ -29,6 +31,7 @@ def tuned_limit(checkpoint: Values, finetune: Values, penalty: Values = 0.0) -> 
     return jnp.where(jnp.sign(limit) * jnp.sign(checkpoint) > 0, limit, 0.0)
 
 
+@in_float64
 def tuned(checkpoint: Values, finetune: Values, penalty: Values, time: Values) -> Float[Array, "..."]:
     """F_T(s_0) = s_inf / (1 + (s_inf / s_0 - 1) e^(-4 (1 + lambda) s_inf T)), T = learning rate x steps. [re-derived]
 
@@ -42,6 +45,7 @@ def tuned(checkpoint: Values, finetune: Values, penalty: Values, time: Values) -
     return mode_flow(checkpoint, finetune + penalty * checkpoint, 1 + penalty, time)
 
 
+@in_float64
 def misaligned(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> Bool[Array, "..."]:
     """Whether learning a mode raises the pre-training loss after fine-tuning to convergence.
 
@@ -55,6 +59,7 @@ def misaligned(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> Boo
     return jnp.sign(pretrain) * finetune > (2 + jnp.asarray(penalty)) * jnp.abs(pretrain)
 
 
+@in_float64
 def critical_time(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> Float[Array, "..."]:
     """T* = ln[2 (s_inf - sigma_pre) / (s_inf - 2 sigma_pre)] / (4 (1 + lambda) s_inf), a critical rate x steps.
 
@@ -75,6 +80,7 @@ def critical_time(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> 
     return jnp.where(reached, time, jnp.inf)
 
 
+@in_float64
 def stage_losses(
     pretrain: Float[ArrayLike, " modes"], finetune: Float[ArrayLike, " modes"], penalty: Values = 0.0
 ) -> Float[Array, " stages"]:

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.digits import Config, build_transfer, run, summarise
+from experiments.digits import Config, build_transfer, find, run
 from linsim.commands.config import FinetuneConfig, PretrainConfig
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 
 
 @pytest.mark.parametrize("shift", ["new_digits", "rotated", "inverted"])
@@ -50,16 +51,17 @@ def test_extra_pre_training_is_harmful_on_digits_at_a_middle_rate_without_a_pena
     assert np.isnan(small["inflection_steps"].values[1, 1]).all()
 
 
-def test_the_statement_says_whether_and_why(small):
-    text = summarise(small)
-    assert "Extra pre-training was harmful on 25% of the cells, most at rate 0.00215 and strength 0" in text.replace(
-        "0.0022", "0.00215"
-    )
-    assert "Why: between the two the pre-training loss before fine-tuning changed by -" in text
-    calm = small.isel(learning_rate=[0])
-    assert "harmful nowhere" in summarise(calm)
-    lost = small.assign(diverged=small["diverged"] | True)
-    assert "every run diverged" in summarise(lost)
+def test_the_finding_says_whether_and_why(small):
+    found = Finding.of(small)
+    assert found.verdict == "seen"
+    cell = small.isel(learning_rate=1, regularization=0)
+    named = {"share": 0.25, "learning_rate": 2.15e-3, "regularization": 0.0, "longest": 10_000}
+    assert {name: found.numbers[name] for name in named} == named
+    assert found.numbers["harm"] == float(cell["harm"].median())
+    assert found.numbers["best"] < 5000
+    assert "Why: between the two the pre-training loss before fine-tuning changed by -" in found.details[0]
+    assert find(small.isel(learning_rate=[0])).verdict == "not seen"
+    assert find(small.assign(diverged=small["diverged"] | True)).verdict == "cannot tell"
 
 
 def test_configuration_is_checked():

@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from experiments.overtraining_chart import Config, run
+from experiments.overtraining_chart import Config, experiment, find, run, table
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
-from linsim.commands.summary import summarise
+from linsim.finding import Finding
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +97,34 @@ def test_run_is_pure_and_repeatable():
     assert json.loads(first.attrs["config"])["dim"] == 4
 
 
-def test_the_table_is_a_dozen_lines(default):
-    lines = summarise(default).splitlines()
-    assert 10 <= len(lines) <= 16
-    assert max(map(len, lines)) <= 160
-    *_, verdict, rechecked = lines
-    assert "Closed form and simulation have the same best budget on 99." in verdict
-    assert "computed again" in rechecked
+def test_the_finding_counts_cells_and_names_the_worst(default):
+    found = Finding.of(default)
+    assert (found.verdict, found.trust) == ("seen", "")
+    harm = default["harm"].isel(seed=0).where(default["inflection_steps"].isel(seed=0).notnull())
+    assert found.numbers["cells"] == 600
+    assert found.numbers["turned"] == int(harm.notnull().sum())
+    assert found.numbers["harmful"] == int((harm >= 0.1).sum())
+    assert found.numbers["harm"] == float(harm.max())
+    worst = {name: found.numbers[name] for name in ("learning_rate", "regularization")}
+    assert float(harm.sel(worst)) == found.numbers["harm"]
+    assert any("have the same best budget on 99." in line for line in found.details)
+
+
+def test_what_the_data_do_not_say_is_not_found(default):
+    calm = default.assign(inflection_steps=default["inflection_steps"] * np.nan)
+    assert (find(calm).verdict, find(calm).numbers["turned"]) == ("not seen", 0)
+    slight = find(default.assign(harm=default["harm"] * 1e-4))
+    assert slight.verdict == "not seen" and slight.numbers["turned"] == Finding.of(default).numbers["turned"]
+    assert find(default.isel(pretrain_steps=[0, -1])).verdict == "cannot tell"
+    assert find(default.assign(diverged=~default["diverged"])).verdict == "cannot tell"
+    beyond = find(default.assign(harm=default["harm"] + np.inf))
+    assert beyond.verdict == "seen" and beyond.numbers["harmful"] == beyond.numbers["turned"]
+    distrusted = default.assign_attrs(recheck_lanes=9, recheck_trusted=0, recheck_apart=2, recheck_worst="seed = 0")
+    assert find(distrusted.assign_attrs(recheck_by="dense", recheck_deviation=0.1)).trust.startswith("DO NOT TRUST")
+
+
+def test_the_table_is_a_dozen_lines_and_what_is_told_fits_a_terminal(default):
+    assert 8 <= len(table(default)) <= 14
+    lines = experiment.tell(default).splitlines()
+    assert lines[0].startswith(Finding.of(default).sentence[:80])
+    assert max(map(len, lines[:-1])) <= 120  # the last one says why this solver

@@ -35,7 +35,7 @@ def test_it_takes_the_basic_flags_and_says_what_each_field_means(name, capsys):
     fields = {field.name for field in dataclasses.fields(experiment.Config)}
     assert set(BASIC) <= fields
     given = ["--overwrite", "--seeds", "2"]
-    config, output = cli.parse(experiment.Config, cli.Output, f"experiments.{name}", experiment.__doc__, given)
+    config, output = cli.parse(experiment.Config, cli.Sweeping, f"experiments.{name}", experiment.__doc__, given)
     assert config == dataclasses.replace(experiment.Config(), seeds=2)
     assert output.out == Path("results") / name
     with pytest.raises(SystemExit) as stop:

@@ -161,7 +161,7 @@ def test_how_many_lanes_are_computed_again_is_no_other_configuration(begun, undi
 
 
 def test_another_version_is_refused(begun, capsys, monkeypatch):
-    monkeypatch.setattr("linsim.commands.cli.deciding", lambda: {"linsim": "9", "jax": "9"})
+    monkeypatch.setattr("experiments.experiment.deciding", lambda: {"linsim": "9", "jax": "9"})
     assert main([*SMALL, "--out", str(begun), "--resume"]) == 2
     assert "now 9" in capsys.readouterr().err
 

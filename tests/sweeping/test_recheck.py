@@ -5,7 +5,7 @@ import pytest
 
 import linsim.dynamics.programs
 import linsim.sweeping.recheck
-from linsim.commands.summary import rechecked
+from experiments.words import distrust, rechecked
 from linsim.dynamics.choosing import SOLVERS, choose
 from linsim.dynamics.measuring import USUAL
 from linsim.sweeping.axes import Axes
@@ -49,7 +49,7 @@ def test_what_it_found_is_stored_and_told():
     assert 1e-9 < result.attrs["recheck_deviation"] < 70 * 6e-8
     (line,) = rechecked(result)
     assert line.startswith("20 random lanes computed again by dense in float64 deviate by up to ")
-    assert "DO NOT TRUST" not in line
+    assert distrust(result) == ""
 
 
 def test_the_sample_is_as_large_as_asked_for(right, monkeypatch):
@@ -110,9 +110,10 @@ def test_a_solver_that_is_wrong_is_found(monkeypatch):
     monkeypatch.setattr(linsim.dynamics.programs, "continued", wrong)
     result = sweep(PROBLEM, AXES)
     assert result.attrs["recheck_trusted"] == 0
-    _, warning = rechecked(result)
+    warning = distrust(result)
     assert warning.startswith("DO NOT TRUST THIS RESULT; one of the two solvers is wrong here, or the rate is so large")
-    assert f": {result.attrs['recheck_apart']} of them by more than rounding, the worst at pretrain_steps = " in warning
+    assert f": {result.attrs['recheck_apart']} of the lanes computed again" in warning
+    assert "the worst at pretrain_steps = " in warning
 
 
 def test_in_float32_the_same_solver_will_do(right, monkeypatch):

@@ -25,6 +25,7 @@ from linsim.dynamics.matrices.width import balance_of, narrowed
 from linsim.dynamics.modes.mode_flow import expm1_ratio
 from linsim.errors import require, require_number
 from linsim.losses import Scalar, matmul
+from linsim.precision import in_float64
 
 Factor = Float[Array, "sides hidden"]
 """Q = [W_1^T; W_2] with d_in + d_out rows, up to a rotation of the hidden layer."""
@@ -40,6 +41,7 @@ class Spectrum(NamedTuple):
     lengths: Float[Array, " sides"]
 
 
+@in_float64
 def matrix_flow(
     weights: tuple[Any, Any],
     target: Any,
@@ -78,10 +80,9 @@ def matrix_flow(
     require(weight_decay == 0 or balance == 0, "weight_decay", f"{weight_decay:g} with l = {balance:.3g}", allowed)
     narrow = narrowed(first, second)
     left, strengths, right = np.linalg.svd(matrix)
-    with jax.enable_x64(True):
-        modes = spectrum(jnp.asarray(left), jnp.asarray(strengths), jnp.asarray(right.T), jnp.asarray(balance))
-        start = jnp.concatenate([narrow.first.T, narrow.second])
-        factors = np.asarray(_at_times(modes, start, jnp.asarray(times.ravel()), jnp.asarray(float(weight_decay))))
+    modes = spectrum(jnp.asarray(left), jnp.asarray(strengths), jnp.asarray(right.T), jnp.asarray(balance))
+    start = jnp.concatenate([narrow.first.T, narrow.second])
+    factors = np.asarray(_at_times(modes, start, jnp.asarray(times.ravel()), jnp.asarray(float(weight_decay))))
     inputs = first.shape[1]
     firsts = np.swapaxes(factors[:, :inputs] @ narrow.basis.T, 1, 2)
     seconds = factors[:, inputs:] @ narrow.basis.T

@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from linsim.dynamics.modes.mode_flow import Values, expm1_ratio, mode_flow
 from linsim.errors import require_integer
+from linsim.precision import in_float64
 
 _HALVINGS = 12  # of a bracket of at most 105: Newton's method then starts within 0.03, and squares that four times
 _NEWTON = 4
@@ -24,6 +25,7 @@ _ABSENT = 1e-100  # of the start, below which the mode falls as if towards 0
 _GONE = 1500.0  # logarithm of the odds against a decaying mode beyond which it is below the smallest number
 
 
+@in_float64
 @partial(jax.jit, static_argnames="depth")
 def deep_mode_flow(start: Values, drive: Values, stiffness: Values, time: Values, depth: int) -> Float[Array, "..."]:
     """s(t) of a mode of L balanced layers, ds/dt = 2 L |s|^(2 - 2/L) (a - b s), at flow times t. [Saxe et al. 2014]

@@ -9,11 +9,14 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from linsim.precision import in_float64
+
 Values = Float[ArrayLike, "..."]
 
 _EARLY = 1 / 16  # (R t)^2 below which the hyperbolic functions are summed as series
 
 
+@in_float64
 def mode_flow(
     start: Values, drive: Values, stiffness: Values, time: Values, balance: Values = 0.0
 ) -> Float[Array, "..."]:
@@ -78,6 +81,7 @@ def mode_flow(
     return jnp.where(still, escaping, moved + exact)
 
 
+@in_float64
 def mode_layers(product: Values, balance: Values) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """(|w_1|, |w_2|) of a mode from s = w_1 w_2 and l = w_2^2 - w_1^2, the smaller one free of cancellation."""
     product, balance = jnp.asarray(product), jnp.asarray(balance)
@@ -86,6 +90,7 @@ def mode_layers(product: Values, balance: Values) -> tuple[Float[Array, "..."], 
     return jnp.where(balance > 0, smaller, larger), jnp.where(balance > 0, larger, smaller)
 
 
+@in_float64
 def rise_time(strength: Values, start: Values) -> Float[Array, "..."]:
     """Flow time at which two balanced layers have learned half of a mode: ln(sigma / s_0 - 1) / (4 sigma).
 

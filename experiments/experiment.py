@@ -1,0 +1,178 @@
+"""An experiment as a value: a question with its configuration, what is computed, and what the data say.
+
+An experiment is made of four files: its own, `figures/NAME.py`, a line in the list of `figures/gallery.py`, a test.
+
+    LABELS = {"counts": Label("harm counts in every seed")}          # of what this experiment alone has
+
+    @dataclass(frozen=True)
+    class Config(ChartConfig):                                       # every field is a flag, typed, with its unit
+        least_harm: float = 0.01
+
+    def compute(config, report=None) -> xr.Dataset:                  # a sweep with measures; trains nothing by hand
+        return label(sweep(problem, axes, measures=..., report=report), LABELS)
+
+    def find(dataset) -> Finding:                                    # from the dataset alone
+        return undecided(dataset) or Finding("More pre-training hurts on 3 of 8 shifts", "seen", {"shifts": 3}, details)
+
+    experiment = Experiment("my_question", __doc__, Config, compute, find)
+    run, main = experiment.run, experiment.main
+
+`run(config)` computes in float64 and returns the dataset with its configuration and its finding in the attributes;
+`main()` is the command line: it keeps, draws and tells. Neither is written again, nor is the long name of anything that
+results share (`linsim.labels`), nor a phrase that findings share (`experiments.words`). What the terminal says is the
+finding, and a table only where numbers are to be looked up; the figure takes its title from the finding.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import xarray as xr
+
+from linsim.commands import cli
+from linsim.commands.config import as_json
+from linsim.commands.progress import progress_bar
+from linsim.dynamics.training import Progress
+from linsim.finding import Finding
+from linsim.precision import Precision, computing_in
+from linsim.storage import store
+from linsim.storage.fingerprint import fingerprint
+from linsim.storage.leases import lease
+from linsim.storage.provenance import deciding
+
+from .words import wrapped
+
+C = TypeVar("C")
+
+_HERE = __package__  # `experiments` in a checkout, inside another package where it is installed
+_FIGURES = f"{_HERE.removesuffix('experiments')}figures"
+_FRESH = {"--overwrite", "--no-overwrite", "--resume", "--no-resume"}  # not on the command that goes on
+
+
+@dataclass(frozen=True)
+class Experiment(Generic[C]):
+    """A question that one command answers."""
+
+    name: str
+    """Of its module, and of its folder in results/."""
+    description: str | None
+    """Its docstring, which --help shows."""
+    config: type[C]
+    """Frozen dataclass; every field becomes a flag."""
+    compute: Callable[[C, Progress | None], xr.Dataset]
+    """Configuration, progress report -> dataset, all of it labelled; `InvalidInput` for a field outside its domain."""
+    find: Callable[[xr.Dataset], Finding]
+    """Dataset -> what it says."""
+    table: Callable[[xr.Dataset], Sequence[str]] | None = None
+    """Dataset -> lines of a table, where numbers are to be looked up; told below the sentence."""
+    claims: tuple[str, ...] = ()
+    """Ids of the claims that the finding stands on."""
+    figure: str = ""
+    """Module of `figures` that draws it; default the one of the same name."""
+    doing: str = "training"
+    """What the progress bar says."""
+    flags: type[cli.Drawing] = cli.Sweeping
+    """What may be said of how it is done, by what it does: sweep in chunks, go on with parts, or neither."""
+    precision: Precision | None = "float64"
+    """Of what JAX makes where nothing else is said; None is what `config.precision` says."""
+
+    @property
+    def module(self) -> str:
+        """As `python -m` takes it."""
+        return f"{_HERE}.{self.name}"
+
+    def run(self, config: C, report: Progress | None = None) -> xr.Dataset:
+        """The result of a configuration, which is in its attributes, as is the finding.
+
+        Args:
+          config: frozen dataclass of the experiment.
+          report: called with (done, total) of whatever takes the time.
+
+        Raises:
+          InvalidInput: a field outside its domain.
+        """
+        told: Any = config
+        with computing_in(self.precision or told.precision):
+            dataset = self.compute(config, report)
+        return self.found(dataset.assign_attrs(config=as_json(config)))
+
+    def found(self, dataset: xr.Dataset) -> xr.Dataset:
+        """A dataset with what it says, in place of what was said before."""
+        return self.find(dataset).stored_in(dataset)
+
+    def main(self, arguments: Sequence[str] | None = None) -> int:
+        """Command line: compute and keep, draw, tell.
+
+        Args:
+          arguments: without the program's name; None means sys.argv.
+
+        Returns:
+          Exit status 0, 2 or 3, see `linsim.commands.cli.complete`.
+        """
+
+        def work(made: cli.Made) -> int:
+            config, flags = cli.parse(self.config, self.flags, self.module, self.description, arguments)
+            flags.validate()
+            made.again = self._again(sys.argv[1:] if arguments is None else arguments)
+            memory = flags.bytes if isinstance(flags, cli.Sweeping) else None
+            resume = isinstance(flags, cli.Resumable) and flags.resume
+            of = fingerprint({"experiment": self.name, "config": config, "memory": memory})
+            with lease(flags.out, of, deciding(), overwrite=flags.overwrite, resume=resume) as made.lease:
+                started = time.perf_counter()
+                if not made.lease.complete:
+                    with progress_bar(self.doing) as bar, cli.computing(flags, made.lease.chunks, bar):
+                        made.lease.saved = store.save(self.run(config, bar), flags.out)
+                made.saved = flags.out / store.DATA
+                computed = time.perf_counter()
+                dataset = store.view(flags.out)
+                pictures = self._draw(dataset, flags)
+                finished = time.perf_counter()
+                print(self.tell(dataset))
+            did = "complete before" if made.lease.complete else f"computed and saved in {computed - started:.1f} s"
+            print(f"{did}, drawn in {finished - computed:.1f} s:")
+            for file in (made.saved, *pictures):
+                print(f"  {file}")
+            return 0
+
+        return cli.complete(work)
+
+    def tell(self, dataset: xr.Dataset) -> str:
+        """What a terminal says of a result: sentence, table, details, whether to trust it; claims and solver."""
+        finding = Finding.of(dataset)
+        parts = [
+            [wrapped(f"{finding.sentence}.")],
+            self.table(dataset) if self.table else (),
+            [wrapped(line) for line in (*finding.details, finding.trust) if line],
+            [self.claims_told] * bool(self.claims),
+            [str(dataset.attrs["solver_reason"])] if "solver_reason" in dataset.attrs else (),
+        ]
+        return "\n\n".join("\n".join(part) for part in parts if part)
+
+    @property
+    def claims_told(self) -> str:
+        """Where the claims are tried that the finding stands on; empty where it stands on none."""
+        ids = " ".join(self.claims)
+        return f"The claims behind it: python -m {_HERE}.claims --only {ids}" if ids else ""
+
+    def _draw(self, dataset: xr.Dataset, flags: cli.Drawing) -> Sequence[Path]:
+        """The pictures of a result; those of an older one go, drawn again or not."""
+        name = self.figure or self.name
+        for old in (flags.out / f"{name}.png", flags.out / f"{name}.svg"):
+            old.unlink(missing_ok=True)
+        if not flags.figure:
+            return ()
+        # Experiments know no figures until one is wanted.
+        paths: Sequence[Path] = import_module(f"{_FIGURES}.{name}").save(dataset, flags.out)
+        return paths
+
+    def _again(self, arguments: Sequence[str]) -> str:
+        """The command that goes on with what was kept."""
+        given = [each for each in arguments if each not in _FRESH]
+        return shlex.join(["python", "-m", self.module, *given, "--resume"])

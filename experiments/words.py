@@ -1,0 +1,135 @@
+"""Phrases that findings share: sizes, counts and ranges in words, and what keeps a result from saying anything."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from linsim.finding import Finding
+
+COLUMNS = 120
+"""Of a terminal."""
+FEWEST_BUDGETS = 3
+"""That a turn takes: one on either side of it."""
+NEGLIGIBLE = 0.01
+"""Harm below this is called none."""
+
+
+def undecided(dataset: xr.Dataset, budgets: str = "pretrain_steps", **said: Any) -> Finding | None:
+    """The finding on harm where there can be none: every run diverged, or budgets are too few for a turn; else None.
+
+    Args:
+      dataset: with `diverged` over the axis of budgets.
+      budgets: name of that axis.
+      said: `details` and `trust` of the finding.
+    """
+    if bool(dataset["diverged"].all()):
+        told = "Nothing can be said of longer pre-training: every fine-tuning run diverged"
+        return Finding(told, "cannot tell", **said)
+    if (count := dataset.sizes[budgets]) < FEWEST_BUDGETS:
+        told = f"Too few budgets to tell whether more pre-training hurts: {count}, and it takes {FEWEST_BUDGETS}"
+        return Finding(told, "cannot tell", {"budgets": count}, **said)
+    return None
+
+
+def diverged(dataset: xr.Dataset) -> list[str]:
+    """A line on how many fine-tuning runs diverged, where any did."""
+    lost = dataset["diverged"]
+    return [f"{int(lost.sum())} of {lost.size} fine-tuning runs diverged."] if bool(lost.any()) else []
+
+
+def rechecked(dataset: xr.Dataset) -> list[str]:
+    """A line on the sample that was computed again, and how far it is from the result."""
+    told = dataset.attrs
+    if not told.get("recheck_lanes"):
+        reason = str(told.get("recheck_by", "")).removeprefix("nothing: ")
+        return [f"No lane was computed again: {reason}."] if reason else []
+    by, count, deviation = told["recheck_by"], told["recheck_lanes"], told["recheck_deviation"]
+    return [f"{count} random lanes computed again by {by} deviate by up to {deviation:.1e} of the zero network's loss."]
+
+
+def distrust(dataset: xr.Dataset) -> str:
+    """What the sample says against the result; empty where it says nothing."""
+    told = dataset.attrs
+    if not told.get("recheck_lanes") or told["recheck_trusted"]:
+        return ""
+    way_out = "use --precision float64" if told["precision"] == "float32" else "one of the two solvers is wrong here"
+    apart = f"{told['recheck_apart']} of the lanes computed again are off by more than rounding"
+    chaos = f"or the rate is so large that rounding decides: {apart}, the worst at {told['recheck_worst']}"
+    return f"DO NOT TRUST THIS RESULT; {way_out}, {chaos}."
+
+
+def percent(share: float) -> str:
+    """A ratio, of harm or of a count: 12 %, 0.31 %; harm that is not finite is that of runs that diverged."""
+    if not np.isfinite(share):
+        return "diverged"
+    size = abs(share)
+    return "0 %" if size < 5e-4 else f"{100 * share:.2g} %" if size < 1 else f"{100 * share:.0f} %"
+
+
+def change(ratio: float) -> str:
+    """By how much something has risen or fallen: +12 %, -3.1 %."""
+    if not np.isfinite(ratio):
+        return "diverges"
+    return f"{100 * ratio:+.{0 if abs(ratio) >= 0.1 else 1 if abs(ratio) >= 0.01 else 2}f} %"
+
+
+def deviation(ratio: float) -> str:
+    """How far two numbers are apart, relative to the smaller: less than 0.1 %, 12 %, a factor of 3."""
+    if ratio >= 1:
+        return f"a factor of {1 + ratio:.2g}" if ratio < 99 else f"a factor of {1 + ratio:.0f}"
+    return "less than 0.1 %" if ratio < 1e-3 else f"{100 * ratio:.2g} %"
+
+
+def part(share: float) -> str:
+    """A share of what is counted: all, none, 25 %."""
+    return "all" if share == 1 else "none" if share == 0 else f"{100 * share:.3g} %"
+
+
+def counted(number: int, noun: str) -> str:
+    """1 seed, 3 seeds."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(values: Iterable[float]) -> str:
+    """Rates, or other values of an axis, in two digits: 1e-05, 0.01."""
+    return ", ".join(f"{value:.2g}" for value in values)
+
+
+def joined(names: Sequence[object]) -> str:
+    """1; 1 and 2; 1, 2 and 3."""
+    *first, last = map(str, names)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def between(values: Any, digits: int = 3) -> str:
+    """From the smallest to the largest of what is known: 1 to 3, or 2 where they are the same."""
+    known = _known(values)
+    if not known.size:
+        return "unknown"
+    low, high = (f"{value:.{digits}g}" for value in (known.min(), known.max()))
+    return low if low == high else f"{low} to {high}"
+
+
+def spread(values: Any, digits: int = 3) -> str:
+    """Median of what is known, over seeds mostly, and where it is wider the whole range: 0.31 (0.2 to 0.4)."""
+    known = _known(values)
+    if not known.size:
+        return "unknown"
+    middle, whole = f"{np.median(known):.{digits}g}", between(known, digits)
+    return middle if whole == middle else f"{middle} ({whole})"
+
+
+def wrapped(line: str) -> str:
+    """A line in at most 120 columns, what follows its first row indented by two more."""
+    indent = line[: len(line) - len(line.lstrip())] + "  "
+    return textwrap.fill(line, COLUMNS, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _known(values: Any) -> np.ndarray:
+    numbers = np.asarray(values, np.float64)
+    return numbers[np.isfinite(numbers)]
