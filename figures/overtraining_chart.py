@@ -9,7 +9,6 @@ import sys
 import textwrap
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
@@ -32,7 +31,6 @@ def _paint(dataset: xr.Dataset) -> Figure:
     cells = cells_of(dataset)
     chosen = chosen_cells(cells)
     figure = drawing.new_figure(9.6, 5.4)
-    figure.suptitle(_message(cells), x=0.012, ha="left")
     left, right = figure.subplots(1, 2, width_ratios=(1.12, 1))
     for side, title, explained in (
         ("left", _key(dataset, cells), draw_map(left, dataset, cells, chosen)),
@@ -56,20 +54,6 @@ def _caveat(dataset: xr.Dataset) -> str | None:
     reasons = dataset.attrs.get("prediction", "").removeprefix("none: ") or "it does not apply"
     reason, _, _ = reasons.partition(", and ")  # of every closed form one; the first is enough for a picture
     return textwrap.fill(f"{computed(dataset).capitalize()} only: {reason}.", 62)
-
-
-def _message(cells: Cells) -> str:
-    """The finding, in one line."""
-    harm = cells.harm[~np.isnan(cells.harm)]
-    if len(harm) == 0:
-        return "Every fine-tuning run diverged"
-    if cells.never_turns.sum() == len(harm):
-        return "No inflection point: more pre-training never hurts within these budgets"
-    if harm.max() < 0.1:
-        return "More pre-training hardly hurts after fine-tuning: harm stays below 10 %"
-    if (few := int((harm >= 0.1).sum())) < 0.05 * len(harm):
-        return f"More pre-training hurts by 10 % or more in {few} of {len(harm)} cells only"
-    return "Beyond the inflection budget, more pre-training makes the fine-tuned model worse"
 
 
 picture = Picture("overtraining_chart", __doc__, "an overtraining chart", _NEEDED, _paint)

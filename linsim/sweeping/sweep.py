@@ -142,8 +142,7 @@ def _swept(
     dtype = np.dtype(precision)
     draft = Work(problem, axes, choice.solver, dtype, _uncut(problem, axes), predicted, measuring)
     closed = draft.predictor
-    with jax.enable_x64(True):
-        shapes = draft.session.shapes(measuring)
+    shapes = draft.session.shapes(measuring)
     found = layouts(axes, dtype, not isinstance(closed, Unpredictable), measuring, shapes)
     with _with_keeper(draft, found) as (work, keeper):
         _compute(work, keeper, report)
@@ -162,8 +161,7 @@ def _swept(
 
 def _bytes(draft: Work, found: Mapping[str, Layout]) -> Measured:
     """What the measures beside the losses take."""
-    with jax.enable_x64(True):
-        formed = draft.session.measuring_bytes(draft.measuring)
+    formed = draft.session.measuring_bytes(draft.measuring)
     sizes = {"checkpoint": 0, "tuned": 0, "along": 0}
     for measure in draft.measuring.own:
         layout = found[measure.name]
