@@ -17,6 +17,11 @@ from .dynamics.training import Session as Session
 from .errors import InvalidInput as InvalidInput
 from .errors import RunFailed as RunFailed
 from .losses import population_loss as population_loss
+from .measure import Measure as Measure
+from .measures.built_in import bound_ratio as bound_ratio
+from .measures.built_in import built_in as built_in
+from .measures.built_in import rise_under_noise as rise_under_noise
+from .measures.built_in import rise_under_rounding as rise_under_rounding
 from .measures.sensitivity import expected_loss as expected_loss
 from .measures.sensitivity import noise_price as noise_price
 from .monitoring.alarm import Alarm as Alarm

@@ -145,6 +145,46 @@ def top_eigenvalues(matvec: Product, like: Any, key: PRNGKeyArray, count: int, s
     return Eigenvalues(values[:-1], errors[:-1], jax.vmap(operator.as_tree)(vectors[:-1]), values[-1], errors[-1])
 
 
+def largest_eigenvalue(matvec: Product, like: Any, steps: int) -> Scalar:
+    """The largest eigenvalue alone, by Lanczos from a fixed start: without LAPACK, as many at once as one likes.
+
+    Exact to rounding for as many numbers as steps; beyond, from below. The eigenvalues of T above x are counted by the
+    signs of the pivots of T - x (Sturm), and x is halved into place.
+
+    Args:
+      matvec: v -> H v.
+      like: a tree of the shapes that H acts on; its values are not read.
+      steps: dimension of the Krylov space >= 1; no more than n are taken.
+    """
+    operator = _operator(matvec, like)
+    start = operator.normal(jax.random.key(0), 1)[0]
+    scale = _scale_of(operator.apply(start))
+    _, diagonal, coupling, used = _tridiagonal(
+        lambda vector: operator.apply(vector) / scale, start, min(steps, operator.size)
+    )
+    bound = jnp.max(jnp.abs(diagonal)) + 2 * jnp.max(jnp.abs(coupling), initial=0)
+    diagonal, squares = jnp.where(used, diagonal, -2 * bound - 1), jnp.concatenate([jnp.zeros(1), coupling**2])
+    tiny = np.finfo(diagonal.dtype).tiny ** 0.5
+
+    def reaches(value: Array) -> Array:
+        """Whether an eigenvalue lies above."""
+
+        def pivot(before: Array, entry: tuple[Array, Array]) -> tuple[Array, Array]:
+            here = entry[0] - value - entry[1] / jnp.where(before == 0, tiny, before)
+            return here, here > 0
+
+        return jnp.any(jax.lax.scan(pivot, jnp.ones_like(value), (diagonal, squares.astype(diagonal.dtype)))[1])
+
+    def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = 0.5 * (low + high)
+        above = reaches(middle)
+        return jnp.where(above, middle, low), jnp.where(above, high, middle)
+
+    low, high = jax.lax.fori_loop(0, 64, halve, (-bound, bound))
+    return scale * 0.5 * (low + high)
+
+
 def density(
     matvec: Product,
     like: Any,
@@ -207,16 +247,23 @@ def _krylov(
     start if it is orthogonal to the others, and noise if not. So the basis is used up to the first vector that is not:
     to sqrt(eps), with which T is still V^T H V to eps (Simon 1984). Unused rows get an eigenvalue below all others.
     """
+    basis, diagonal, coupling, used = _tridiagonal(apply, start, steps)
+    bound = jnp.max(jnp.abs(diagonal)) + 2 * jnp.max(jnp.abs(coupling), initial=0)  # Gershgorin
+    diagonal = jnp.where(used, diagonal, -2 * bound - 1)
+    nodes, weights = jnp.linalg.eigh(jnp.diag(diagonal) + jnp.diag(coupling, 1) + jnp.diag(coupling, -1))
+    return nodes, weights, jnp.where(used[:, None], basis, 0), used
+
+
+def _tridiagonal(
+    apply: Callable[[Vector], Vector], start: Vector, steps: int
+) -> tuple[Float[Array, "k n"], Float[Array, " k"], Float[Array, " _"], Bool[Array, " k"]]:
+    """The basis V, T as its diagonal and the one beside it, and which rows are used: 0 in T where they are not."""
     with jax.default_matmul_precision("highest"):
         basis, (diagonal, coupling), *_ = tridiag_sym(steps, materialize=False, custom_vjp=False)(apply, start)
     overlap = jnp.tril(matmul(basis, basis.T) - jnp.eye(steps, dtype=basis.dtype))  # each vector with those before it
     orthonormal = jnp.all(jnp.abs(overlap) <= np.sqrt(np.finfo(basis.dtype).eps), axis=1)  # not so for NaN
     used = jnp.cumprod(orthonormal).astype(bool)
-    diagonal, coupling = jnp.where(used, diagonal, 0), jnp.where(used[1:], coupling, 0)
-    bound = jnp.max(jnp.abs(diagonal)) + 2 * jnp.max(jnp.abs(coupling), initial=0)  # Gershgorin
-    diagonal = jnp.where(used, diagonal, -2 * bound - 1)
-    nodes, weights = jnp.linalg.eigh(jnp.diag(diagonal) + jnp.diag(coupling, 1) + jnp.diag(coupling, -1))
-    return nodes, weights, jnp.where(used[:, None], basis, 0), used
+    return basis, jnp.where(used, diagonal, 0), jnp.where(used[1:], coupling, 0), used
 
 
 def _operator(matvec: Product, like: Any) -> _Operator:

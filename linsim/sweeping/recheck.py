@@ -28,6 +28,7 @@ TRUSTED = {"float32": 1e-3, "float64": 1e-7}
 of 1e4 stable steps; in float64 that too, and what saddles make of it: a mode that starts at 1e-6 grows a million times.
 """
 
+_SMALLEST = 1e-6  # largest value of a measure that is 0 but for rounding, such as the imbalance of balanced layers
 _TRAJECTORIES = 4  # that the sample is taken from: each is pre-trained for it
 _AFFORDABLE = 3e10  # multiplications for the sample: some seconds
 
@@ -97,7 +98,7 @@ def recheck(
     for measure in measuring.all:
         ours = sample[measure.name].transpose("lane", ...).values.reshape(count, -1).astype(np.float64)
         again_told = np.asarray(theirs[measure.name], np.float64).reshape(count, -1)
-        largest = np.max(np.abs(again_told[kept]), initial=np.finfo(np.float64).tiny)
+        largest = np.max(np.abs(again_told[kept]), initial=_SMALLEST)
         with np.errstate(invalid="ignore"):  # infinite in both: not among those kept
             apart = np.abs(ours - again_told).max(axis=1, initial=0.0)
             errors = np.maximum(errors, apart / (largest if measure in measuring.own else session.scale))

@@ -120,7 +120,7 @@ class Work:
             wrong = ~np.isfinite(found).reshape(*known.shape, -1).all(axis=-1) & known
             if wrong.any():
                 first = np.argwhere(wrong)[0]
-                lane = tuple(box.start[dim] + at for dim, at in zip(where, first, strict=True))
+                lane = tuple(box.start[dim] + int(at) for dim, at in zip(where, first, strict=True))
                 place = self.axes.place(self.problem, where, lane)
                 bad = found[tuple(first)]
                 told = f"{bad[~np.isfinite(bad)].flat[0]} at {place}"

@@ -1,5 +1,7 @@
 """A sample computed again: it agrees where the sweep is right, and says so loudly where it is not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,10 @@ import linsim.sweeping.recheck
 from experiments.words import distrust, rechecked
 from linsim.dynamics.choosing import SOLVERS, choose
 from linsim.dynamics.measuring import USUAL
+from linsim.dynamics.modes.chains import Chains
+from linsim.dynamics.modes.descent_modes import Modes
+from linsim.measure import Measure
+from linsim.measures.built_in import built_in
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.recheck import TRUSTED, recheck
 from linsim.sweeping.running import running
@@ -145,3 +151,25 @@ def test_the_other_solver_steps_otherwise():
     for solver in SOLVERS:
         other = _ORIGINAL(problem, solver, 1)
         assert other is None or type(other).advance is not type(solver).advance
+
+
+def test_measures_are_compared_as_losses_are(monkeypatch):
+    measures = [built_in(name, PROBLEM.transfer) for name in ("product_distance", "imbalance", "product@along")]
+    axes = {"learning_rate": [1e-3, 1e-2, 50.0]}
+    right = sweep(PROBLEM, axes, measures=measures)
+    assert right.attrs["recheck_trusted"]
+    # Rounding of aligned layers leaves an imbalance of 1e-15, told in units of 1e-6, below which all measures are equal.
+    assert 0 < right.attrs["recheck_deviation"] < 1e-8
+    end_to_end = Chains.end_to_end
+    monkeypatch.setattr(Chains, "end_to_end", lambda *given: 1.001 * end_to_end(*given))
+    wrong = sweep(PROBLEM, axes, measures=[replace(measures[0])])
+    assert not wrong.attrs["recheck_trusted"]
+    assert wrong.attrs["recheck_deviation"] == pytest.approx(1e-3, rel=1e-6)
+
+
+def test_a_measure_that_the_other_solver_cannot_give_is_left_out():
+    def only_in_modes(seen):
+        return seen.weights[0][0, 0] if isinstance(seen._solver, Modes) else seen.nothing
+
+    result = sweep(PROBLEM, {"learning_rate": [1e-3]}, measures=[Measure("only", of=only_in_modes)])
+    assert (result.attrs["recheck_by"], result.attrs["recheck_trusted"]) == ("dense in float64", 1)

@@ -1,0 +1,241 @@
+"""The measures that come with linsim, each as a `Measure`: of every solver, at any place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from linsim.errors import InvalidInput, require, require_integer, require_number
+from linsim.losses import Scalar, matmul
+from linsim.measure import PLACES, Measure
+from linsim.measures import curvature, matrix_free
+from linsim.measures.front import Front
+from linsim.measures.products import hessian_product
+from linsim.measures.quantisation import quantise
+from linsim.measures.sensitivity import expected_increase, relative_scales
+from linsim.tasks import Transfer
+
+SEEN = Any  # linsim.dynamics.seen.Seen, which is on a floor of its own
+
+NOISE = (0.01, 0.1)
+"""gamma, where none is given: in units of the weights, or of the rms weight of each layer."""
+BITS = (4, 6, 8)
+"""Bits, where none are given."""
+LANCZOS = 64
+"""Products with the Hessian for its top eigenvalue: exact for as many weights."""
+
+
+def _on_pretraining(of: Callable[..., Scalar]) -> Callable[[SEEN], Scalar]:
+    """A function of (weights, covariance) on the inputs of the pre-training task."""
+    return lambda seen: of(seen.weights, seen.pretrain.input_covariance)
+
+
+def _learned_share(seen: SEEN) -> Any:
+    """u_i^T P v_i / sigma_i; 0 for absent modes."""
+    task = seen.pretrain
+    strengths = jnp.sum(task.left * matmul(seen.product, task.right), axis=0)
+    present = task.strengths != 0
+    return jnp.where(present, strengths / jnp.where(present, task.strengths, 1), 0)
+
+
+def _distance(seen: SEEN) -> Scalar:
+    pairs = zip(seen.weights, seen.checkpoint.weights, strict=True)
+    return jnp.sqrt(sum((jnp.sum((weight - start) ** 2) for weight, start in pairs), start=jnp.zeros(())))
+
+
+def _imbalance(seen: SEEN) -> Scalar:
+    """max_l ||W_{l+1}^T W_{l+1} - W_l W_l^T||_F; 0 for one layer."""
+    pairs = zip(seen.weights[:-1], seen.weights[1:], strict=True)
+    off = [jnp.linalg.norm(matmul(outer.T, outer) - matmul(inner, inner.T)) for inner, outer in pairs]
+    return jnp.max(jnp.stack(off)) if off else jnp.zeros_like(seen.weights[0][0, 0])
+
+
+def _top_eigenvalue(seen: SEEN) -> Scalar:
+    product = hessian_product(seen.weights, seen.pretrain.target, seen.pretrain.input_covariance)
+    return matrix_free.largest_eigenvalue(product, seen.weights, LANCZOS)
+
+
+def _along_displacement(seen: SEEN) -> Scalar:
+    """d^T H d / d^T d with the Hessian of the pre-training loss at the checkpoint; 0 where nothing moved."""
+    start = seen.checkpoint.weights
+    moved = jax.tree.map(jnp.subtract, seen.weights, start)
+    product = hessian_product(start, seen.pretrain.target, seen.pretrain.input_covariance)
+    square = sum((jnp.sum(layer**2) for layer in moved), start=jnp.zeros(()))
+    bend = sum((jnp.sum(a * b) for a, b in zip(moved, product(moved), strict=True)), start=jnp.zeros(()))
+    return jnp.where(square > 0, bend / jnp.where(square > 0, square, 1), 0)
+
+
+def _gradient_square(seen: SEEN) -> Scalar:
+    return curvature.gradient_square(seen.weights, seen.pretrain.target, seen.pretrain.input_covariance)
+
+
+_CURVATURE = "squared output / squared weight"
+_curvature_measure = partial(Measure, units=_CURVATURE, at="checkpoint", up_to_rotation=True)
+
+LEARNED_SHARE = Measure("learned_share", dims=("mode",), at="checkpoint", of=_learned_share)
+HESSIAN_TRACE = _curvature_measure(
+    "hessian_trace",
+    long_name="tr H of the pre-training loss",
+    of=_on_pretraining(curvature.trace_of_curvature),
+)
+GAUSS_NEWTON_TRACE = _curvature_measure(
+    "gauss_newton_trace",
+    long_name="tr of the Gauss-Newton matrix of the pre-training loss",
+    of=_on_pretraining(curvature.trace_of_curvature),  # equal at every point of a linear network
+)
+FISHER_TRACE = _curvature_measure(
+    "fisher_trace",
+    long_name="trace of the Fisher matrix, unit output noise",
+    of=_on_pretraining(curvature.fisher_trace),
+)
+TOP_EIGENVALUE = _curvature_measure(
+    "top_eigenvalue", long_name="top eigenvalue of the Hessian of the pre-training loss", of=_top_eigenvalue
+)
+GRADIENT_SQUARE = _curvature_measure(
+    "gradient_square", long_name="squared mean gradient of the pre-training loss", of=_gradient_square
+)
+CURVATURE_ALONG_DISPLACEMENT = Measure(
+    "curvature_along_displacement",
+    long_name="curvature of the pre-training loss along the fine-tuning displacement",
+    units=_CURVATURE,
+    of=_along_displacement,
+)
+WEIGHT_DISTANCE = Measure(
+    "weight_distance", long_name="distance to the checkpoint in weights", units="weight", of=_distance
+)
+PRODUCT_DISTANCE = Measure(
+    "product_distance",
+    long_name="distance to the checkpoint in the product",
+    units="output per input",
+    of=lambda seen: jnp.linalg.norm(seen.product - seen.checkpoint.product),
+)
+IMBALANCE = Measure(
+    "imbalance",
+    long_name="largest ||W_(l+1)^T W_(l+1) - W_l W_l^T||",
+    units="squared weight",
+    at="checkpoint",
+    of=_imbalance,
+    up_to_rotation=True,
+)
+PRODUCT = Measure(
+    "product",
+    dims=("output", "input"),
+    long_name="P = W_L ... W_1",
+    units="output per input",
+    of=lambda seen: seen.product,
+)
+
+
+def rise_under_noise(scales: Sequence[float] = NOISE, *, relative: bool = False) -> Measure:
+    """E L(W + gamma Z) - L(W) of the pre-training loss, exactly; see `linsim.measures.sensitivity`.
+
+    Args:
+      scales: gamma > 0, an axis of the measure.
+      relative: gamma in units of the rms weight of each layer.
+    """
+    name = "relative_noise" if relative else "absolute_noise"
+    for scale in scales:
+        require_number(name, scale, above=0)
+
+    def of(seen: SEEN) -> Any:
+        def rise(scale: Any) -> Scalar:
+            weights = seen.weights
+            gammas = jnp.broadcast_to(scale, (len(weights),))
+            sizes = relative_scales(weights, gammas) if relative else gammas
+            return expected_increase(weights, sizes, seen.pretrain.input_covariance)
+
+        return jnp.stack([rise(scale) for scale in scales])
+
+    words = "relative" if relative else "absolute"
+    return Measure(
+        f"rise_under_{name}",
+        dims=(name,),
+        long_name=f"rise of the pre-training loss under {words} noise on the weights",
+        units="squared output",
+        at="checkpoint",
+        coords={name: np.asarray(scales, np.float64)},
+        up_to_rotation=True,
+        of=of,
+    )
+
+
+def rise_under_rounding(bits: Sequence[int] = BITS) -> Measure:
+    """L(rounded W) - L(W) of the pre-training loss, every layer rounded to b bits; see `linsim.measures.quantisation`.
+
+    Args:
+      bits: b, 2 to 32, an axis of the measure.
+    """
+    for number in bits:
+        require_integer("bits", number, at_least=2, at_most=32)
+
+    def of(seen: SEEN) -> Any:
+        def loss(weights: Any) -> Scalar:
+            product = weights[0]
+            for weight in weights[1:]:
+                product = matmul(weight, product)
+            return seen.pretrain.loss(product)
+
+        return jnp.stack([loss(quantise(seen.weights, number)) for number in bits]) - seen.pretrain_loss
+
+    return Measure(
+        "rise_under_rounding",
+        dims=("bits",),
+        long_name="rise of the pre-training loss under rounding of the weights",
+        units="squared output",
+        at="checkpoint",
+        coords={"bits": np.asarray(bits)},
+        of=of,
+    )
+
+
+def bound_ratio(transfer: Transfer) -> Measure:
+    """How far both losses are from what any network can reach at once, >= 1; see `linsim.measures.front`."""
+    front = Front.of(transfer)
+    return Measure(
+        "bound_ratio",
+        long_name="distance from the universal bound, (sqrt L_pre + sqrt L_ft) / D with one input covariance",
+        of=lambda seen: front.ratio(seen.pretrain_loss, seen.finetune_loss),
+    )
+
+
+_PLAIN = (
+    *(LEARNED_SHARE, HESSIAN_TRACE, GAUSS_NEWTON_TRACE, FISHER_TRACE, TOP_EIGENVALUE, GRADIENT_SQUARE, IMBALANCE),
+    *(CURVATURE_ALONG_DISPLACEMENT, WEIGHT_DISTANCE, PRODUCT_DISTANCE, PRODUCT),
+)
+BUILT_IN: Mapping[str, Callable[..., Measure]] = {
+    **{measure.name: partial(lambda measure, transfer: measure, measure) for measure in _PLAIN},
+    "bound_ratio": bound_ratio,
+    "rise_under_absolute_noise": lambda transfer, scales=NOISE: rise_under_noise(scales),
+    "rise_under_relative_noise": lambda transfer, scales=NOISE: rise_under_noise(scales, relative=True),
+    "rise_under_rounding": lambda transfer, bits=BITS: rise_under_rounding([int(number) for number in bits]),
+}
+"""Name -> what makes the measure for a transfer; those of several scales take them as a second argument."""
+
+FORM = "NAME, NAME=V1,V2,... or NAME@PLACE"
+
+
+def built_in(text: str, transfer: Transfer) -> Measure:
+    """The measure that a text names: NAME, with its scales NAME=V1,V2,..., at another place NAME@PLACE.
+
+    Raises:
+      InvalidInput: no such measure or place, scales of one that has none, or that are no numbers.
+    """
+    name_and_scales, _, place = text.partition("@")
+    name, _, scales = name_and_scales.partition("=")
+    require(name in BUILT_IN, "measure", text, f"{FORM}, or MODULE:NAME; NAME is one of {', '.join(BUILT_IN)}")
+    require(not place or place in PLACES, "measure", text, f"a place among {', '.join(PLACES)}")
+    numbers: list[Any] = []
+    if scales:
+        scaled = name.startswith("rise_under")
+        require(scaled, "measure", text, f"no values for {name}, which has none")
+        try:
+            numbers = [tuple(float(value) for value in scales.split(","))]
+        except ValueError:
+            raise InvalidInput("measure", text, FORM) from None
+    measure = BUILT_IN[name](transfer, *numbers)
+    return measure.taken(place) if place else measure  # type: ignore[arg-type] # one of the places
