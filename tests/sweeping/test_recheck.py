@@ -158,7 +158,7 @@ def test_measures_are_compared_as_losses_are(monkeypatch):
     axes = {"learning_rate": [1e-3, 1e-2, 50.0]}
     right = sweep(PROBLEM, axes, measures=measures)
     assert right.attrs["recheck_trusted"]
-    # Rounding of aligned layers leaves an imbalance of 1e-15, told in units of 1e-6, below which all measures are equal.
+    # Rounding of aligned layers leaves an imbalance of 1e-15, told in units of 1e-6, below which all are equal.
     assert 0 < right.attrs["recheck_deviation"] < 1e-8
     end_to_end = Chains.end_to_end
     monkeypatch.setattr(Chains, "end_to_end", lambda *given: 1.001 * end_to_end(*given))
