@@ -54,13 +54,13 @@ class Picture:
                 canvas.entitle(figure, Finding.of(dataset).sentence)
             elif self.title is not None:
                 canvas.entitle(figure, self.title(dataset))
-            return canvas.settle(figure)
+            return figure
 
     def save(self, dataset: xr.Dataset, folder: Path, name: str | None = None) -> list[Path]:
         """Draw and write FOLDER/NAME.png and .svg, the same bytes every time; returns both paths."""
         figure = self.draw(dataset)
         with canvas.style():
-            return canvas.write(figure, folder, name or self.name)
+            return canvas.write(canvas.settle(figure), folder, name or self.name)
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Draw a stored result again, by default results/NAME into the gallery.

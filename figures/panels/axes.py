@@ -60,7 +60,7 @@ def spaced_in_log(positive: Floats) -> bool:
     return bool(positive[-1] >= 10 * positive[0] or (len(factors) > 1 and np.ptp(factors) < 0.01 * factors[0]))
 
 
-def decades(axis: Any, low: float | None = None, high: float | None = None) -> None:
+def decades(axis: Any, low: Any = None, high: Any = None) -> None:
     """Limits of a logarithmic axis; where it has no two powers of ten to label, some values between are, in full."""
     horizontal = axis.axis_name == "x"
     limits = axis.axes.get_xlim() if horizontal else axis.axes.get_ylim()
@@ -96,7 +96,7 @@ def harm_axis(axes: Axes, top: float | None = None, least: float = LEAST_HARM, r
     """
     top = max(float(axes.dataLim.y1) if top is None else top, 1.0)
     axes.set(yscale="log", ylim=(least / 1.6, top * room), ylabel="harm of the longest budget")
-    powers = np.arange(round(np.log10(least)), np.floor(np.log10(top)) + 1)
+    powers = np.arange(round(np.log10(least)), np.floor(np.log10(top * room)) + 1)
     powers = powers[:: -(-len(powers) // 7)]
     said = [
         f"{100 * 10**power:g}" if power < 0 else grouped(100 * 10**power) if power < 3 else power_of_ten(int(power) + 2)

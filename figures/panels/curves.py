@@ -78,6 +78,11 @@ def curves(
     return dict(zip(found, styles, strict=True))
 
 
+def closed_form(dataset: xr.Dataset, name: str) -> xr.DataArray:
+    """What theory predicts of a variable; NaN where it says nothing."""
+    return dataset.get(f"predicted_{name}", np.nan * dataset[name])
+
+
 def before(axes: Axes, losses: xr.DataArray, **look: Any) -> None:
     """The loss that there was before fine-tuning, a thin line in the background."""
     axes.plot(losses[BUDGETS], median(_table(losses, BUDGETS)), **BEFORE | look)
