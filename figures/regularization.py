@@ -6,195 +6,129 @@ Usage: python -m figures.regularization [--data results/regularization] [--out f
 from __future__ import annotations
 
 import sys
-import textwrap
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from . import drawing
-from .cells import median
+from .panels.axes import decades, harm_axis, visible
+from .panels.canvas import new_figure
+from .panels.curves import closed_form, curves, median, middle
+from .panels.fronts import front
+from .panels.looks import GREY, OTHERWISE, REFERENCE, Look, explain, known, looks
+from .panels.words import grouped, rise, short
 from .picture import Picture
-from .runs import draw_simulated, draw_theory, explain, looks
 
 _NEEDED = {
     *("checkpoints", "regularizer", "method", "target", "pretrain_steps", "learning_rate", "regularization", "seed"),
     *("harm", "finetune_loss_after", "pretrain_loss_after", "inflection_steps", "limit_harm", "limit_finetune_loss"),
     *("threshold", "matched_pretrain_loss", "matched_harm", "matched_finetune_loss", "bound_pretrain_loss"),
 }
-_SHORT = {
-    "rate alone": "rate alone",
-    "product_penalty": "product penalty",
-    "weight_penalty": "weight penalty",
-    "weight_decay": "weight decay",
-}
-_LEAST, _NEGLIGIBLE = 1e-3, 0.01  # the smallest harm on an axis, and that which is called none
+_NEGLIGIBLE = 0.01  # harm that is called none
 _BUDGETS, _RATES = 3, 8  # with fewer budgets, or with harm at equal loss on fewer rates, nothing can be told
 
 
 def _paint(dataset: xr.Dataset) -> Figure:
     """Harm over strength, the price, and fronts."""
-    figure = drawing.new_figure(9.6, 6.6)
-    figure.suptitle(textwrap.fill(_message(dataset), 96), x=0.012, ha="left")
-    grid: Any = figure.subplots(2, 3)
+    figure = new_figure(9.6, 6.6)
+    (harm, real_harm, price), (early_front, late_front, matched) = figure.subplots(2, 3)
+    converged, harmful = dataset.attrs["converged_rate"], dataset.attrs["harmful_rate"]
     kinds = [str(kind) for kind in dataset["checkpoints"].values]
-    first = kinds.index("idealised") if "idealised" in kinds else 0
-    _draw_harm(grid[0, 0], dataset, first, dataset.attrs["converged_rate"], "(a)")
-    _draw_harm(grid[0, 1], dataset, 0, dataset.attrs["harmful_rate"], "(b)")
+    ideal = kinds.index("idealised") if "idealised" in kinds else 0
+    _draw_harm(harm, "(a)", _at_rate(dataset.isel(checkpoints=ideal), converged))
+    _draw_harm(real_harm, "(b)", _at_rate(dataset.isel(checkpoints=0), harmful))
     if kinds[0] == "real":
-        _draw_created(grid[0, 1], dataset)
-    _draw_price(grid[0, 2], dataset)
-    early = _early(dataset)
-    for axes, at, letter in ((grid[1, 0], early, "(d)"), (grid[1, 1], dataset.sizes["pretrain_steps"] - 1, "(e)")):
-        _draw_front(axes, dataset, at, letter)
-    _draw_matched(grid[1, 2], dataset)
-    handles = [
-        Line2D([], [], label=_SHORT.get(name, name), **_hollow(look), linestyle=look["linestyle"])
-        for name, look in _looks(dataset).items()
-    ]
-    theory = "closed form" if np.isfinite(dataset["limit_harm"]).any() else None
-    handles += explain(dataset.sizes["seed"], theory=theory)
+        _draw_created(real_harm, _at_rate(dataset.isel(checkpoints=0, regularizer=0), converged))
+    _draw_price(price, _at_rate(dataset.isel(checkpoints=0), converged))
+    for axes, letter, at in (early_front, "(d)", _early(dataset)), (late_front, "(e)", -1):
+        part = dataset.isel(checkpoints=0, pretrain_steps=at)
+        axes.set_title(f"{letter} fronts after {grouped(int(part['pretrain_steps']))} steps")
+        top = np.nanmax(
+            dataset["matched_pretrain_loss"][:, :, 0].values, initial=dataset.attrs["untuned_finetune_loss"]
+        )
+        bound, reached = dataset["bound_pretrain_loss"], dataset["matched_finetune_loss"]
+        front(axes, part["matched_pretrain_loss"], reached, bound, top, styles=_methods(dataset))
+    _draw_matched(matched, dataset.isel(checkpoints=0))
+    names = ["rate alone", *map(_words, dataset["regularizer"].values)]
+    handles = [look.entry(name) for name, look in zip(names, _methods(dataset), strict=True)]
+    handles += explain(dataset.sizes["seed"], dataset["limit_harm"])
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 7), fontsize=8, handlelength=2.6)
     return figure
 
 
-def _looks(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
-    """One look for each method, the same in every panel."""
-    names = ["rate alone", *map(str, dataset["regularizer"].values)]
-    return dict(zip(names, looks(len(names)), strict=True))
+def _methods(dataset: xr.Dataset) -> list[Look]:
+    """Of a smaller rate alone and of each regulariser, the same in every panel."""
+    return looks(1 + dataset.sizes["regularizer"])
 
 
-def _hollow(look: dict[str, Any]) -> dict[str, Any]:
-    return {"color": look["color"], "marker": look["marker"], **drawing.hollow(4.5, look["color"])}
+def _words(name: Any) -> str:
+    return str(name).replace("_", " ")
 
 
-def _draw_harm(axes: Axes, dataset: xr.Dataset, kind: int, rate: float, letter: str) -> None:
+def _at_rate(dataset: xr.Dataset, rate: float) -> xr.Dataset:
+    return dataset.sel(learning_rate=rate, method="nearest")
+
+
+def _draw_harm(axes: Axes, letter: str, shown: xr.Dataset) -> None:
     """Harm over strength, with limits where fine-tuning converges and predictions where it does not."""
-    shown = dataset.isel(checkpoints=kind).sel(learning_rate=rate, method="nearest")
-    name = str(dataset["checkpoints"].values[kind])
-    axes.set_title(f"{letter} {name} checkpoints, rate {drawing.short(rate)}")
-    axes.set(yscale="log", ylabel="harm of the longest budget", xlabel="strength")
-    x = _strengths(axes, dataset)
-    for at, regularizer in enumerate(map(str, dataset["regularizer"].values)):
-        look = _looks(dataset)[regularizer]
-        if name == "idealised":
-            theory = shown["limit_harm"][at].values
-            if np.isfinite(shown["threshold"][at]) and shown["threshold"][at] > 0:
-                axes.axvline(float(shown["threshold"][at]), color=look["color"], linestyle=look["linestyle"], lw=0.7)
-        else:
-            known = shown["predicted_harm"] if "predicted_harm" in shown else shown["harm"] * np.nan
-            theory = median(known[at].values)
-        draw_simulated(axes, x, _clipped(shown["harm"][at].values), look, joined=not bool(np.isfinite(theory).any()))
-        draw_theory(axes, x, _clipped(theory), look)
-    _harm_axis(axes)
+    kind = shown["checkpoints"].item()
+    axes.set_title(f"{letter} {kind} checkpoints, rate {short(float(shown['learning_rate']))}")
+    styles = _methods(shown)[1:]
+    theory = closed_form(shown, "harm")
+    if kind == "idealised":
+        theory = shown["limit_harm"]
+        for look, threshold in zip(styles, shown["threshold"].values, strict=True):
+            if np.isfinite(threshold) and threshold > 0:
+                axes.axvline(threshold, color=look.color, linestyle=look.line, linewidth=0.7)
+    curves(axes, visible(shown["harm"]), visible(theory), over="regularization", by="regularizer", styles=styles)
+    harm_axis(axes)
 
 
-def _draw_created(axes: Axes, dataset: xr.Dataset) -> None:
+def _draw_created(axes: Axes, shown: xr.Dataset) -> None:
     """The product penalty, or what comes first, at the rate that converges."""
-    rate = dataset.attrs["converged_rate"]
-    shown = dataset.isel(checkpoints=0, regularizer=0).sel(learning_rate=rate, method="nearest")
-    x = _strengths(axes, dataset)
-    harm = _clipped(median(shown["harm"].values))
-    if np.isnan(harm).all():
-        return
-    axes.plot(x, harm, color="0.45", linestyle=(0, (1, 1)), linewidth=1.6)
-    name = _SHORT.get(str(shown["regularizer"].values), "")
-    axes.text(
-        0.04, 0.14, f"dotted:\n{name},\nrate {drawing.short(rate)}", transform=axes.transAxes, color="0.3", fontsize=8
-    )
-    _harm_axis(axes)
+    harm = visible(middle(shown["harm"]))
+    if known(harm):
+        axes.plot(shown["regularization"], harm, **OTHERWISE)
+        said = f"dotted:\n{_words(shown['regularizer'].item())},\nrate {short(float(shown['learning_rate']))}"
+        axes.text(0.04, 0.14, said, transform=axes.transAxes, color="0.3", fontsize=8)
+        harm_axis(axes)
 
 
-def _draw_price(axes: Axes, dataset: xr.Dataset) -> None:
+def _draw_price(axes: Axes, shown: xr.Dataset) -> None:
     """Fine-tuning loss over strength at the longest budget."""
-    rate, away = dataset.attrs["converged_rate"], dataset.attrs["untuned_finetune_loss"]
-    shown = dataset.isel(checkpoints=0, pretrain_steps=-1).sel(learning_rate=rate, method="nearest")
-    axes.set_title(f"(c) the price, rate {drawing.short(rate)}")
-    axes.set(xlabel="strength", ylabel="fine-tuning loss / before tuning", yscale="log", ylim=(1e-3, 6))
-    x = _strengths(axes, dataset)
-    for at, regularizer in enumerate(map(str, dataset["regularizer"].values)):
-        look = _looks(dataset)[regularizer]
-        limit = shown["limit_finetune_loss"][at, :, -1].values / away
-        runs = shown["finetune_loss_after"][at].values / away
-        draw_simulated(axes, x, runs, look, joined=not bool(np.isfinite(limit).any()))
-        draw_theory(axes, x, limit, look)
-    axes.axhline(1, color="0.6", linewidth=0.8, zorder=0)
-
-
-def _draw_front(axes: Axes, dataset: xr.Dataset, at: int, letter: str) -> None:
-    """Least distance to the pre-training task at every distance to the fine-tuning task."""
-    budget = int(dataset["pretrain_steps"][at])
-    axes.set_title(f"{letter} fronts after {drawing.grouped(budget)} steps")
-    axes.set(xlabel="√ fine-tuning loss", ylabel="√ pre-training loss")
-    x = np.sqrt(dataset["matched_finetune_loss"].values)
-    bound = np.sqrt(dataset["bound_pretrain_loss"].values)
-    axes.fill_between(x, 0, bound, color="0.9", linewidth=0)
-    axes.plot(x, bound, color="0.35")
-    axes.text(0.05, 0.06, "no network", transform=axes.transAxes, color="0.35", fontsize=8)
-    for number, name in enumerate(map(str, dataset["method"].values)):
-        runs = np.sqrt(dataset["matched_pretrain_loss"][number, :, 0, at].values)
-        draw_simulated(axes, x, runs, _looks(dataset)[name], joined=True)
-    away = dataset.attrs["untuned_finetune_loss"]
-    highest = np.nanmax(dataset["matched_pretrain_loss"][:, :, 0].values, initial=away)
-    axes.set(xlim=(0, np.sqrt(away)), ylim=(0, 1.05 * np.sqrt(highest)))
+    away, last = shown.attrs["untuned_finetune_loss"], shown.isel(pretrain_steps=-1, stage=-1)
+    losses, limits = last["finetune_loss_after"] / away, last["limit_finetune_loss"] / away
+    axes.set_title(f"(c) the price, rate {short(float(shown['learning_rate']))}")
+    curves(axes, losses, limits, over="regularization", by="regularizer", styles=_methods(shown)[1:])
+    axes.set(ylabel="fine-tuning loss / before tuning", ylim=(1e-3, 6))
+    axes.axhline(1, **REFERENCE)
 
 
 def _draw_matched(axes: Axes, dataset: xr.Dataset) -> None:
     """Least pre-training loss over the budget at one fine-tuning loss, beside the curve at a fixed rate."""
-    target = dataset.sizes["target"] // 2
-    asked = float(dataset["matched_finetune_loss"][target])
-    budgets = dataset["pretrain_steps"].values
-    axes.set_title(f"(f) at fine-tuning loss {drawing.short(asked)}")
-    axes.set(xscale="log", yscale="log", xlabel="pre-training budget (steps)", ylabel="pre-training loss")
-    for number, name in enumerate(map(str, dataset["method"].values)):
-        runs = dataset["matched_pretrain_loss"][number, target, 0].values
-        draw_simulated(axes, budgets, runs, _looks(dataset)[name], joined=True)
-    bound = float(dataset["bound_pretrain_loss"][target])
-    if np.isfinite(bound):
-        axes.axhline(bound, color="0.35", linewidth=1)
-    rate = dataset.attrs["harmful_rate"]
-    fixed = dataset["pretrain_loss_after"].isel(checkpoints=0, regularizer=0, regularization=0)
-    curve = median(fixed.sel(learning_rate=rate, method="nearest").values)
-    if np.isfinite(curve).any():
-        axes.plot(budgets, curve, color="0.45", linestyle=(0, (1, 1)), linewidth=1.6)
-        strength = f"{float(dataset['regularization'][0]):g}"
-        said = f"dotted: at a\nfixed rate, not\nat this loss\n(rate {drawing.short(rate)},\nstrength {strength})"
+    part = dataset.isel(target=dataset.sizes["target"] // 2)
+    axes.set_title(f"(f) at fine-tuning loss {short(float(part['matched_finetune_loss']))}")
+    curves(axes, part["matched_pretrain_loss"], by="method", styles=_methods(dataset))
+    if known(part["bound_pretrain_loss"]):
+        axes.axhline(float(part["bound_pretrain_loss"]), color=GREY, linewidth=1)
+    fixed = _at_rate(dataset.isel(regularizer=0, regularization=0), dataset.attrs["harmful_rate"])
+    curve = middle(fixed["pretrain_loss_after"])
+    if known(curve):
+        axes.plot(fixed["pretrain_steps"], curve, **OTHERWISE)
+        rate, strength = short(float(fixed["learning_rate"])), f"{float(fixed['regularization']):g}"
+        said = f"dotted: at a\nfixed rate, not\nat this loss\n(rate {rate},\nstrength {strength})"
         axes.text(0.97, 0.03, said, transform=axes.transAxes, ha="right", color="0.3", fontsize=8)
-    drawing.label_logarithmic(axes.xaxis, (budgets[0] / 1.12, budgets[-1] * 1.12))
-    drawing.label_logarithmic(axes.yaxis, axes.get_ylim())
+    axes.set_ylabel("pre-training loss")
+    decades(axes.yaxis)
 
 
 def _early(dataset: xr.Dataset) -> int:
     """The budget next to the inflection point at the rate that does most harm, or the middle one."""
-    rate = dataset.attrs["harmful_rate"]
-    turns = dataset["inflection_steps"].isel(checkpoints=0, regularizer=0, regularization=0)
-    steps, budgets = float(turns.sel(learning_rate=rate, method="nearest").median()), dataset["pretrain_steps"].values
+    part = _at_rate(dataset.isel(checkpoints=0, regularizer=0, regularization=0), dataset.attrs["harmful_rate"])
+    steps, budgets = float(part["inflection_steps"].median()), dataset["pretrain_steps"].values
     return int(np.argmin(np.abs(np.log(budgets / steps)))) if np.isfinite(steps) else len(budgets) // 2
-
-
-def _strengths(axes: Axes, dataset: xr.Dataset) -> drawing.Floats:
-    """Strengths on a logarithmic axis with a linear piece for 0."""
-    x = np.asarray(dataset["regularization"].values, np.float64)
-    positive = x[x > 0]
-    axes.set_xscale("symlog", linthresh=float(positive[0]) if len(positive) else 1.0, linscale=0.4)
-    return x
-
-
-def _clipped(harm: drawing.Floats) -> drawing.Floats:
-    """Harm with a floor, so that none is on a logarithmic axis too."""
-    return np.where(np.isfinite(harm), np.maximum(np.nan_to_num(harm), _LEAST), np.nan)
-
-
-def _harm_axis(axes: Axes) -> None:
-    axes.relim()
-    axes.autoscale(axis="y")
-    high = axes.get_ylim()[1]
-    axes.set_ylim(_LEAST / 1.6, max(high, 1.0) * 1.6)
-    powers = [10.0**power for power in range(-3, int(np.ceil(np.log10(max(high, 1.0)))) + 1)]
-    axes.set_yticks(powers, ["≤0.1 %", *(f"{drawing.grouped(100 * power)} %" for power in powers[1:])])
 
 
 def _message(dataset: xr.Dataset) -> str:
@@ -206,7 +140,7 @@ def _message(dataset: xr.Dataset) -> str:
     if dataset.sizes["pretrain_steps"] < _BUDGETS:
         return "Too few budgets to tell whether more pre-training hurts"
     worst = np.max(harm[np.isfinite(harm)], initial=0.0)
-    start = f"At a fixed rate the longest budget ends {drawing.rise(worst).removeprefix('+')} above the best"
+    start = f"At a fixed rate the longest budget ends {rise(worst).removeprefix('+')} above the best"
     if worst < _NEGLIGIBLE:
         start = "At no fixed rate does more pre-training hurt"
     if not np.isfinite(harm).any():
@@ -226,10 +160,10 @@ def _message(dataset: xr.Dataset) -> str:
     best = f"{start}; {equal} it is the best for {'every method' if each.all() else f'{each.sum()} methods'}"
     if np.isnan(loss).all():
         return best
-    return f"{best}, and lowest with the {_SHORT.get(name := str(dataset['method'].values[np.nanargmin(loss)]), name)}"
+    return f"{best}, and lowest with the {_words(dataset['method'].values[np.nanargmin(loss)])}"
 
 
-picture = Picture("regularization", __doc__, "a result of regularization", _NEEDED, _paint)
+picture = Picture("regularization", __doc__, "a result of regularization", _NEEDED, _paint, _message)
 draw, save, main = picture.draw, picture.save, picture.main
 
 if __name__ == "__main__":

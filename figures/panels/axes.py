@@ -43,6 +43,7 @@ def along(axes: Axes, places: xr.DataArray, room: float = 1.12) -> None:
         ticks = powers[powers < 0.6 * positive[-1]] if len(powers) > 1 else positive[:1]
         ticks = np.append(ticks, positive[-1])
         axes.set_xticks([0.0, *ticks], ["0", *(short(tick) for tick in ticks)])
+        axes.set_xticks(between(positive[0], positive[-1], range(1, 10)), minor=True)
         axes.set_xlim(-0.25 * float(positive[0]), float(positive[-1]) * room)
     else:
         axes.set_xscale("log")
