@@ -6,7 +6,6 @@ Usage: python -m figures.rich_and_lazy [--data results/rich_and_lazy] [--out fig
 from __future__ import annotations
 
 import sys
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from . import drawing
-from .cells import median
+from .panels.axes import decades
+from .panels.canvas import new_figure
+from .panels.curves import closed_form, curves, median, middle
+from .panels.looks import GREY, explain, known, legend, looks
+from .panels.words import rise
 from .picture import Picture
-from .runs import draw_simulated, draw_theory, explain, heights, looks, mark_turns
 
 _NEEDED = {
     *("tau", "balance", "level", "seed", "pretrain_steps", "harm", "lazy_harm", "hessian_trace", "curve_at_equal_loss"),
@@ -27,147 +28,87 @@ _NEEDED = {
     "pretrain_loss_after",
 }
 _CURVES = 4
+_NONE = 1e-4  # harm below it leaves a logarithmic axis
+_LINEAR: dict[str, Any] = {"color": "black", "linestyle": (0, (1, 1)), "linewidth": 1.8}
 
 
 def _paint(dataset: xr.Dataset) -> Figure:
     """Curves over the budget, harm and losses over the balance, sensitivity over the budget."""
-    figure = drawing.new_figure(9.6, 7.9)
-    figure.suptitle(textwrap.fill(_message(dataset), 88), x=0.012, ha="left")
-    grid: Any = figure.subplots(2, 2)
-    _draw_curves(grid[0, 0], dataset)
-    _draw_harm(grid[0, 1], dataset)
-    _draw_losses(grid[1, 0], dataset)
-    _draw_trace(grid[1, 1], dataset)
-    budgets = dataset["pretrain_steps"].values.astype(np.float64)
-    for axes in (grid[0, 0], grid[1, 1]):
-        axes.set(xscale="log", xlabel="pre-training budget (steps)")
-        drawing.label_logarithmic(axes.xaxis, (budgets[0] / 1.12, budgets[-1] * 1.12))
-    theory = "closed form" if bool(dataset["predicted_curve_at_equal_loss"].notnull().any()) else None
-    entries = explain(dataset.sizes["seed"], theory=theory, turns=True)
-    if bool(dataset["lazy_curve_at_equal_loss"].notnull().any()):
-        entries.append(
-            Line2D(
-                [],
-                [],
-                color="black",
-                linestyle=(0, (1, 1)),
-                linewidth=1.8,
-                label=f"linear dynamics, $\\tau$ = {float(dataset['tau'][-1]):g}",
-            )
-        )
+    figure = new_figure(9.6, 7.9)
+    (losses, harm), (parts, trace) = figure.subplots(2, 2)
+    level = _level(dataset)
+    size = abs(dataset["balance"]).assign_attrs(long_name="balance $|l|$", units="squared weights")
+    at_level = dataset.assign_coords(size=size).sortby("size").sel(level=level)
+    smallest = at_level.isel(tau=-1)
+    losses.set_title(f"(a) tuned until fine-tuning loss is {level:g} of what it was")
+    _draw_losses(losses, smallest)
+    harm.set_title("(b) harm at equal fine-tuning loss")
+    _draw_harm(harm, at_level)
+    parts.set_title(f"(c) what harm is made of, at equal fine-tuning loss, $\\tau$ = {float(dataset['tau'][-1]):g}")
+    _draw_parts(parts, smallest)
+    for axes in harm, parts:
+        for place, side, said in (0, "left", " rich"), (1, "right", "lazy "):
+            axes.text(place, 1.0, said, transform=axes.transAxes, va="top", ha=side, color=GREY)
+    trace.set_title("(d) sensitivity to noise, $\\frac{1}{2}\\mathrm{tr}\\,H$ per $\\gamma^2$")
+    shown = smallest["hessian_trace"].sel(balance=_chosen(smallest)) / 2
+    legend(trace, curves(trace, shown, by="balance", names=_names(shown)), loc="lower right", fontsize=9)
+    trace.set_ylabel("$\\frac{1}{2}\\mathrm{tr}\\,H$ (squared output / squared weight)")
+    entries = explain(
+        dataset.sizes["seed"], closed_form(dataset, "curve_at_equal_loss"), dataset["inflection_steps_at_equal_loss"]
+    )
+    if known(dataset["lazy_curve_at_equal_loss"]):
+        entries.append(Line2D([], [], label=f"linear dynamics, $\\tau$ = {float(dataset['tau'][-1]):g}", **_LINEAR))
     figure.legend(handles=entries, loc="outside lower left", ncols=5)
     return figure
 
 
-def _draw_curves(axes: Axes, dataset: xr.Dataset) -> None:
-    """At the smallest scale, at the rate by which the last checkpoint reaches the same fine-tuning loss."""
-    level = _level(dataset)
-    axes.set_title(f"(a) tuned until fine-tuning loss is {level:g} of what it was")
-    axes.set(yscale="log", ylabel="pre-training loss after (squared output)")
-    budgets = dataset["pretrain_steps"].values.astype(np.float64)
-    part = dataset.isel(tau=-1).sel(level=level)
-    chosen = _chosen(dataset)
-    for balance, look in zip(chosen, looks(len(chosen), ordered=True), strict=True):
-        cell = part.sel(balance=balance)
-        runs, closed, lazy = (
-            cell[f"{name}curve_at_equal_loss"].transpose("pretrain_steps", "seed").values
-            for name in ("", "predicted_", "lazy_")
-        )
-        if not np.isfinite(runs).any():
-            continue
-        solid = look | {"linestyle": "-"}
-        draw_simulated(axes, budgets, runs, solid, joined=not np.isfinite(closed).any(), label=f"$l$ = {balance:g}")
-        draw_theory(axes, budgets, closed, solid)
-        turn = np.atleast_1d(median(cell["inflection_steps_at_equal_loss"].values))
-        mark_turns(axes, turn, heights(budgets, median(runs), turn), look["color"])
-        if balance == max(chosen, key=abs) and np.isfinite(lazy).any():
-            axes.plot(budgets, median(lazy), color="black", linestyle=(0, (1, 1)), linewidth=1.8, zorder=5)
-    low, high = axes.get_ylim()
-    drawing.label_logarithmic(axes.yaxis, (low / (high / low) ** 0.3, high))
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="lower left", ncols=2)
+def _draw_losses(axes: Axes, smallest: xr.Dataset) -> None:
+    """At the rate by which the last checkpoint reaches the same fine-tuning loss; linear dynamics for the laziest."""
+    name = "curve_at_equal_loss"
+    cell = smallest.sel(balance=_chosen(smallest)).dropna("balance", how="all", subset=[name])
+    styles, turns = looks(cell.sizes["balance"], ordered=True, solid=True), cell["inflection_steps_at_equal_loss"]
+    theory = closed_form(cell, name)
+    drawn = curves(axes, cell[name], theory, by="balance", names=_names(cell), styles=styles, turns=turns)
+    if drawn:
+        laziest = cell.isel(balance=-1)
+        axes.plot(laziest["pretrain_steps"], middle(laziest[f"lazy_{name}"]), zorder=5, **_LINEAR)
+        legend(axes, drawn, loc="lower left", ncols=2, fontsize=9)
+    axes.set_ylabel("pre-training loss after (squared output)")
+    decades(axes.yaxis, below=0.3)
 
 
-def _draw_harm(axes: Axes, dataset: xr.Dataset) -> None:
+def _draw_harm(axes: Axes, at_level: xr.Dataset) -> None:
     """Relative harm over |l| at every scale: at equal fine-tuning loss, and by linear dynamics."""
-    level = _level(dataset)
-    axes.set_title("(b) harm at equal fine-tuning loss")
-    axes.set(yscale="log", ylabel="harm: last loss / least $-$ 1 (1)", xlabel="balance $|l|$ (squared weights)")
-    places = _places(dataset)
-    for tau, look in zip(dataset["tau"].values[::-1], looks(dataset.sizes["tau"]), strict=True):
-        part = dataset.sel(tau=tau, level=level)
-        runs = part["harm_at_equal_loss"].transpose("balance", "seed").values
-        shown = np.where(runs > 1e-4, runs, np.nan)
-        for sign, filled in ((1, False), (-1, True)):
-            side = (dataset["balance"].values >= 0) if sign > 0 else (dataset["balance"].values < 0)
-            order = np.flatnonzero(side)[np.argsort(places[side])]
-            if not len(order) or not np.isfinite(shown[order]).any():
-                continue
-            if filled:
-                dots: dict[str, Any] = {"color": look["color"], "marker": look["marker"], "linestyle": "none"}
-                axes.plot(places[order], median(shown[order]), markersize=7, zorder=2, **dots)
-            else:
-                draw_simulated(axes, places[order], shown[order], look, joined=True, label=f"$\\tau$ = {tau:g}")
-    bound = median(dataset["lazy_harm"].isel(tau=-1, balance=-1).values)
+    harm = at_level["harm_at_equal_loss"].isel(tau=slice(None, None, -1))
+    harm, taus = harm.where(harm > _NONE), [f"$\\tau$ = {tau:g}" for tau in harm["tau"].values]
+    right, left = (harm.isel(balance=np.flatnonzero(side)) for side in (harm["balance"] >= 0, harm["balance"] < 0))
+    styles = looks(harm.sizes["tau"])
+    drawn = curves(axes, right, over="balance", by="tau", names=taus, styles=styles, places=right["size"])
+    handles = [style.entry(name) for name, style in drawn.items()]
+    if left.size:
+        for other, style in zip(middle(left).transpose("tau", "balance"), styles, strict=True):
+            filled = {"markersize": 7, "markerfacecolor": style.color, "zorder": 2}
+            axes.plot(other["size"], other, **style.points | filled)
+        handles.append(Line2D([], [], color=GREY, marker="o", markersize=7, linestyle="none", label="$l < 0$"))
+    bound = float(middle(at_level["lazy_harm"].isel(tau=-1, balance=-1)))
     if np.isfinite(bound) and bound > 0:
-        axes.axhline(float(bound), color="black", linestyle=(0, (1, 1)), linewidth=1.8, zorder=1)
-    if bool((dataset["balance"] < 0).any()):
-        axes.plot([], [], color="0.35", marker="o", markersize=7, linestyle="none", label="$l < 0$")
-    _label_balances(axes, dataset)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best")
+        axes.axhline(bound, zorder=1, **_LINEAR)
+    axes.set_ylabel("harm: last loss / least $-$ 1 (1)")
+    axes.legend(handles=handles, loc="best")
 
 
-def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
-    """What harm is made of, at the smallest scale: the least loss over the budgets and that at the last."""
-    level = _level(dataset)
-    axes.set_title(f"(c) what harm is made of, at equal fine-tuning loss, $\\tau$ = {float(dataset['tau'][-1]):g}")
-    axes.set(ylabel="pre-training loss after (squared output)", xlabel="balance $|l|$ (squared weights)")
-    places, part = _places(dataset), dataset.isel(tau=-1).sel(level=level)
-    order = np.argsort(places, kind="stable")
-    order = order[dataset["balance"].values[order] >= 0]
-    names = (("last", "at the last budget"), ("least", "at the best budget"))
-    for (name, said), look in zip(names, looks(2), strict=True):
-        runs = part[f"{name}_at_equal_loss"].transpose("balance", "seed").values
-        if len(order) and np.isfinite(runs[order]).any():
-            draw_simulated(axes, places[order], runs[order], look, joined=True, label=said)
-    _label_balances(axes, dataset)
-    axes.set_ylim(0, None)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best")
+def _draw_parts(axes: Axes, smallest: xr.Dataset) -> None:
+    """The least loss over the budgets and that at the last."""
+    shown = smallest.isel(balance=np.flatnonzero(smallest["balance"] >= 0))
+    losses, said = shown[["last_at_equal_loss", "least_at_equal_loss"]].to_dataarray("which"), ("last", "best")
+    names = [f"at the {budget} budget" for budget in said]
+    drawn = curves(axes, losses, over="balance", by="which", names=names, places=shown["size"], log=False)
+    legend(axes, drawn, loc="best", fontsize=9)
+    axes.set(ylabel="pre-training loss after (squared output)", ylim=(0, None))
 
 
-def _draw_trace(axes: Axes, dataset: xr.Dataset) -> None:
-    """tr H over the budget at the smallest scale."""
-    axes.set_title("(d) sensitivity to noise, $\\frac{1}{2}\\mathrm{tr}\\,H$ per $\\gamma^2$")
-    axes.set(yscale="log", ylabel="$\\frac{1}{2}\\mathrm{tr}\\,H$ (squared output / squared weight)")
-    budgets = dataset["pretrain_steps"].values.astype(np.float64)
-    chosen = _chosen(dataset)
-    for balance, look in zip(chosen, looks(len(chosen), ordered=True), strict=True):
-        runs = dataset["hessian_trace"].isel(tau=-1).sel(balance=balance).transpose("pretrain_steps", "seed").values / 2
-        draw_simulated(axes, budgets, runs, look, joined=True, label=f"$l$ = {balance:g}")
-    axes.legend(loc="lower right")
-
-
-def _places(dataset: xr.Dataset) -> drawing.Floats:
-    """Where every balance stands on an axis of |l| in decades, 0 apart on its left."""
-    sizes = np.abs(dataset["balance"].values.astype(np.float64))
-    positive = sizes[sizes > 0]
-    zero = np.log10(positive.min()) - 0.75 if len(positive) else 0.0
-    with np.errstate(divide="ignore"):
-        return np.where(sizes > 0, np.log10(sizes), zero)
-
-
-def _label_balances(axes: Axes, dataset: xr.Dataset) -> None:
-    sizes, places = np.abs(dataset["balance"].values), _places(dataset)
-    known = sorted({(float(place), float(size)) for place, size in zip(places, sizes, strict=True)})
-    kept = [known[0]]
-    for place, size in known[1:]:
-        if place - kept[-1][0] > 0.04 * (known[-1][0] - known[0][0] + 1e-9):
-            kept.append((place, size))
-    axes.set_xticks([place for place, _ in kept], labels=[f"{size:g}" for _, size in kept])
-    axes.text(0.0, 1.0, " rich", transform=axes.transAxes, va="top", ha="left", color="0.35")
-    axes.text(1.0, 1.0, "lazy ", transform=axes.transAxes, va="top", ha="right", color="0.35")
+def _names(shown: Any) -> list[str]:
+    return [f"$l$ = {balance:g}" for balance in shown["balance"].values]
 
 
 def _chosen(dataset: xr.Dataset) -> list[float]:
@@ -195,8 +136,8 @@ def _message(dataset: xr.Dataset) -> str:
     if rich == lazy or not (np.isfinite(harm[rich]) and np.isfinite(harm[lazy])):
         return "Rich and lazy networks cannot be compared at equal fine-tuning loss within these rates"
     most = int(np.nanargmax(harm))
-    at_most = f"harm {drawing.rise(harm[most])} at most, at |l| = {sizes[most]:g}"
-    ends = f"{at_most}, and {drawing.rise(harm[lazy])} at {sizes[lazy]:g}"
+    at_most = f"harm {rise(harm[most])} at most, at |l| = {sizes[most]:g}"
+    ends = f"{at_most}, and {rise(harm[lazy])} at {sizes[lazy]:g}"
     if harm[lazy] >= harm[rich]:
         return f"Laziness does not flatten the U at equal fine-tuning loss: {ends}"
     if least[lazy] - least[most] > abs(last[lazy] - last[most]):
@@ -204,7 +145,7 @@ def _message(dataset: xr.Dataset) -> str:
     return f"Laziness flattens the U at equal fine-tuning loss: {ends}"
 
 
-picture = Picture("rich_and_lazy", __doc__, "a result of rich_and_lazy", _NEEDED, _paint)
+picture = Picture("rich_and_lazy", __doc__, "a result of rich_and_lazy", _NEEDED, _paint, _message)
 draw, save, main = picture.draw, picture.save, picture.main
 
 if __name__ == "__main__":

@@ -61,13 +61,22 @@ def spaced_in_log(positive: Floats) -> bool:
     return bool(positive[-1] >= 10 * positive[0] or (len(factors) > 1 and np.ptp(factors) < 0.01 * factors[0]))
 
 
-def decades(axis: Any, low: Any = None, high: Any = None) -> None:
-    """Limits of a logarithmic axis; where it has no two powers of ten to label, some values between are, in full."""
+def decades(axis: Any, low: Any = None, high: Any = None, below: float = 0.0, above: float = 0.0) -> None:
+    """Limits of a logarithmic axis; where it has no two powers of ten to label, some values between are, in full.
+
+    Args:
+      axis: a horizontal or vertical one.
+      low: lower limit; default as it is.
+      high: upper limit; default as it is.
+      below: room to leave below, as a share of the axis.
+      above: room to leave above.
+    """
     horizontal = axis.axis_name == "x"
     limits = axis.axes.get_xlim() if horizontal else axis.axes.get_ylim()
     low, high = (limits[0] if low is None else float(low), limits[1] if high is None else float(high))
     if not 0 < low < high:  # nothing there that a logarithm can show
         return
+    low, high = low / (high / low) ** below, high * (high / low) ** above
     (axis.axes.set_xlim if horizontal else axis.axes.set_ylim)(low, high)
     if np.floor(np.log10(high)) - np.ceil(np.log10(low)) < 1:
         ticks = next((few for digits in _DIGITS if len(few := between(low, high, digits)) > 1), None)

@@ -65,7 +65,7 @@ def curves(
         band(axes, x, values, look.color)
         line = look.joined if (not known(told) if joined is None else joined) else look.points
         label = None if names is None else names[at]
-        axes.plot(x, median(values), label=label, markevery=-(-len(x) // _MOST_POINTS), **line)
+        axes.plot(x, median(values), label=label, markevery=-(-len(x) // _MOST_POINTS) or 1, **line)
         if known(told):
             axes.plot(x, median(_table(told, over)), **look.path)
         if turned is not None:
@@ -135,4 +135,5 @@ def _of_curve(values: Any, by: str | None, at: int) -> Any:
 
 def _table(values: xr.DataArray, over: str) -> Floats:
     """Shape (over, all the rest)."""
-    return np.asarray(values.transpose(over, ...).values, np.float64).reshape(values.sizes[over], -1)
+    count = values.sizes[over]
+    return np.asarray(values.transpose(over, ...).values, np.float64).reshape(count, values.size // max(count, 1) or 1)

@@ -57,13 +57,14 @@ class Look(NamedTuple):
         return Line2D([], [], label=label, **self.points | self.path)
 
 
-def looks(count: int, ordered: bool = False, sizes: Sequence[float] = ()) -> list[Look]:
+def looks(count: int, ordered: bool = False, solid: bool = False, sizes: Sequence[float] = ()) -> list[Look]:
     """One look for each of several things.
 
     Args:
       count: how many.
       ordered: they stand for increasing values: dark to light, so that the order survives in grey. Otherwise the
         colours are those of the style.
+      solid: all lines are, where each is on its own markers.
       sizes: of the markers, where they are not all the same: equal curves then show as nested markers.
     """
     if ordered:
@@ -73,7 +74,7 @@ def looks(count: int, ordered: bool = False, sizes: Sequence[float] = ()) -> lis
         colors = [cycle[at % len(cycle)] for at in range(count)]
     sizes = sizes or [Look("").size] * count
     return [
-        Look(colors[at], MARKERS[at % len(MARKERS)], LINES[at % len(LINES)], sizes[at % len(sizes)])
+        Look(colors[at], MARKERS[at % len(MARKERS)], "-" if solid else LINES[at % len(LINES)], sizes[at % len(sizes)])
         for at in range(count)
     ]
 
