@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from .axes import Floats
+from .curves import median, spread
 from .looks import Look
+
+Span = tuple[Any, Any, Any]
+"""Low end, middle, high end."""
+
+
+def span(runs: Floats) -> Span:
+    """The whole range over seeds, the last axis, around their median."""
+    low, high = spread(runs)
+    return low, median(runs), high
 
 
 def ranges(
-    axes: Axes, places: Any, middle: Any, low: Any, high: Any, look: Look, *, upright: bool = False, **settings: Any
+    axes: Axes,
+    places: Any,
+    spans: Span,
+    look: Look,
+    *,
+    upright: bool = False,
+    width: float = 3.0,
+    filled: Any = False,
+    label: str | None = None,
 ) -> None:
-    """A hollow point for each case on a bar from low to high.
+    """A point for each case, on a bar from the low to the high end.
 
     Args:
       axes: where to draw.
       places: of the cases, on the vertical axis, or on the horizontal one if upright.
-      middle: values of the points, NaN where there is none.
-      low: ends of the bars.
-      high: their other ends.
-      look: of the points.
+      spans: of the cases; NaN where there is none.
+      look: of the points, which are hollow.
       upright: values go up instead of to the right.
-      settings: of the points, over those of the look, and as `bar` a dictionary of settings of the bars.
+      width: of the bars, in points.
+      filled: which points are not hollow.
+      label: for a legend.
     """
-    bar = {"color": look.color, "linewidth": 3.0, "alpha": 0.3} | settings.pop("bar", {})
-    (axes.vlines if upright else axes.hlines)(places, low, high, **bar)
-    where = (places, middle) if upright else (middle, places)
-    axes.plot(*where, **look.points | settings)
+    low, middle, high = spans
+    (axes.vlines if upright else axes.hlines)(places, low, high, color=look.color, linewidth=width, alpha=0.3)
+    filled = np.broadcast_to(filled, np.shape(middle))
+    for shown, face in ((~filled, {"label": label}), (filled, {"markerfacecolor": look.color})):
+        values = np.where(shown, middle, np.nan)
+        axes.plot(*((places, values) if upright else (values, places)), **look.points | face)
 
 
-def stacked(axes: Axes, rows: Floats, shares: dict[str, Floats], colors: dict[str, tuple[Any, str]]) -> None:
+def stacked(axes: Axes, rows: Floats, shares: Mapping[str, Floats], colors: Mapping[str, tuple[Any, str]]) -> None:
     """Shares of a whole, one bar a row: name -> values over rows; colour and hatch by name."""
     left = np.zeros(len(rows))
     for name, share in shares.items():
