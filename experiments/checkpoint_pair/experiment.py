@@ -142,6 +142,9 @@ def with_pairs(dataset: xr.Dataset, factor: float, turn: float, margin: float, l
         "result_change": "later / earlier - 1 of the pre-training loss after fine-tuning",
         "finetune_change": "later / earlier - 1 of the fine-tuning loss after fine-tuning",
     }
+    if "predicted_pretrain_loss_after" in dataset:
+        dataset["predicted_result_change"] = change(dataset["predicted_pretrain_loss_after"])
+        said["predicted_result_change"] = f"{said['result_change']}, in closed form"
     for name, text in said.items():
         dataset[name].attrs.update(long_name=text, units="1")
     return dataset.assign(

@@ -123,13 +123,10 @@ def _finetuning(data: xr.Dataset) -> str:
 
 def _closed_form(data: xr.Dataset) -> list[str]:
     """The same pairs in closed form."""
-    budgets, later = data["pretrain_steps"].values, data["later_steps"].values
-    curve = np.maximum(data["predicted_pretrain_loss_after"].values, data.attrs["rounding_floor"])
-    rows = np.searchsorted(budgets, np.nan_to_num(later, nan=float(budgets[0])))
-    change = curve[rows] / curve - 1
-    described = np.isfinite(change).all(axis=(0, 2))[None, :] & np.isfinite(later)[:, None]
-    rise = (curve[rows] - curve) / float(data["zero_loss"])
-    predicted = ((change > data.attrs["margin"]) & (rise > data.attrs["least_rise"])).all(axis=-1)
+    change, pairs = data["predicted_result_change"].values, data["later_steps"].notnull().values
+    described = np.isfinite(change[pairs]).all(axis=(0, 2))[None, :] & pairs[:, None]
+    rise = change * np.maximum(data["predicted_pretrain_loss_after"], data.attrs["rounding_floor"]) / data["zero_loss"]
+    predicted = ((change > data.attrs["margin"]) & (rise.values > data.attrs["least_rise"])).all(axis=-1)
     worse = (data["result_change"] > data.attrs["margin"]) & (data["result_rise"] > data.attrs["least_rise"])
     simulated = worse.all("seed").values
     same = (predicted == simulated)[described]

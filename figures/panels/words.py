@@ -29,8 +29,8 @@ def in_full(value: float) -> str:
 
 
 def power_of_ten(power: int) -> str:
-    """A tick label: 0.1, 1, 10 in full, further powers as such."""
-    return f"{10.0**power:g}" if -1 <= power <= 2 else f"$10^{{{power}}}$"
+    """A tick label: 0.1, 1 and 10 in full, further powers as such."""
+    return f"{10.0**power:g}" if -1 <= power <= 1 else f"$10^{{{power}}}$"
 
 
 def grouped(value: float) -> str:
