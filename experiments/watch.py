@@ -26,6 +26,7 @@ import xarray as xr
 
 from linsim.commands.cli import Resumable
 from linsim.commands.config import require_choices
+from linsim.commands.named import call_named, named
 from linsim.dynamics.training import Progress
 from linsim.errors import InvalidInput, require, require_integer
 from linsim.measures.estimates import Estimate
@@ -39,7 +40,6 @@ from linsim.storage.provenance import provenance
 from linsim.sweeping.remembering import remembered
 
 from .command import command
-from .named import call_named, named
 
 
 @dataclass(frozen=True)

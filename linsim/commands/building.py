@@ -23,6 +23,7 @@ from linsim.commands.config import (
     TrainingConfig,
     require_choices,
 )
+from linsim.commands.named import named_measures
 from linsim.dynamics.training import Progress
 from linsim.errors import fields_of, require, require_axis, require_integer, require_number
 from linsim.losses import Weights
@@ -58,6 +59,7 @@ def build_chart(
         learning_rates(config.finetune),
         strengths(config.finetune),
         config.finetune.regularizer,
+        named_measures(config.measure, transfer),
         solver=config.solver,
         precision=config.precision,
         predicted=predicted,

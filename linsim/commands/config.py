@@ -176,6 +176,9 @@ class TrainingConfig(PretrainingConfig):
     """Number of layers L."""
     checkpoints: Literal["real", "idealised"] = "real"
     """Fine-tune from the trained weights, or from the rank-n truncation nearest to them."""
+    measure: tuple[str, ...] = ()
+    """Told beside the losses: NAME of a measure that comes with linsim, NAME=V1,V2,... with its scales, MODULE:NAME of
+    your own; at another place NAME@checkpoint, NAME@tuned or NAME@along."""
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
 
 

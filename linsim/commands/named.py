@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,9 @@ import jax
 
 import linsim
 from linsim.errors import InvalidInput, require
+from linsim.measure import PLACES, Measure
+from linsim.measures.built_in import built_in
+from linsim.tasks import Transfer
 
 T = TypeVar("T")
 
@@ -43,6 +46,21 @@ def named(field: str, name: str) -> Any:
     return getattr(imported, attribute)
 
 
+def named_measures(texts: Sequence[str], transfer: Transfer) -> list[Measure]:
+    """Measures by name: built in, or MODULE:NAME of somebody's own; see `linsim.measures.built_in.built_in`."""
+    return [_own_measure(text) if ":" in text else built_in(text, transfer) for text in texts]
+
+
+def _own_measure(text: str) -> Measure:
+    """MODULE:NAME, or MODULE:NAME@PLACE."""
+    name, at, place = text.partition("@")
+    found = named("measure", name)
+    require(isinstance(found, Measure), "measure", text, "a value of linsim.Measure, in MODULE:NAME")
+    require(not at or place in PLACES, "measure", text, f"a place among {', '.join(PLACES)}")
+    measure: Measure = found.taken(place) if at else found
+    return measure
+
+
 def call_named(field: str, name: str, call: Callable[[], T]) -> T:
     """The result of somebody else's code; `InvalidInput` with file and line where it fails."""
     try:
@@ -56,7 +74,9 @@ def call_named(field: str, name: str, call: Callable[[], T]) -> T:
 def _told(error: Exception) -> str:
     """KeyError: 'w' (my_training.py, line 12)."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = (Path(__file__).parent, Path(linsim.__file__).parent, Path(jax.__file__).parent.parent)
+    library = Path(linsim.__file__).parent
+    beside = (library.parent / name for name in ("experiments", "linsim_lab"))
+    ours = (library, *beside, Path(jax.__file__).parent.parent)
     installed = (*map(str, ours), sys.base_prefix, "<")
     theirs = [frame for frame in frames if not frame.filename.startswith(installed)]
     where = f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""
