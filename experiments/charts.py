@@ -10,7 +10,7 @@ import xarray as xr
 
 from linsim.commands.building import build_chart
 from linsim.commands.config import PretrainingConfig, TrainingConfig
-from linsim.dynamics.training import Progress
+from linsim.progress.showing import Progress
 from linsim.tasks import Transfer
 
 from .progress import part_of

@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from linsim.commands import cli
-from linsim.commands.progress import progress_bar
-from linsim.dynamics.training import Progress
 from linsim.errors import RunFailed, require_integer
+from linsim.progress.bar import progress_bar
+from linsim.progress.showing import Progress
 from linsim.storage import store
 from linsim.storage.provenance import provenance
 
@@ -59,7 +59,7 @@ def run(config: Config, report: Progress | None = None) -> list[Verdict]:
     chosen = _chosen(config.only)
     verdicts = []
     for claim in chosen:
-        verdicts.append(judge(claim, config.examples, config.seed))
+        verdicts.append(judge(claim, config.examples, config.seed, progress=False))
         if report is not None:
             report(len(verdicts), len(chosen))
     return verdicts

@@ -9,8 +9,8 @@ from typing import TypeVar
 import xarray as xr
 
 from linsim.commands import cli
-from linsim.dynamics.training import Progress
 from linsim.finding import Finding
+from linsim.progress.showing import Progress
 
 from .experiment import Experiment
 
@@ -23,7 +23,7 @@ class _Summarised(Experiment[C]):
 
     summarise: Callable[[xr.Dataset], str] = str
 
-    def run(self, config: C, report: Progress | None = None) -> xr.Dataset:
+    def run(self, config: C, report: Progress | None = None, progress: bool | None = None) -> xr.Dataset:
         return self.compute(config, report)
 
     def tell(self, dataset: xr.Dataset) -> str:

@@ -19,9 +19,9 @@ from jaxtyping import Float
 
 from linsim.commands.building import build_chart
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TrainingConfig, require_choices
-from linsim.dynamics.training import Progress
 from linsim.errors import InvalidInput, require_integer
 from linsim.finding import Finding
+from linsim.progress.showing import Progress
 from linsim.tasks import LinearTask, Transfer
 
 from .experiment import Experiment

@@ -38,14 +38,15 @@ import xarray as xr
 
 from linsim.commands import cli
 from linsim.commands.config import as_json
-from linsim.commands.progress import progress_bar
-from linsim.dynamics.training import Progress
 from linsim.finding import Finding
 from linsim.precision import Precision, computing_in
+from linsim.progress.bar import progress_bar
+from linsim.progress.showing import Progress
 from linsim.storage import store
 from linsim.storage.fingerprint import fingerprint
 from linsim.storage.leases import lease
 from linsim.storage.provenance import deciding
+from linsim.sweeping.running import reporting
 
 from .words import wrapped
 
@@ -88,19 +89,20 @@ class Experiment(Generic[C]):
         """As `python -m` takes it."""
         return f"{_HERE}.{self.name}"
 
-    def run(self, config: C, report: Progress | None = None) -> xr.Dataset:
+    def run(self, config: C, report: Progress | None = None, progress: bool | None = None) -> xr.Dataset:
         """The result of a configuration, which is in its attributes, as is the finding.
 
         Args:
           config: frozen dataclass of the experiment.
           report: called with (done, total) of whatever takes the time.
+          progress: whether to show a bar; None shows one in a notebook, unless `report` listens.
 
         Raises:
           InvalidInput: a field outside its domain.
         """
         told: Any = config
-        with computing_in(self.precision or told.precision):
-            dataset = self.compute(config, report)
+        with computing_in(self.precision or told.precision), reporting(progress, report, self.doing) as listener:
+            dataset = self.compute(config, listener)
         return self.found(dataset.assign_attrs(config=as_json(config)))
 
     def found(self, dataset: xr.Dataset) -> xr.Dataset:

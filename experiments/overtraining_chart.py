@@ -16,9 +16,9 @@ import xarray as xr
 from linsim.commands.building import build_chart
 from linsim.commands.config import ChartConfig as Config
 from linsim.commands.transfers import build_transfer
-from linsim.dynamics.training import Progress
 from linsim.finding import Finding
 from linsim.labels import computed
+from linsim.progress.showing import Progress
 
 from .experiment import Experiment
 from .words import NEGLIGIBLE, distrust, diverged, percent, rechecked, undecided

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linsim.dynamics.training import Progress
+from linsim.progress.showing import Progress
 
 
 def part_of(report: Progress | None, number: int, count: int) -> Progress | None:

@@ -12,8 +12,9 @@ from linsim.commands.building import build_problem
 from linsim.commands.config import ChartConfig
 from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import choose
-from linsim.dynamics.training import Progress, Session
+from linsim.dynamics.training import Session
 from linsim.losses import LOSS_CONVENTION
+from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
 from linsim.tasks import Transfer
 

@@ -27,7 +27,6 @@ import xarray as xr
 from linsim.commands.cli import Resumable
 from linsim.commands.config import require_choices
 from linsim.commands.named import call_named, named
-from linsim.dynamics.training import Progress
 from linsim.errors import InvalidInput, require, require_integer
 from linsim.measures.estimates import Estimate
 from linsim.monitoring.alarm import Alarm, Watched
@@ -36,6 +35,7 @@ from linsim.monitoring.measuring import MEASURES, Monitor, Reading
 from linsim.monitoring.named_trees import put_into
 from linsim.monitoring.record import Record
 from linsim.monitoring.trees import examples_in, require_same_shapes, require_scalar, shapes_of
+from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
 from linsim.sweeping.remembering import remembered
 

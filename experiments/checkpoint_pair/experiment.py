@@ -21,8 +21,8 @@ from linsim.commands.building import build_chart, strengths
 from linsim.commands.cli import Sweeping
 from linsim.commands.config import ChartConfig, FinetuneConfig, NetworkConfig, PretrainConfig
 from linsim.commands.transfers import build_transfer
-from linsim.dynamics.training import Progress
 from linsim.errors import require, require_number
+from linsim.progress.showing import Progress
 
 from ..command import command
 from .summary import summarise

@@ -29,8 +29,8 @@ from linsim.commands.config import (
     chart_of,
 )
 from linsim.commands.transfers import build_transfer
-from linsim.dynamics.training import Progress
 from linsim.errors import require, require_axis, require_number
+from linsim.progress.showing import Progress
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate
 

@@ -33,10 +33,11 @@ from linsim.commands.config import (
 )
 from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import choose, flow_of
-from linsim.dynamics.training import Progress, Session
+from linsim.dynamics.training import Session
 from linsim.errors import require, require_axis, require_integer, require_number
 from linsim.losses import LOSS_CONVENTION
 from linsim.problem import Problem
+from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
 from linsim.tasks import LinearTask, Transfer
 

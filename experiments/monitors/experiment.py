@@ -18,10 +18,10 @@ import numpy as np
 import xarray as xr
 
 from linsim.commands.cli import Sweeping
-from linsim.dynamics.training import Progress
 from linsim.errors import require_integer, require_number
 from linsim.losses import LOSS_CONVENTION
 from linsim.monitoring.alarm import Alarm
+from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
 
 from ..command import command

@@ -18,8 +18,8 @@ import numpy as np
 import xarray as xr
 
 from linsim.commands.config import PretrainingConfig, SyntheticConfig, chart_of, require_choices
-from linsim.dynamics.training import Progress
 from linsim.errors import require, require_axis, require_integer
+from linsim.progress.showing import Progress
 from linsim.theory.inflection import locate
 
 from ..charts import texts

@@ -20,9 +20,9 @@ import xarray as xr
 from linsim.commands.cli import Sweeping
 from linsim.commands.config import FinetuneConfig, PretrainingConfig, ShiftConfig, SyntheticConfig, chart_of
 from linsim.commands.transfers import build_transfer
-from linsim.dynamics.training import Progress
 from linsim.errors import require, require_integer
 from linsim.phase import REGULARIZERS, Regularizer
+from linsim.progress.showing import Progress
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate
 

@@ -32,10 +32,11 @@ from linsim.commands.config import (
 )
 from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import choose, flow_of
-from linsim.dynamics.training import Progress, Session
+from linsim.dynamics.training import Session
 from linsim.errors import require, require_axis
 from linsim.losses import LOSS_CONVENTION
 from linsim.problem import Problem
+from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.lanes import run_all

@@ -35,8 +35,9 @@ from linsim.commands.config import (
 )
 from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import choose
-from linsim.dynamics.training import Progress, Session
+from linsim.dynamics.training import Session
 from linsim.errors import require, require_integer, require_number
+from linsim.progress.showing import Progress
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.lanes import run_all
 from linsim.tasks import Transfer

@@ -21,8 +21,8 @@ from linsim.commands.building import LONGEST_AXIS, budgets, build_problem, learn
 from linsim.commands.cli import Sweeping
 from linsim.commands.config import ChartConfig, FinetuneConfig, PretrainConfig, require_choices
 from linsim.commands.transfers import build_transfer
-from linsim.dynamics.training import Progress
 from linsim.errors import InvalidInput, require, require_integer, require_number
+from linsim.progress.showing import Progress
 from linsim.sweeping.axes import Axes, Field, declared
 from linsim.sweeping.sweep import sweep
 

@@ -30,8 +30,8 @@ from jaxtyping import Array, Int
 from linsim.commands.building import budgets
 from linsim.commands.config import PretrainConfig as Budgets
 from linsim.commands.config import require_choices
-from linsim.dynamics.training import Progress
 from linsim.errors import fields_of, require, require_axis, require_integer, require_number
+from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
 
 from ..command import command

@@ -27,10 +27,11 @@ from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import choose, flow_of
 from linsim.dynamics.runs import Checkpoints
 from linsim.dynamics.solver import Solver, State, Target
-from linsim.dynamics.training import DIVERGED, Progress, Session
+from linsim.dynamics.training import DIVERGED, Session
 from linsim.errors import require, require_axis, require_integer, require_number
 from linsim.losses import LOSS_CONVENTION
 from linsim.problem import Problem
+from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
 from linsim.tasks import LinearTask, Transfer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from hypothesis.errors import NoSuchExample, Unsatisfiable, UnsatisfiedAssumptio
 from linsim.claims.claim import Check, Claim, PlainProblem, require_plain
 from linsim.claims.margins import REFUTED, holds
 from linsim.errors import require_integer
+from linsim.progress.showing import Progress, showing
 from linsim.testing.draws import undisturbed
 
 Status = Literal["holds", "refuted", "error"]
@@ -106,7 +107,15 @@ class Verdict:
         return f"{self.id} {self.status}{failure}{reason}; {counted}"
 
 
-def judge(claim: Claim, examples: int = 100, seed: int = 0, shrink: bool = True) -> Verdict:
+def judge(
+    claim: Claim,
+    examples: int = 100,
+    seed: int = 0,
+    shrink: bool = True,
+    *,
+    progress: bool | None = None,
+    report: Progress | None = None,
+) -> Verdict:
     """Try a claim in float64, on problems that Hypothesis draws and steers towards small margins.
 
     Args:
@@ -115,6 +124,8 @@ def judge(claim: Claim, examples: int = 100, seed: int = 0, shrink: bool = True)
         least 30, since less does not show that one cannot be refuted.
       seed: of the draws; the same seed and number of examples give the same verdict.
       shrink: reduce counterexamples to the simplest ones; off is faster.
+      progress: whether to show a bar; None shows one in a notebook.
+      report: called with (problems tried, problems to try in all) as it goes on.
 
     Returns:
       The verdict. A check that raises, and a domain that cannot be drawn from, are told in it.
@@ -125,13 +136,26 @@ def judge(claim: Claim, examples: int = 100, seed: int = 0, shrink: bool = True)
     require_integer("examples", examples, at_least=1)
     require_integer("seed", seed, at_least=0)
 
-    def attempt(
-        domain: st.SearchStrategy[PlainProblem], changes: Mapping[str, Any] | None = None, least: int = _LEAST
-    ) -> Trial:
-        return _attempt(domain, _Statement(claim.check, changes or {}), max(examples, least), seed, shrink)
+    enough, done = max(examples, _LEAST), 0
+    total = examples + enough * len(claim.variants) + (claim.beyond is not None) * (1 + enough)
+    with (
+        showing(progress, report, f"trying {claim.id}") as told,
+        jax.enable_x64(True),
+        np.errstate(all="ignore"),
+        _no_constants_of_loaded_modules(),
+    ):
 
-    with jax.enable_x64(True), np.errstate(all="ignore"), _no_constants_of_loaded_modules():
-        inside = attempt(claim.domain, least=1)
+        def attempt(
+            domain: st.SearchStrategy[PlainProblem], changes: Mapping[str, Any] | None = None, most: int = enough
+        ) -> Trial:
+            nonlocal done
+            statement = _Statement(claim.check, changes or {}, lambda tried: told(done + tried, total))
+            trial = _attempt(domain, statement, most, seed, shrink)
+            done += most
+            told(done, total)
+            return trial
+
+        inside = attempt(claim.domain, most=examples)
         variants = {}
         for wrong in claim.variants:  # a strategy has no truth value
             domain = claim.domain if wrong.domain is None else wrong.domain
@@ -139,15 +163,15 @@ def judge(claim: Claim, examples: int = 100, seed: int = 0, shrink: bool = True)
         outside = None
         if claim.beyond is not None:
             beyond = claim.beyond
-            outside = Beyond(beyond.assumption, attempt(st.just(beyond.example)), attempt(beyond.domain))
+            outside = Beyond(beyond.assumption, attempt(st.just(beyond.example), most=1), attempt(beyond.domain))
     return Verdict(claim.id, claim.statement, claim.source, claim.equation, inside, variants, outside)
 
 
 class _Statement:
     """A check with its changes, and what it has said so far: problems drawn twice are computed once."""
 
-    def __init__(self, check: Check, changes: Mapping[str, Any]) -> None:
-        self.check, self.changes = check, changes
+    def __init__(self, check: Check, changes: Mapping[str, Any], told: Callable[[int], None]) -> None:
+        self.check, self.changes, self.told = check, changes, told
         self.said: dict[str, tuple[Case, str | None]] = {}
         self.worst: Case | None = None
         self.tried = 0
@@ -160,6 +184,7 @@ class _Statement:
         if self.failed_as is not None:
             return status == self.failed_as
         self.tried = len(self.said)
+        self.told(self.tried)
         if self.worst is None or case.margin < self.worst.margin:
             self.worst = case
         if status != "holds":

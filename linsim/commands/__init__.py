@@ -1,1 +1,1 @@
-"""Command lines: configurations, progress, and what is said on a terminal."""
+"""Command lines: configurations, and what is said on a terminal."""

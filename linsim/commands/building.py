@@ -24,12 +24,12 @@ from linsim.commands.config import (
     require_choices,
 )
 from linsim.commands.named import named_measures
-from linsim.dynamics.training import Progress
 from linsim.errors import fields_of, require, require_axis, require_integer, require_number
 from linsim.losses import Weights
 from linsim.phase import OptimizerFactory, Phase, Regularizer
 from linsim.precision import in_float64
 from linsim.problem import Problem, stack_seeds
+from linsim.progress.showing import Progress
 from linsim.sweeping.sweep import chart
 from linsim.tasks import LinearTask, Transfer
 

@@ -17,8 +17,8 @@ from typing import Annotated, Any, TypeVar
 import jax
 import tyro
 
-from linsim.commands.progress import Bar
 from linsim.errors import InvalidInput, RunFailed, require, require_integer
+from linsim.progress.bar import Bar
 from linsim.storage.leases import Lease
 from linsim.sweeping import cluster
 from linsim.sweeping.recheck import LANES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -28,9 +28,7 @@ from linsim.dynamics.solver import Coordinates, Encoded, Solver, State
 from linsim.measure import Measure
 from linsim.phase import Phase, Regularizer
 from linsim.problem import Problem
-
-Progress = Callable[[int, int], None]
-"""Called with (training steps done, training steps in all), summed over lanes, as a computation goes on."""
+from linsim.progress.showing import Progress
 
 DIVERGED = 1e6
 """A lane whose final loss is not finite, or above this multiple of `Session.scale`, has diverged."""

@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from linsim.dynamics.training import Progress
 from linsim.errors import InvalidInput, RunFailed, require, require_integer
+from linsim.progress.showing import Progress
 from linsim.sweeping.plan import Box
 from linsim.sweeping.running import Hands, ThisProcess
 from linsim.sweeping.work import Work

@@ -11,7 +11,8 @@ from jaxtyping import Int
 
 from linsim.dynamics.measuring import USUAL, Measuring
 from linsim.dynamics.runs import Checkpoints, Finetuned, Lanes, Trajectories
-from linsim.dynamics.training import Progress, Session
+from linsim.dynamics.training import Session
+from linsim.progress.showing import Progress
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.plan import Box, Machine, Plan, cut
 

@@ -16,8 +16,9 @@ import jax
 import numpy as np
 import psutil
 
-from linsim.dynamics.training import Progress
 from linsim.errors import require_integer
+from linsim.progress.bar import progress_bar
+from linsim.progress.showing import Progress, is_shown, telling
 from linsim.sweeping.plan import Box
 from linsim.sweeping.work import Work
 
@@ -93,6 +94,16 @@ def running(**changes: Any) -> Iterator[Running]:
         yield changed
     finally:
         _CURRENT.reset(token)
+
+
+@contextmanager
+def reporting(progress: bool | None, report: Progress | None, doing: str = "training") -> Iterator[Progress]:
+    """What sweeps report to, as in `linsim.progress.showing`; a bar is told of chunks too."""
+    if not is_shown(progress, report):
+        yield telling(report)
+        return
+    with progress_bar(doing) as bar, running(watcher=current().watcher or bar.chunks):
+        yield telling(bar, report)
 
 
 def free_memory(devices: list[jax.Device]) -> int:

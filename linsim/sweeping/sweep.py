@@ -14,13 +14,14 @@ from jaxtyping import Float
 
 from linsim.dynamics.choosing import Choice, SolverName, choose
 from linsim.dynamics.measuring import Measuring
-from linsim.dynamics.training import DIVERGED, Progress
+from linsim.dynamics.training import DIVERGED
 from linsim.errors import require, require_integer
 from linsim.losses import LOSS_CONVENTION
 from linsim.measure import Measure
 from linsim.phase import Regularizer
 from linsim.precision import Precision, in_float64
 from linsim.problem import Problem
+from linsim.progress.showing import Progress
 from linsim.storage.fingerprint import digest, fingerprint
 from linsim.storage.provenance import deciding, provenance
 from linsim.sweeping.axes import Axes
@@ -29,7 +30,7 @@ from linsim.sweeping.lanes import usable_devices
 from linsim.sweeping.plan import Box, Machine, Measured, Plan, cut
 from linsim.sweeping.recheck import LANES, recheck
 from linsim.sweeping.results import Layout, describe, inputs, layouts
-from linsim.sweeping.running import current, free_memory
+from linsim.sweeping.running import current, free_memory, reporting
 from linsim.sweeping.work import Work
 from linsim.theory.inflection import rounding_floor
 from linsim.theory.prediction import Unpredictable
@@ -45,6 +46,7 @@ def sweep(
     solver: SolverName = "auto",
     precision: Precision = "float64",
     rechecked: int = LANES,
+    progress: bool | None = None,
     report: Progress | None = None,
 ) -> xr.Dataset:
     """Pre-train and fine-tune for every combination of swept values, from every budget, for every seed.
@@ -60,6 +62,7 @@ def sweep(
       solver: see `linsim.dynamics.choosing`.
       precision: float32 halves the memory.
       rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.recheck`; 0 for none.
+      progress: whether to show a bar; None shows one in a notebook, unless `report` listens.
       report: called with (training steps done, training steps in all) as the computation goes on.
 
     Returns:
@@ -72,7 +75,8 @@ def sweep(
       RunFailed: the disk is full; finished chunks are kept.
     """
     measuring = Measuring.of(measures, problem.finetune_steps, finetune_points)
-    dataset = _swept(problem, Axes.of(axes), measuring, solver, precision, False, rechecked, report)
+    with reporting(progress, report) as told:
+        dataset = _swept(problem, Axes.of(axes), measuring, solver, precision, False, rechecked, told)
     return dataset.assign_attrs(prediction="none: predicted are the axes of a chart")
 
 
@@ -89,6 +93,7 @@ def chart(
     precision: Precision = "float64",
     predicted: bool = True,
     rechecked: int = LANES,
+    progress: bool | None = None,
     report: Progress | None = None,
 ) -> xr.Dataset:
     """Pre-train once, fine-tune from every budget at every (rate, strength, seed), and find the inflection points.
@@ -106,6 +111,7 @@ def chart(
       precision: float32 halves the memory.
       predicted: also in closed form, where there is one; it takes a compilation of its own for every depth and width.
       rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.recheck`; 0 for none.
+      progress: whether to show a bar; None shows one in a notebook, unless `report` listens.
       report: called with (training steps done, training steps in all) as the computation goes on.
 
     Returns:
@@ -117,7 +123,8 @@ def chart(
     """
     axes = Axes.of_chart(learning_rates, strengths, regularizer)
     measuring = Measuring.of(measures, problem.finetune_steps, finetune_points)
-    dataset = _swept(problem, axes, measuring, solver, precision, predicted, rechecked, report)
+    with reporting(progress, report) as told:
+        dataset = _swept(problem, axes, measuring, solver, precision, predicted, rechecked, told)
     return dataset.assign_attrs(regularizer=regularizer)
 
 
@@ -129,7 +136,7 @@ def _swept(
     precision: Precision,
     predicted: bool,
     rechecked: int,
-    report: Progress | None,
+    report: Progress,
 ) -> xr.Dataset:
     require(precision in ("float32", "float64"), "precision", precision, "float32 or float64")
     require_integer("rechecked", rechecked, at_least=0)
@@ -206,7 +213,7 @@ def _with_keeper(draft: Work, found: Mapping[str, Layout]) -> Iterator[tuple[Wor
         yield work, OnDisk(folder, found, axes.dims, work.plan)
 
 
-def _compute(work: Work, keeper: Keeper, report: Progress | None) -> None:
+def _compute(work: Work, keeper: Keeper, report: Progress) -> None:
     """Every chunk that is not finished yet."""
     boxes = work.plan.boxes()
     missing = [box for box in boxes if not keeper.finished(box)]
@@ -217,8 +224,7 @@ def _compute(work: Work, keeper: Keeper, report: Progress | None) -> None:
     blocks: set[Box] = set()
 
     def told(steps: int, _: int) -> None:
-        if report is not None:
-            report(min(done + steps, total), total)
+        report(min(done + steps, total), total)
 
     if watcher is not None:
         watcher(finished, len(boxes), 0)

@@ -14,9 +14,10 @@ from linsim.dynamics.measuring import USUAL, Measuring
 from linsim.dynamics.runs import Checkpoints
 from linsim.dynamics.seen import PRETRAIN_LOSS_BEFORE
 from linsim.dynamics.solver import Solver
-from linsim.dynamics.training import DIVERGED, Progress, Session
+from linsim.dynamics.training import DIVERGED, Session
 from linsim.errors import InvalidInput
 from linsim.problem import Problem
+from linsim.progress.showing import Progress
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.lanes import all_lanes, pretrain_block, run_lanes
 from linsim.sweeping.plan import Box, Plan

@@ -1,4 +1,4 @@
-"""The command line: exit statuses, one-line errors, the bar, and full disks."""
+"""The command line: exit statuses, one-line errors, and full disks."""
 
 import os
 import subprocess
@@ -9,7 +9,6 @@ import jax
 import pytest
 
 from experiments.overtraining_chart import main
-from linsim.commands import progress as bar
 from linsim.storage import store
 
 ROOT = Path(__file__).parent.parent.parent
@@ -129,19 +128,6 @@ def test_a_run_interrupted_while_drawing_keeps_its_data(tmp_path, capsys, monkey
     assert main([*SMALL[:-1], "--out", str(tmp_path)]) == 3
     assert "data.zarr is whole" in capsys.readouterr().err
     assert store.load(tmp_path).attrs["config"]
-
-
-def test_the_bar_appears_after_two_seconds_on_a_terminal_only(monkeypatch, capsys):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    now = [0.0]
-    monkeypatch.setattr(bar.time, "monotonic", lambda: now[0])
-    with bar.progress_bar() as report:
-        report(1, 10)
-        early = capsys.readouterr().err
-        now[0] = 3.0
-        report(5, 10)
-    assert early == ""
-    assert "50%" in capsys.readouterr().err
 
 
 UGLY = [

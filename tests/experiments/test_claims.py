@@ -196,7 +196,7 @@ def test_a_write_that_fails_keeps_the_old_file_and_nothing_half_written(tmp_path
 
 def test_without_hypothesis_one_line_tells_what_to_install_and_the_rest_works(tmp_path):
     script = (
-        "import sys\nsys.modules['hypothesis'] = None\nimport linsim.cli\n"
+        "import sys\nsys.modules['hypothesis'] = None\nimport linsim.commands.cli\n"
         "from experiments.claims import main\nsys.exit(main(['--out', sys.argv[1]]))"
     )
     out = tmp_path / "out"

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import linsim.sweeping.sweep
-from linsim.commands import progress as bar
 from linsim.dynamics import programs
 from linsim.dynamics.matrices.dense import Dense
 from linsim.dynamics.runs import Lanes
 from linsim.dynamics.training import Session
 from linsim.errors import InvalidInput
 from linsim.phase import Phase
+from linsim.progress.bar import Bar
 from linsim.sweeping import running
 from linsim.sweeping.plan import COPIES, Plan
 from linsim.sweeping.running import Hands, ThisProcess, Watcher, current
@@ -117,7 +117,7 @@ def test_hands_may_give_chunks_in_any_order_and_watchers_are_told(monkeypatch):
 
     assert isinstance(Backwards(), Hands)
     assert isinstance(ThisProcess(), Hands)
-    assert isinstance(bar.Bar("x").chunks, Watcher)
+    assert isinstance(Bar("x").chunks, Watcher)
     forth = sweep(PROBLEM, AXES, rechecked=0)
     with running.running(hands=Backwards(), watcher=lambda *given: told.append(given), recheck=0):
         back = sweep(PROBLEM, AXES, report=lambda *given: steps.append(given))
@@ -126,55 +126,3 @@ def test_hands_may_give_chunks_in_any_order_and_watchers_are_told(monkeypatch):
     assert [step for step in steps if step[0] > 0] == [(80 + 120 * done, total) for done in (1, 2, 3)]
     for name in forth.data_vars:
         np.testing.assert_array_equal(forth[name], back[name])
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr(bar.time, "monotonic", lambda: now[0])
-    return now
-
-
-def test_without_a_terminal_there_is_one_line_a_minute(clock, capsys):
-    with bar.progress_bar("training") as shown:
-        shown.chunks(0, 10, 0)
-        for second in range(0, 200, 5):
-            clock[0] = float(second)
-            if second == 100:
-                shown.chunks(4, 10, 12_000)
-            shown(second, 400)
-    assert capsys.readouterr().err.splitlines() == [
-        "training: 16%, chunk 0 of 10, 335 s left".replace("335 s", "6 min"),
-        "training: 32%, chunk 4 of 10, 1.2e+02 lanes/s, 4 min left",
-        "training: 49%, chunk 4 of 10, 1.2e+02 lanes/s, 3 min left",
-    ]
-
-
-def test_lanes_per_second_are_those_of_the_sweep_at_hand(clock, capsys):
-    with bar.progress_bar() as shown:
-        for start in (0.0, 1000.0):
-            clock[0] = start
-            shown.chunks(2, 10, 0)
-            clock[0] = start + 100
-            shown.chunks(3, 10, 5000)
-            shown(int(start + 100), 10_000)
-    assert [line.split(", ")[1:3] for line in capsys.readouterr().err.splitlines()] == [
-        ["chunk 3 of 10", "50 lanes/s"]
-    ] * 2
-
-
-def test_the_time_left_of_a_resumed_run_is_that_of_the_rest(clock, capsys):
-    with bar.progress_bar() as shown:
-        shown.chunks(900, 1000, 0)
-        shown(9000, 10_000)
-        clock[0] = 100.0
-        shown(9100, 10_000)
-    assert "900 s left" in capsys.readouterr().err.replace("15 min", "900 s")
-
-
-def test_work_that_is_quicker_than_a_minute_is_silent(clock, capsys):
-    with bar.progress_bar() as shown:
-        for second in range(60):
-            clock[0] = float(second)
-            shown(second, 60)
-    assert capsys.readouterr() == ("", "")

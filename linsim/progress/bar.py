@@ -1,8 +1,10 @@
-"""Progress for people: a bar on a terminal, one line a minute elsewhere."""
+"""Progress for people: a bar on a terminal and in a notebook, one line a minute elsewhere."""
 
 from __future__ import annotations
 
+import builtins
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 
@@ -11,6 +13,14 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 _PATIENCE = 2.0  # seconds of work before a bar appears
 _PAUSE = 60.0  # seconds between two lines where there is no terminal
+_BLINK = 0.5  # seconds between two bars in a notebook
+_WIDTH = 100  # columns there
+
+
+def in_notebook() -> bool:
+    """Whether a Jupyter kernel runs this process; where none does, IPython is not imported to find out."""
+    ask = getattr(builtins, "get_ipython", None) or getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return ask is not None and getattr(ask(), "kernel", None) is not None
 
 
 class Bar:
@@ -18,7 +28,9 @@ class Bar:
 
     def __init__(self, doing: str) -> None:
         self.doing = doing
-        self.console = Console(stderr=True)
+        self.notebook = in_notebook()
+        # A notebook takes plain text, whose last line is written over: rich would ask for widgets there.
+        self.console = Console(stderr=True, force_jupyter=False, width=_WIDTH if self.notebook else None)
         columns = (TextColumn(doing), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[chunks]}"))
         left = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
         self._bar = Progress(*columns, *left, console=self.console, transient=True)
@@ -32,10 +44,16 @@ class Bar:
         """Show how far the work is."""
         now = time.monotonic()
         self._found = done if self._found is None else self._found
-        if self.console.is_terminal:
+        self._bar.update(self._task, completed=done, total=total, chunks=self._chunks)
+        if self.notebook:
+            if now - self._started > _PATIENCE and now - self._told > _BLINK:
+                self._told = now
+                with self.console.capture() as drawn:
+                    self.console.print(self._bar.get_renderable(), end="")
+                self._write_over(drawn.get())
+        elif self.console.is_terminal:
             if now - self._started > _PATIENCE and not self._bar.live.is_started:
                 self._bar.start()
-            self._bar.update(self._task, completed=done, total=total, chunks=self._chunks)
         elif now - self._told > _PAUSE:
             self._told = now
             gained = done - self._found
@@ -56,11 +74,16 @@ class Bar:
         """Take the bar away."""
         if self._bar.live.is_started:
             self._bar.stop()
+        if self.notebook and self._told > self._started:
+            self._write_over("")
+
+    def _write_over(self, line: str) -> None:
+        print(f"\r{line.strip():<{_WIDTH}}\r", end="", file=self.console.file, flush=True)
 
 
 @contextlib.contextmanager
 def progress_bar(doing: str = "training") -> Iterator[Bar]:
-    """A bar on standard error, once work has gone on for two seconds; lines where that is no terminal."""
+    """A bar on standard error, once work has gone on for two seconds; lines where that is no terminal or notebook."""
     bar = Bar(doing)
     try:
         yield bar
