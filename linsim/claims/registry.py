@@ -1,21 +1,13 @@
-"""All claims by id, in the order of the notes. A theme is a module with a tuple CLAIMS; it is named here once."""
+"""All claims by id, in the order of the notes: a new theme is found by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pkgutil import walk_packages
 
+from linsim.claims import themes
 from linsim.claims.claim import Claim
-from linsim.claims.themes.finetuning import (
-    finite_tuning,
-    forgetting,
-    fronts,
-    overtraining,
-    pairs,
-    regularisation,
-    tuned_rates,
-)
-from linsim.claims.themes.pretraining import balance, dynamics, laziness, learning, matrices, plateaus, steps
-from linsim.claims.themes.sensitivity import curvature, flatness, monitors, noise, scatter, sensitivity
 from linsim.errors import InvalidInput
 
 
@@ -38,25 +30,11 @@ def _place(claim: Claim) -> tuple[int, ...]:
     return tuple(int(number) for number in claim.equation.split("."))
 
 
-CLAIMS = gather(
-    learning.CLAIMS,
-    dynamics.CLAIMS,
-    steps.CLAIMS,
-    plateaus.CLAIMS,
-    balance.CLAIMS,
-    laziness.CLAIMS,
-    matrices.CLAIMS,
-    noise.CLAIMS,
-    sensitivity.CLAIMS,
-    curvature.CLAIMS,
-    flatness.CLAIMS,
-    monitors.CLAIMS,
-    scatter.CLAIMS,
-    forgetting.CLAIMS,
-    regularisation.CLAIMS,
-    fronts.CLAIMS,
-    overtraining.CLAIMS,
-    pairs.CLAIMS,
-    finite_tuning.CLAIMS,
-    tuned_rates.CLAIMS,
-)
+def _themes() -> Iterator[Sequence[Claim]]:
+    """The claims of every theme: a module with a tuple CLAIMS, anywhere in `linsim.claims.themes`."""
+    for module in walk_packages(themes.__path__, f"{themes.__name__}."):
+        yield getattr(import_module(module.name), "CLAIMS", ())
+
+
+CLAIMS = gather(*_themes())
+"""All claims that come with linsim."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from linsim.commands.shifting import ShiftConfig as ShiftConfig
 from linsim.dynamics.choosing import SolverName
 from linsim.errors import require
 from linsim.phase import Regularizer
@@ -54,26 +55,6 @@ class TaskConfig:
     """Exponent of the input variances (no unit)."""
     label_noise: float = 0.0
     """Standard deviation of the noise on each output; matters with minibatches only."""
-
-
-@dataclass(frozen=True)
-class ShiftConfig:
-    """How the fine-tuning task differs, applied in the order of the fields. Modes are counted from 1."""
-
-    rescale_from: int | None = None
-    """First rescaled mode, all later ones follow; default the weakest three quarters."""
-    rescale_factor: float = 4.0
-    """Factor on their singular values; 1 leaves them."""
-    permute: tuple[int, ...] = ()
-    """Mode i takes the singular value of mode permute[i]; a permutation of all modes, or empty."""
-    zero: tuple[int, ...] = ()
-    """Modes set to zero."""
-    new: tuple[float, ...] = ()
-    """Singular values given to modes that are zero."""
-    rotate_degrees: float = 0.0
-    """Angle by which singular vectors turn, in the planes of modes (1, 2), (3, 4), ..., in degrees."""
-    rotate_side: Literal["left", "right", "both"] = "right"
-    """Which singular vectors turn: the outputs', the inputs', or both."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from linsim import shifts, spectra
+from linsim import spectra
 from linsim.commands.config import LARGEST_DIM, ChartConfig, ShiftConfig, TaskConfig, require_choices
+from linsim.commands.shifting import shifted_as
 from linsim.errors import InvalidInput, fields_of, require, require_integer, require_number
 from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
 
@@ -25,7 +26,7 @@ def build_transfer(config: ChartConfig) -> Transfer:
         require(alone, "task.data", str(config.task.data), "no other --task or --shift fields beside it")
         return load_transfer(config.task.data)
     task = _build_task(config.task, 16 if config.dim is None else config.dim, config.seed)
-    return _shift(task, config.shift)
+    return shifted_as(config.shift, task)
 
 
 def load_transfer(path: Path) -> Transfer:
@@ -102,21 +103,3 @@ def _build_task(config: TaskConfig, dim: int, seed: int) -> LinearTask:
         input_covariance=covariance,
         label_noise=config.label_noise,
     )
-
-
-def _shift(task: LinearTask, shift: ShiftConfig) -> Transfer:
-    modes = len(task.strengths)
-    first = modes // 4 + 1 if shift.rescale_from is None else shift.rescale_from
-    require_integer("shift.rescale_from", first, at_least=1, at_most=modes)
-    require_number("shift.rescale_factor", shift.rescale_factor, at_least=-1e6, at_most=1e6)
-    for value in shift.new:
-        require_number("shift.new", value, at_least=-1e6, at_most=1e6)
-    chosen: list[shifts.Shift] = [shifts.Rescale(range(first, modes + 1), shift.rescale_factor)]
-    if shift.permute:
-        chosen.append(shifts.Permute(shift.permute))
-    chosen.append(shifts.ZeroModes(shift.zero))
-    chosen.append(shifts.NewModes(shift.new))
-    if shift.rotate_degrees != 0:
-        chosen.append(shifts.Rotate(shift.rotate_degrees, shift.rotate_side))
-    with fields_of("shift", {"order": "permute", "modes": "zero", "strengths": "new", "degrees": "rotate_degrees"}):
-        return shifts.shifted(task, *chosen)
