@@ -15,28 +15,30 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 import linsim
-from linsim import LinearTask, Phase, Problem, Rescale, Rotate, Session, shifted, stack_seeds
+from linsim import LinearTask, Measure, Phase, Problem, Rescale, Rotate, rise_under_noise, shifted, stack_seeds
 
 D, TAU, ETA, K = 8, 5.0, 0.005, 500  # modes, start e^-tau I, pre-training rate, fine-tuning steps
+GAMMA = 0.1  # standard deviation of noise on the weights
 BUDGETS = np.unique(np.geomspace(20, 40_000, 60).astype(int))
 SIGMA = linsim.power_law(D, scale=2.0)  # 2, 1, 2/3, ...: the features of the pre-training task
 FACTORS = np.where(np.arange(1, D + 1) < 3, 1.0, 4.0)  # fine-tuning wants the weak ones four times as strong
 TASK = LinearTask.create(SIGMA)
+LEARNED = Measure("learned", dims=("mode",), at="checkpoint", of=lambda seen: jnp.diagonal(seen.product))
 MIDDLE: dict[str, Any] = {"learning_rate": 4, "seed": 0}  # the rate 0.001
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Tell the chapters in order; there are no flags but --help."""
     ArgumentParser(prog=f"python -m {__package__}.tour", description=__doc__).parse_args(arguments)
-    jax.config.update("jax_enable_x64", True)
-    pretrained = checkpoints(problem())
-    features_one_after_another(pretrained)
-    ever_more_sensitive(pretrained)
-    result = linsim.chart(problem(), np.geomspace(1e-4, 1e-2, 9), strengths=np.array([0.0, 0.5, 1, 2, 4]))
+    rates, strengths = np.geomspace(1e-4, 1e-2, 9), np.array([0.0, 0.5, 1, 2, 4])
+    result = linsim.chart(problem(), rates, strengths, measures=[LEARNED, rise_under_noise([GAMMA])])
+    features_one_after_another(result)
+    ever_more_sensitive(result)
     the_u(result)
     why()
     the_chart(result)
@@ -54,30 +56,21 @@ def problem(start: tuple[np.ndarray, ...] | None = None, angle: float = 0.0) -> 
     return Problem(shifted(TASK, *shifts), initial, Phase(learning_rate=ETA), Phase(learning_rate=1e-3), BUDGETS, K)
 
 
-def checkpoints(given: Problem) -> tuple[np.ndarray, ...]:
-    """(W_1, W_2) at every budget, by the solver that is exact and cheapest."""
-    session = Session.open(given, linsim.choose(given).solver, np.float64)
-    return tuple(np.asarray(weight[:, 0]) for weight in session.weights(session.pretrain().states))
-
-
-def features_one_after_another(pretrained: tuple[np.ndarray, ...]) -> None:
+def features_one_after_another(result: xr.Dataset) -> None:
     """Chapter 1: pre-training learns the strong features first, each in a step, at a time known beforehand."""
     title("1. Features are learned one after another: half of each after so many steps")
-    learned = np.einsum("boh,bho->bo", pretrained[1], pretrained[0])
+    learned = result["learned"].isel(seed=0).values
     show("simulated", [np.interp(0.5, share, BUDGETS) for share in (learned / SIGMA).T])
-    show("closed form", linsim.rise_time(SIGMA, np.exp(-2 * TAU)) / ETA)
+    show("closed form", np.asarray(linsim.rise_time(SIGMA, np.exp(-2 * TAU))) / ETA)
 
 
-def ever_more_sensitive(pretrained: tuple[np.ndarray, ...]) -> None:
+def ever_more_sensitive(result: xr.Dataset) -> None:
     """Chapter 2: every feature learned makes the loss more sensitive to noise on the weights, until learning loses."""
     title("2. With every feature the network is more easily disturbed by noise on its weights")
-    gamma = 0.1
-    clean, noisy = (
-        np.asarray(jax.vmap(lambda *weights, g=g: linsim.expected_loss(weights, TASK.target, g))(*pretrained))
-        for g in (0.0, gamma)
-    )
-    show("loss rise, first and last", [(noisy - clean)[0], (noisy - clean)[-1]])
-    theory = linsim.noise_inflection(SIGMA, np.full(D, np.exp(-2 * TAU)), gamma**2 * 2 * D, *BUDGETS[[0, -1]] * ETA)
+    rise = result["rise_under_absolute_noise"].sel(seed=0, absolute_noise=GAMMA).values
+    noisy = result["pretrain_loss_before"].isel(seed=0).values + rise
+    show("loss rise, first and last", rise[[0, -1]])
+    theory = linsim.noise_inflection(SIGMA, np.full(D, np.exp(-2 * TAU)), GAMMA**2 * 2 * D, *BUDGETS[[0, -1]] * ETA)
     show("loss with noise turns at", [linsim.locate(BUDGETS, noisy).steps])
     show("closed form", [theory.time / ETA])
 
