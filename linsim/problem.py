@@ -25,7 +25,7 @@ class Problem:
     budgets: Int[np.ndarray, " budgets"]
     """Pre-training steps at which to fine-tune, strictly increasing, from 1."""
     finetune_steps: int
-    """K, the same for every lane."""
+    """K, the same for every lane; 0 for pre-training alone."""
     idealised: bool = False
     """Fine-tune from the idealised rank-n checkpoints instead of the real ones: n modes at their target, the rest 0."""
     seed: int = 0
@@ -48,7 +48,7 @@ class Problem:
         object.__setattr__(self, "budgets", steps)
         increasing = steps.size > 0 and steps[0] >= 1 and bool(np.all(np.diff(steps) > 0))
         require(increasing, "budgets", steps, "strictly increasing integers >= 1")
-        require_integer("finetune_steps", self.finetune_steps, at_least=1)
+        require_integer("finetune_steps", self.finetune_steps, at_least=0)
 
     def __repr__(self) -> str:
         first, last = self.budgets[[0, -1]]

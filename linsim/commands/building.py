@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any, get_args
 
@@ -84,6 +85,11 @@ def build_problem(config: TrainingConfig, transfer: Transfer) -> Problem:
     initial = stack_seeds(_initial_weights(config, transfer.pretrain))
     idealised = config.checkpoints == "idealised"
     return Problem(transfer, initial, pretrain, finetune, steps, config.finetune.steps, idealised, config.seed)
+
+
+def build_pretraining(config: TrainingConfig, task: LinearTask) -> Problem:
+    """Pre-training alone; of a configuration, whatever it says of fine-tuning does not matter."""
+    return replace(build_problem(config, Transfer(task, task)), finetune_steps=0)
 
 
 def learning_rates(config: FinetuneConfig) -> Float[np.ndarray, " rates"]:

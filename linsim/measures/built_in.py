@@ -35,12 +35,16 @@ def _on_pretraining(of: Callable[..., Scalar]) -> Callable[[SEEN], Scalar]:
     return lambda seen: of(seen.weights, seen.pretrain.input_covariance)
 
 
+def _learned(seen: SEEN) -> Any:
+    """u_i^T P v_i."""
+    return jnp.sum(seen.pretrain.left * matmul(seen.product, seen.pretrain.right), axis=0)
+
+
 def _learned_share(seen: SEEN) -> Any:
     """u_i^T P v_i / sigma_i; 0 for absent modes."""
-    task = seen.pretrain
-    strengths = jnp.sum(task.left * matmul(seen.product, task.right), axis=0)
-    present = task.strengths != 0
-    return jnp.where(present, strengths / jnp.where(present, task.strengths, 1), 0)
+    strengths = seen.pretrain.strengths
+    present = strengths != 0
+    return jnp.where(present, _learned(seen) / jnp.where(present, strengths, 1), 0)
 
 
 def _distance(seen: SEEN) -> Scalar:
@@ -77,6 +81,7 @@ def _gradient_square(seen: SEEN) -> Scalar:
 _CURVATURE = "squared output / squared weight"
 _curvature_measure = partial(Measure, units=_CURVATURE, at="checkpoint", up_to_rotation=True)
 
+LEARNED = Measure("learned", dims=("mode",), at="checkpoint", of=_learned)
 LEARNED_SHARE = Measure("learned_share", dims=("mode",), at="checkpoint", of=_learned_share)
 HESSIAN_TRACE = _curvature_measure(
     "hessian_trace",
@@ -204,8 +209,8 @@ def bound_ratio(transfer: Transfer) -> Measure:
 
 
 _PLAIN = (
-    *(LEARNED_SHARE, HESSIAN_TRACE, GAUSS_NEWTON_TRACE, FISHER_TRACE, TOP_EIGENVALUE, GRADIENT_SQUARE, IMBALANCE),
-    *(CURVATURE_ALONG_DISPLACEMENT, WEIGHT_DISTANCE, PRODUCT_DISTANCE, PRODUCT),
+    *(LEARNED, LEARNED_SHARE, HESSIAN_TRACE, GAUSS_NEWTON_TRACE, FISHER_TRACE, TOP_EIGENVALUE, GRADIENT_SQUARE),
+    *(IMBALANCE, CURVATURE_ALONG_DISPLACEMENT, WEIGHT_DISTANCE, PRODUCT_DISTANCE, PRODUCT),
 )
 BUILT_IN: Mapping[str, Callable[..., Measure]] = {
     **{measure.name: partial(lambda measure, transfer: measure, measure) for measure in _PLAIN},

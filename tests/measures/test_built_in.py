@@ -109,6 +109,7 @@ def test_the_squared_gradient_and_the_learned_shares_follow_their_definitions(la
     task = PROBLEM.transfer.pretrain
     shares = np.diag(task.left.T @ end[1] @ end[0] @ task.right) / task.strengths
     np.testing.assert_allclose(one["learned_share"], shares, rtol=1e-11)
+    np.testing.assert_allclose(one["learned"], shares * task.strengths, rtol=1e-11)
 
 
 @pytest.mark.parametrize("kind", ["absolute", "relative"])

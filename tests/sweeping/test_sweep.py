@@ -14,9 +14,10 @@ import linsim.sweeping.lanes
 import linsim.sweeping.plan
 from linsim.dynamics.runs import Finetuned
 from linsim.errors import InvalidInput
+from linsim.measures.built_in import LEARNED_SHARE
 from linsim.phase import Phase
 from linsim.sweeping.results import measured
-from linsim.sweeping.sweep import chart
+from linsim.sweeping.sweep import chart, sweep
 from tests.problems import aligned_problem, balanced_problem, gaussian_problem
 
 RATES, STRENGTHS = np.asarray([1e-3, 4e-3, 1e-2]), np.asarray([0.0, 0.5])
@@ -46,6 +47,18 @@ def test_a_chart_has_the_axes_and_variables_of_the_contract():
     assert {"jax", "linsim", "python"} <= set(json.loads(result.attrs["versions"]))
     xr.testing.assert_allclose(result["forgetting"], result["pretrain_loss_after"] - result["pretrain_loss_before"])
     assert all("long_name" in variable.attrs for variable in result.variables.values())
+
+
+def test_without_a_step_of_fine_tuning_a_sweep_is_pretraining_alone():
+    problem = aligned_problem(budgets=(5, 40, 300), pretrain=Phase(0.01))
+    tuned = sweep(problem, {}, [LEARNED_SHARE], rechecked=0)
+    heard = []
+    alone = sweep(replace(problem, finetune_steps=0), {}, [LEARNED_SHARE], report=lambda *told: heard.append(told))
+    for name in ("pretrain_loss_before", "learned_share"):
+        np.testing.assert_array_equal(alone[name], tuned[name])
+    np.testing.assert_array_equal(alone["pretrain_loss_after"], alone["pretrain_loss_before"])
+    assert alone["inflection_steps"].isnull().all()
+    assert heard[-1] == (600, 600)
 
 
 def test_chunks_do_not_change_the_numbers(monkeypatch):
