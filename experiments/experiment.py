@@ -25,6 +25,7 @@ finding, and a table only where numbers are to be looked up; the figure takes it
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 import time
@@ -125,7 +126,8 @@ class Experiment(Generic[C]):
             made.again = self._again(sys.argv[1:] if arguments is None else arguments)
             memory = flags.bytes if isinstance(flags, cli.Sweeping) else None
             resume = isinstance(flags, cli.Resumable) and flags.resume
-            of = fingerprint({"experiment": self.name, "config": config, "memory": memory})
+            told = json.loads(as_json(config))
+            of = fingerprint({"experiment": self.name, "config": told, "memory": memory})
             with lease(flags.out, of, deciding(), overwrite=flags.overwrite, resume=resume) as made.lease:
                 started = time.perf_counter()
                 if not made.lease.complete:

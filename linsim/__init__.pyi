@@ -13,6 +13,12 @@ from .dynamics.matrices.matrix_flow import matrix_flow as matrix_flow
 from .dynamics.modes.deep_mode_flow import deep_mode_flow as deep_mode_flow
 from .dynamics.modes.mode_flow import mode_flow as mode_flow
 from .dynamics.modes.mode_flow import rise_time as rise_time
+from .dynamics.moving.ascent import SharpnessAware as SharpnessAware
+from .dynamics.moving.averages import ExponentialAverage as ExponentialAverage
+from .dynamics.moving.averages import TailAverage as TailAverage
+from .dynamics.moving.parameters import Layers as Layers
+from .dynamics.moving.parameters import LowRank as LowRank
+from .dynamics.moving.parameters import Masked as Masked
 from .dynamics.training import Session as Session
 from .errors import InvalidInput as InvalidInput
 from .errors import RunFailed as RunFailed
@@ -39,6 +45,7 @@ from .network import identity as identity
 from .network import lambda_balanced as lambda_balanced
 from .network import rank_checkpoint as rank_checkpoint
 from .phase import Phase as Phase
+from .phase import Term as Term
 from .problem import Problem as Problem
 from .problem import stack_seeds as stack_seeds
 from .shifts import Blend as Blend

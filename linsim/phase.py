@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import jax
 import numpy as np
@@ -16,51 +16,154 @@ from linsim.errors import brief_fields, require, require_integer, require_number
 Strength = Any
 """A scalar: a Python number outside, a traced array inside a compiled program."""
 
+Parameters = Any
+"""What moves: the weights (W_1, ..., W_L), or the pytree of arrays that a phase makes them of."""
+
 OptimizerFactory = Callable[[Any], optax.GradientTransformation]
-"""Learning rate or schedule -> optax optimiser, e.g. `optax.adam` or `partial(optax.adamw, weight_decay=0.1)`."""
+"""Learning rate or schedule -> optax optimiser, e.g. `optax.adam` or `partial(optax.adamw, weight_decay=0.1)`.
+
+It must need no more than the gradient. Its other numbers are fixed: they cannot be an axis.
+"""
 
 Regularizer = Literal["product_penalty", "weight_penalty", "weight_decay"]
 REGULARIZERS: tuple[Regularizer, ...] = get_args(Regularizer)
 
 
 class Sweepable(NamedTuple):
-    """What an axis of a sweep is told about a number of a phase."""
+    """What is told about a number that may be an axis of a sweep."""
 
     words: str
     units: str
     above: float = -math.inf
     at_least: float = -math.inf
     below: float = math.inf
+    whole: bool = False
+    """Integers only."""
+    axis: str = ""
+    """Name of the axis; empty for the name of the field."""
+
+    def require(self, name: str, value: Any) -> None:
+        """Raise `InvalidInput` unless it is a number within these bounds."""
+        require_number(name, value, above=self.above, at_least=self.at_least, below=self.below)
+        require(not self.whole or value == int(value), name, value, "a whole number")
 
 
-SWEPT: dict[str, Sweepable] = {
-    "learning_rate": Sweepable("learning rate", "flow time per step", above=0),
-    "product_penalty": Sweepable("penalty in product space, lambda", "per flow time", at_least=0),
-    "weight_penalty": Sweepable("penalty in weight space, mu", "per flow time", at_least=0),
-    "weight_decay": Sweepable("weight decay, beta", "per flow time", at_least=0),
-    "momentum": Sweepable("momentum", "1", at_least=0, below=1),
-}
-"""Fields of `Phase` that may be an axis: the numbers, which are pytree leaves and never recompile."""
+class Number(NamedTuple):
+    """A number of a phase, or of a part of one."""
+
+    field: str
+    value: Strength | None
+    about: Sweepable
+
+
+def swept(words: str, units: str, **about: Any) -> dict[str, Sweepable]:
+    """Metadata of a dataclass field that may be an axis of a sweep; `about` are fields of `Sweepable`."""
+    return {"swept": Sweepable(words, units, **about)}
+
+
+@runtime_checkable
+class Averaging(Protocol):
+    """Weights to evaluate that are not those that move. Numbers declared by `swept` may be axes, as in every part."""
+
+    def begin(self, parameters: Parameters) -> Any:
+        """What is remembered when the phase begins; its shapes stay."""
+        ...
+
+    def update(self, memory: Any, parameters: Parameters, step: Any) -> Any:
+        """What is remembered after a step, the first of which is number 1."""
+        ...
+
+    def read(self, memory: Any, parameters: Parameters) -> Parameters:
+        """What is evaluated, is kept as a checkpoint, and is fine-tuned."""
+        ...
+
+
+@runtime_checkable
+class GradientAt(Protocol):
+    """A gradient that is taken elsewhere than at the weights."""
+
+    def gradient(
+        self, slope: Callable[[Parameters], Parameters], parameters: Parameters, step: Any, key: Any
+    ) -> Parameters:
+        """What the optimiser is given as the gradient.
+
+        Args:
+          slope: gradient of the objective at any parameters, on the minibatch of this step where there is one.
+          parameters: where descent stands.
+          step: number of the step, from 0.
+          key: for whatever is drawn in this step.
+        """
+        ...
+
+
+@runtime_checkable
+class Moves(Protocol):
+    """The parameters that move, and the weights that they make."""
+
+    def require_fits(self, name: str, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Raise `InvalidInput` naming `name` unless it fits layers of these shapes, and something moves."""
+        ...
+
+    def begin(self, weights: tuple[Any, ...], key: Any) -> Parameters:
+        """Parameters that make the weights at which the phase begins."""
+        ...
+
+    def weights(self, parameters: Parameters, checkpoint: tuple[Any, ...]) -> tuple[Any, ...]:
+        """(W_1, ..., W_L) of parameters, where the phase began at the checkpoint."""
+        ...
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Term:
+    """strength * of(weights, checkpoint, pretrain, finetune), a term of the objective under a name of its own.
+
+    The strength may be swept as the axis of that name, after `pretrain_` in pre-training. `of` is pure JAX and gives
+    one number: weights are (W_1, ..., W_L), the checkpoint those at which the phase began, and the two tasks have
+    `target`, `input_covariance` and `loss(product)`.
+
+    Example:
+      >>> from linsim.losses import end_to_end
+      >>> def rehearsed(weights, checkpoint, pretrain, finetune):
+      ...     return pretrain.loss(end_to_end(weights))
+      >>> Phase(0.01, terms=(Term("rehearsal", rehearsed),)).put({"rehearsal": 0.5}).terms[0].strength
+      0.5
+    """
+
+    name: str = field(metadata={"static": True})
+    of: Callable[..., Any] = field(metadata={"static": True})
+    strength: Strength | None = field(default=None, metadata=swept("strength", "per flow time", at_least=0))
+    """None where it is swept."""
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Phase:
-    """Gradient descent on  L + lambda ||P - P_0||^2 + (mu/2) sum ||W_l - W_l^0||^2 + (beta/2) sum ||W_l||^2.
+    """Gradient descent on  L + lambda ||P - P_0||^2 + (mu/2) sum ||W_l - W_l^0||^2 + (beta/2) sum ||W_l||^2 + terms.
 
     P_0 and W_l^0 belong to the checkpoint that the phase starts from. Numbers are pytree leaves: they may be swept
-    and never recompile. A regulariser that is None is absent from the compiled program.
+    and never recompile. A regulariser that is None is absent from the compiled program, and so is any other part.
+
+    Example:
+      >>> Phase(0.01, product_penalty=0.1).put({"product_penalty": 0.5}).product_penalty
+      0.5
     """
 
-    learning_rate: Strength
+    learning_rate: Strength = field(metadata=swept("learning rate", "flow time per step", above=0))
     """eta; the flow time of the phase is eta * steps."""
-    product_penalty: Strength | None = None
+    product_penalty: Strength | None = field(
+        default=None, metadata=swept("penalty in product space, lambda", "per flow time", at_least=0)
+    )
     """lambda, the penalty towards the checkpoint in product space."""
-    weight_penalty: Strength | None = None
+    weight_penalty: Strength | None = field(
+        default=None, metadata=swept("penalty in weight space, mu", "per flow time", at_least=0)
+    )
     """mu, the penalty towards the checkpoint in weight space."""
-    weight_decay: Strength | None = None
+    weight_decay: Strength | None = field(
+        default=None, metadata=swept("weight decay, beta", "per flow time", at_least=0)
+    )
     """beta."""
-    momentum: Strength | None = None
+    momentum: Strength | None = field(default=None, metadata=swept("momentum", "1", at_least=0, below=1))
     """Heavy-ball coefficient in [0, 1), for plain descent."""
     nesterov: bool = field(default=False, metadata={"static": True})
     """Nesterov's form of the momentum."""
@@ -70,23 +173,38 @@ class Phase:
     """Factor on the learning rate as a function of the step; any optax schedule. None is 1."""
     batch_size: int | None = field(default=None, metadata={"static": True})
     """Samples per step; None uses the exact gradient of the population loss."""
+    terms: tuple[Term, ...] = ()
+    """Further terms of the objective."""
+    averaging: Averaging | None = None
+    """Which weights are evaluated; None evaluates those that move, or what the optimiser itself says."""
+    gradient_at: GradientAt | None = None
+    """Where the gradient is taken; None is at the weights."""
+    moves: Moves | None = None
+    """Which parameters move; None is all weights."""
 
     __repr__ = brief_fields
 
     def validate(self, name: str) -> None:
-        """Raise `InvalidInput` naming `name`.field for any number outside its domain (not called on traced values)."""
-        require_number(f"{name}.learning_rate", self.learning_rate, above=0)
-        for regularizer in REGULARIZERS:
-            if (strength := getattr(self, regularizer)) is not None:
-                require_number(f"{name}.{regularizer}", strength, at_least=0)
-        if self.momentum is not None:
-            require_number(f"{name}.momentum", self.momentum, at_least=0, below=1)
+        """Raise `InvalidInput` naming `name`.field for any number outside its domain (not called on traced values).
+
+        Whether a phase can move the weights of a problem says `linsim.dynamics.moving.trial`.
+        """
+        self._require_parts(name)
+        absent = {each.name for each in fields(self) if each.default is None}
+        for axis, number in self.numbers().items():
+            if number.value is not None:
+                number.about.require(f"{name}.{axis}", number.value)
+            require(number.value is not None or axis in absent, f"{name}.{axis}", None, f"a number, or an axis {axis}")
         plain = self.optimizer is None
         require(
             plain or self.momentum is None, f"{name}.momentum", self.momentum, "None beside an optimizer of its own"
         )
         if self.batch_size is not None:
             require_integer(f"{name}.batch_size", self.batch_size, at_least=1)
+
+    def numbers(self) -> dict[str, Number]:
+        """All numbers that may be an axis, by the names of the axes: those of this phase, then those of its parts."""
+        return {axis: number for part in (self, *self._parts()) for axis, number in _numbers(part)}
 
     def build_optimizer(self) -> optax.GradientTransformation:
         """The optax optimiser of this phase; may be called inside a compiled program."""
@@ -101,8 +219,17 @@ class Phase:
         return optax.sgd(rate, momentum=self.momentum, nesterov=self.nesterov)
 
     def put(self, values: Mapping[str, Any]) -> Phase:
-        """This phase with values of some fields put in."""
-        return replace(self, **values)
+        """This phase with values of some fields put in; numbers of its parts go by the names of their axes."""
+        own = {each.name for each in fields(self)}
+        changed = replace(self, **{name: value for name, value in values.items() if name in own})
+        rest = {name: value for name, value in values.items() if name not in own}
+        if not rest:
+            return changed
+        numbers = self.numbers()
+        foreign = sorted(set(rest) - set(numbers))
+        require(not foreign, "phase", foreign, f"fields and numbers of the phase: {', '.join(numbers)}")
+        parts = {name: _put(part, rest) for name in _PARTS if (part := getattr(changed, name)) is not None}
+        return replace(changed, terms=tuple(_put(term, rest) for term in changed.terms), **parts)
 
     def at(self, learning_rate: Strength, regularizer: Regularizer, strength: Strength) -> Phase:
         """This phase with the swept values put in."""
@@ -111,3 +238,52 @@ class Phase:
     def as_dtype(self, dtype: Any) -> Phase:
         """This phase with every number an array of the dtype."""
         return jax.tree.map(lambda leaf: np.asarray(leaf, dtype), self)
+
+    def _parts(self) -> list[Any]:
+        terms = self.terms if isinstance(self.terms, tuple) else ()
+        parts = [*terms, *(getattr(self, name) for name in _PARTS)]
+        return [part for part in parts if part is not None]
+
+    def _require_parts(self, name: str) -> None:
+        whole = isinstance(self.terms, tuple) and all(isinstance(term, Term) for term in self.terms)
+        require(whole, f"{name}.terms", self.terms, "a tuple of linsim.Term")
+        for term in self.terms:
+            word = isinstance(term.name, str) and term.name.isidentifier() and not term.name.startswith("pretrain_")
+            free = word and term.name not in {each.name for each in fields(self)}
+            require(
+                free, f"{name}.terms", term.name, "names of one word, none of a field, that do not begin with pretrain_"
+            )
+            require(
+                callable(term.of), f"{name}.{term.name}", term.of, "a function of weights, checkpoint and both tasks"
+            )
+        for part, protocol in _PARTS.items():
+            value = getattr(self, part)
+            sound = isinstance(value, protocol) and is_dataclass(value) and not isinstance(value, type)
+            sound = sound and all(np.asarray(leaf).dtype.kind in "fiub" for leaf in jax.tree.leaves(value))
+            allowed = (
+                f"a dataclass of numbers, registered with JAX, with the methods of linsim.phase.{protocol.__name__}"
+            )
+            require(value is None or sound, f"{name}.{part}", value, allowed)
+        axes = [axis for part in (self, *self._parts()) for axis, _ in _numbers(part)]
+        twice = sorted({axis for axis in axes if axes.count(axis) > 1})
+        require(not twice, name, twice, "every number under a name of its own")
+
+
+_PARTS: dict[str, Any] = {"averaging": Averaging, "gradient_at": GradientAt, "moves": Moves}
+"""Fields of a phase that hold a value open to others, and what it must be able to do."""
+
+SWEPT: dict[str, Sweepable] = {each.name: each.metadata["swept"] for each in fields(Phase) if "swept" in each.metadata}
+"""Fields of `Phase` that may be an axis; parts have further numbers, see `Phase.numbers`."""
+
+
+def _numbers(part: Any) -> Iterator[tuple[str, Number]]:
+    """Name of the axis, and number, for all that a value declares."""
+    for each in fields(part) if is_dataclass(part) else ():
+        if (about := each.metadata.get("swept")) is not None:
+            if isinstance(part, Term):
+                about = about._replace(words=f"strength of {part.name}", axis=part.name)
+            yield about.axis or each.name, Number(each.name, getattr(part, each.name), about)
+
+
+def _put(part: Any, values: Mapping[str, Any]) -> Any:
+    return replace(part, **{number.field: values[axis] for axis, number in _numbers(part) if axis in values})

@@ -21,7 +21,7 @@ os.environ["MPLBACKEND"] = "Agg"
 import jax
 import pytest
 from hypothesis import HealthCheck, settings
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 import tests.typechecker  # noqa: F401 - the hook finds it by this name
 
@@ -41,3 +41,11 @@ def sweeps_are_not_held_against_another_solver():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("linsim.sweeping.recheck.other_solver", lambda *_: None)
         yield
+
+
+@pytest.fixture
+def unchecked():
+    """As users have it: annotations are not checked at run time."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)

@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import xarray as xr
-from jaxtyping import config
 
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
@@ -18,14 +17,6 @@ FOUND = Finding(
     ("The closed form says so too.", "  A line further in: × 2 ≤ λ"),
     "DO NOT TRUST THIS RESULT",
 )
-
-
-@pytest.fixture
-def unchecked():
-    """As users have it: annotations are not checked at run time."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 def test_it_survives_a_result_and_strict_json_numbers_that_are_not_finite_included():

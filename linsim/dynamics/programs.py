@@ -41,11 +41,12 @@ def losses(solver: Solver, states: State, target: Target) -> Array:
 
 
 @partial(jax.jit, static_argnames="solver")
-def begin(solver: Solver, initial: State, phase: Phase, trajectories: Trajectories) -> Any:
+def begin(solver: Solver, initial: State, phase: Phase, keys: Any, trajectories: Trajectories) -> Any:
     """Enter pre-training at the initial weights of every trajectory."""
 
     def begin(run: Trajectories) -> Any:
-        return solver.begin(jax.tree.map(lambda leaf: leaf[run.seed], initial), phase.put(run.swept))
+        state = jax.tree.map(lambda leaf: leaf[run.seed], initial)
+        return solver.begin(state, phase.put(run.swept), keys[run.seed])
 
     return jax.vmap(begin)(trajectories)
 
@@ -82,12 +83,12 @@ def record(
 
 
 @partial(jax.jit, static_argnames="solver")
-def branch(solver: Solver, states: State, phase: Phase, lanes: Lanes) -> Any:
+def branch(solver: Solver, states: State, phase: Phase, keys: Any, lanes: Lanes) -> Any:
     """Enter fine-tuning at the checkpoint of every lane."""
 
     def branch(lane: Lanes) -> Any:
         checkpoint = jax.tree.map(lambda leaf: leaf[lane.budget, lane.trajectory], states)
-        return solver.begin(checkpoint, phase.put(lane.swept))
+        return solver.begin(checkpoint, phase.put(lane.swept), keys[lane.trajectory])
 
     return jax.vmap(branch)(lanes)
 

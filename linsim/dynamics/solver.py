@@ -74,8 +74,8 @@ class Solver(Protocol):
         """The problem in this solver's coordinates."""
         ...
 
-    def begin(self, state: State, phase: Phase) -> Carry:
-        """Enter a phase: the state becomes the checkpoint that penalties refer to."""
+    def begin(self, state: State, phase: Phase, key: Any = None) -> Carry:
+        """Enter a phase: the state becomes the checkpoint of the penalties. The key is for what is drawn then."""
         ...
 
     def advance(self, carry: Carry, target: Target, phase: Phase, steps: Any, key: Any) -> Carry:

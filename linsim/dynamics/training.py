@@ -82,7 +82,7 @@ class Session:
         """Every trajectory to the largest budget, recorded at every budget; by default one a seed, nothing swept."""
         runs = trajectories or Trajectories(jnp.arange(self.problem.seeds), {})
         phase, target, keys = self.problem.pretrain.as_dtype(self.dtype), self.encoded.pretrain, self._keys(0)
-        carry = programs.begin(self.solver, self.encoded.initial, phase, runs)
+        carry = programs.begin(self.solver, self.encoded.initial, phase, keys, runs)
         around, idealised, records = self._around(phase, measuring.checkpoint), self.problem.idealised, []
         budgets, count = self.problem.budgets, len(runs.seed)
         done, total = 0, int(budgets[-1]) * count
@@ -101,7 +101,7 @@ class Session:
     def finetune(self, checkpoints: Checkpoints, lanes: Lanes, measuring: Measuring = USUAL) -> Finetuned:
         """Fine-tune every lane from its checkpoint; one compiled program whatever the swept values."""
         phase, last = self.problem.finetune.as_dtype(self.dtype), self.problem.finetune_steps
-        carry, done, told = programs.branch(self.solver, checkpoints.states, phase, lanes), 0, []
+        carry, done, told = self._begun(checkpoints, lanes), 0, []
         began = checkpoints.states, checkpoints.seed, lanes
         for point in measuring.points:
             carry, done = self._advanced(carry, checkpoints, lanes, point - done), point
@@ -137,8 +137,7 @@ class Session:
         values = {"learning_rate": rate, regularizer: strength}
         swept = {name: jnp.full(budget.size, value, self.dtype) for name, value in values.items()}
         lanes = Lanes(budget, trajectory, swept)
-        begun = programs.branch(self.solver, checkpoints.states, self.problem.finetune.as_dtype(self.dtype), lanes)
-        carry = self._advanced(begun, checkpoints, lanes, self.problem.finetune_steps)
+        carry = self._advanced(self._begun(checkpoints, lanes), checkpoints, lanes, self.problem.finetune_steps)
         return jax.tree.map(lambda leaf: leaf.reshape(shape + leaf.shape[1:]), programs.states(self.solver, carry))
 
     def weights(self, states: State) -> Recorded:
@@ -149,6 +148,10 @@ class Session:
         rows = [jax.tree.map(lambda leaf, row=row: leaf[row], states) for row in range(len(self.problem.budgets))]
         each = [self.solver.weights(self.problem, row) for row in rows]
         return tuple(jnp.stack(layers) for layers in zip(*each, strict=True))
+
+    def _begun(self, checkpoints: Checkpoints, lanes: Lanes) -> Any:
+        phase, keys = self.problem.finetune.as_dtype(self.dtype), self._keys(1)[checkpoints.seed]
+        return programs.branch(self.solver, checkpoints.states, phase, keys, lanes)
 
     def _advanced(self, carry: Any, checkpoints: Checkpoints, lanes: Lanes, steps: int) -> Any:
         phase, keys = self.problem.finetune.as_dtype(self.dtype), self._keys(1)[checkpoints.seed]

@@ -17,11 +17,18 @@ _SHOWN = 12  # numbers of an array; of larger ones a digest
 
 
 def fingerprint(named: Mapping[str, Any]) -> dict[str, str]:
-    """Fields -> values as text, whatever is nested in them spelt out; arrays and functions by what they hold."""
+    """Fields -> values as text, whatever is nested in them spelt out; arrays and functions by what they hold.
+
+    A dataclass is told as its class, and its fields; of a class from outside linsim the methods count as well.
+    """
     found: dict[str, str] = {}
     for name, value in named.items():
         inner = _inside(value)
-        found |= {f"{name}.{key}": text for key, text in fingerprint(inner).items()} if inner else {name: _text(value)}
+        if _is_dataclass(value):
+            found[name] = _class(type(value))
+        elif not inner:
+            found[name] = _text(value)
+        found |= {f"{name}.{key}": text for key, text in fingerprint(inner).items()}
     return found
 
 
@@ -44,9 +51,11 @@ def _inside(value: Any) -> dict[str, Any]:
     """What is nested in a value, by name."""
     if isinstance(value, Mapping):
         return {str(key): each for key, each in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
-    return {}
+    return {field.name: getattr(value, field.name) for field in fields(value)} if _is_dataclass(value) else {}
+
+
+def _is_dataclass(value: Any) -> bool:
+    return is_dataclass(value) and not isinstance(value, type)
 
 
 def _text(value: Any, inside: tuple[int, ...] = ()) -> str:
@@ -59,7 +68,8 @@ def _text(value: Any, inside: tuple[int, ...] = ()) -> str:
     if isinstance(value, tuple | list):
         return f"[{', '.join(_text(each, inside) for each in value)}]"
     if inner := _inside(value):
-        return f"{{{', '.join(f'{name}: {_text(each, inside)}' for name, each in inner.items())}}}"
+        kind = _class(type(value)) if _is_dataclass(value) else ""
+        return f"{kind}{{{', '.join(f'{name}: {_text(each, inside)}' for name, each in inner.items())}}}"
     return _function(value, inside) if callable(value) else str(value)
 
 
@@ -84,6 +94,19 @@ def _function(function: Any, inside: tuple[int, ...] = ()) -> str:
     cells = [_text(_content(cell), inside) for cell in function.__closure__ or ()]
     defaults = _text([*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items())])
     return f"{name} {hashlib.sha256(_source(code).encode()).hexdigest()[:8]} {defaults} [{', '.join(cells)}]"
+
+
+def _class(kind: type) -> str:
+    """A class by its name, and by the code of its methods unless they are ours: then the revision tells."""
+    ours = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+    held = {} if ours else {name: member for each in kind.__mro__[::-1] for name, member in vars(each).items()}
+    methods = [_function(each) for name, each in held.items() if isinstance(each, FunctionType) and _is_own(name)]
+    return " ".join([kind.__qualname__, *([digest({"methods": str(methods)})] if methods else [])])
+
+
+def _is_own(name: str) -> bool:
+    """Whether a method is written by hand, not made by `dataclass`."""
+    return name == "__call__" or not name.startswith("__")
 
 
 def _content(cell: CellType) -> Any:

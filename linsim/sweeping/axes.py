@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from linsim.errors import require, require_axis, require_number
 from linsim.labels import Label, label_of
-from linsim.phase import REGULARIZERS, SWEPT, Regularizer
+from linsim.phase import REGULARIZERS, SWEPT, Regularizer, Sweepable
 from linsim.problem import Problem
 
 BUDGETS, SEEDS = "pretrain_steps", "seed"
@@ -21,29 +21,43 @@ _PRETRAIN = "pretrain_"
 
 
 class Field(NamedTuple):
-    """A swept field: of which phase, under which name there."""
+    """A swept number: of which phase, under which name there."""
 
     pretraining: bool
     name: str
+    about: Sweepable
 
     @classmethod
-    def named(cls, axis: str) -> Field:
-        """The field an axis is called after; `InvalidInput` if it is none of those declared in `linsim.phase.SWEPT`."""
-        field = cls(axis.startswith(_PRETRAIN), axis.removeprefix(_PRETRAIN))
-        allowed = f"one of {', '.join(declared())}"
-        require(field.name in SWEPT, "axes", axis, allowed)
-        return field
+    def named(cls, axis: str, problem: Problem | None = None) -> Field:
+        """The number an axis is called after; `InvalidInput` if a phase of the problem has none of that name.
+
+        Without a problem, one that every phase has.
+        """
+        found = _fields(problem)
+        require(axis in found, "axes", axis, f"one of {', '.join(found)}")
+        return found[axis]
 
     def attrs(self, axis: str) -> dict[str, str]:
         """Long name and units of its axis, which has a shared name of its own in a chart."""
-        swept = SWEPT[self.name]
         phase = "pre-training" if self.pretraining else "fine-tuning"
-        return (label_of(axis) or Label(f"{phase} {swept.words}", swept.units)).attrs
+        return (label_of(axis) or Label(f"{phase} {self.about.words}", self.about.units)).attrs
 
 
-def declared() -> list[str]:
-    """All names that an axis may have."""
-    return [f"{prefix}{name}" for prefix in ("", _PRETRAIN) for name in SWEPT]
+def declared(problem: Problem | None = None) -> list[str]:
+    """All names that an axis may have, of this problem or of any."""
+    return [*_fields(problem)]
+
+
+def _fields(problem: Problem | None) -> dict[str, Field]:
+    """Name of the axis -> number, of fine-tuning first."""
+    phases = (None, None) if problem is None else (problem.finetune, problem.pretrain)
+    found: dict[str, Field] = {}
+    for pretraining, phase in zip((False, True), phases, strict=True):
+        numbers = SWEPT if phase is None else {name: number.about for name, number in phase.numbers().items()}
+        found |= {
+            f"{_PRETRAIN * pretraining}{name}": Field(pretraining, name, about) for name, about in numbers.items()
+        }
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +68,21 @@ class Axes:
     """Name of the field -> its values, increasing. Plain names are of fine-tuning, `pretrain_...` of pre-training."""
     called: dict[str, str]
     """Name of the field -> name of its dimension."""
+    swept: dict[str, Field]
+    """Name of the field -> which number that is."""
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Axes:
-        """Axes called after their fields; `InvalidInput` for a field that is not declared, or values out of place."""
-        arrays = {name: _axis(name, given) for name, given in values.items()}
-        return cls(arrays, {name: name for name in arrays})
+    def of(cls, values: Mapping[str, Any], problem: Problem | None = None) -> Axes:
+        """Axes called after numbers of the problem's phases, or of any phase.
+
+        Raises:
+          InvalidInput: a number that a phase does not have, or values out of place.
+        """
+        swept = {name: Field.named(name, problem) for name in values}
+        for name in set(values) - set(SWEPT):
+            require(label_of(name) is None, "axes", name, "a name that nothing else in a result has")
+        arrays = {name: _axis(name, given, swept[name].about) for name, given in values.items()}
+        return cls(arrays, {name: name for name in arrays}, swept)
 
     @classmethod
     def of_chart(cls, learning_rates: Any, strengths: Any, regularizer: Regularizer) -> Axes:
@@ -69,7 +92,8 @@ class Axes:
         require_axis("learning_rates", rates.tolist(), above=0)
         require_axis("strengths", strengths.tolist(), at_least=0)
         called = {"learning_rate": "learning_rate", regularizer: "regularization"}
-        return cls({"learning_rate": rates, regularizer: strengths}, called)
+        swept = {name: Field.named(name) for name in called}
+        return cls({"learning_rate": rates, regularizer: strengths}, called, swept)
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -89,7 +113,7 @@ class Axes:
     def fields(self) -> Iterator[tuple[int, Field, Float[np.ndarray, " _"]]]:
         """Number of the dimension, field and values of every swept field."""
         for number, (name, values) in enumerate(self.values.items(), start=1):
-            yield number, Field.named(name), values
+            yield number, self.swept[name], values
 
     @property
     def trajectory_dims(self) -> tuple[int, ...]:
@@ -105,13 +129,14 @@ class Axes:
         return problem.put(put[True], put[False])
 
 
-def _axis(name: str, given: Any) -> Float[np.ndarray, " _"]:
-    bounds = SWEPT[Field.named(name).name]
+def _axis(name: str, given: Any, about: Sweepable) -> Float[np.ndarray, " _"]:
     try:
         values = np.asarray(given if isinstance(given, str) else list(given), np.float64)
     except (TypeError, ValueError):
         values = np.asarray(np.nan)
     require(values.ndim == 1, f"axes[{name!r}]", given, "a list of numbers")
-    require_axis(f"axes[{name!r}]", values.tolist(), above=bounds.above, at_least=bounds.at_least)
-    require_number(f"axes[{name!r}]", float(values[-1]), below=bounds.below)
+    require_axis(f"axes[{name!r}]", values.tolist(), above=about.above, at_least=about.at_least)
+    require_number(f"axes[{name!r}]", float(values[-1]), below=about.below)
+    for value in values.tolist():
+        about.require(f"axes[{name!r}]", value)
     return values

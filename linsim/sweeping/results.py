@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import xarray as xr
 
@@ -133,9 +134,21 @@ def inputs(problem: Problem, axes: Axes, measuring: Measuring) -> xr.Dataset:
 
 
 def describe(phase: Phase) -> dict[str, Any]:
-    """A phase as JSON: numbers as they are, functions by name."""
-    values = {field.name: getattr(phase, field.name) for field in fields(phase)}
-    return {name: _name(value) if callable(value) else value for name, value in values.items()}
+    """A phase as JSON: numbers and arrays as they are, functions by name, parts with what they are."""
+    return {field.name: _described(getattr(phase, field.name)) for field in fields(phase)}
+
+
+def _described(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {
+            "is": type(value).__qualname__,
+            **{each.name: _described(getattr(value, each.name)) for each in fields(value)},
+        }
+    if isinstance(value, tuple | list):
+        return [_described(each) for each in value]
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return np.asarray(value).tolist()
+    return _name(value) if callable(value) else value
 
 
 def _name(function: Any) -> str:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from linsim.dynamics.choosing import Choice, SolverName, choose
 from linsim.dynamics.measuring import Measuring
+from linsim.dynamics.moving.trial import validate
 from linsim.dynamics.training import DIVERGED
 from linsim.errors import require, require_integer
 from linsim.losses import LOSS_CONVENTION
@@ -53,8 +54,9 @@ def sweep(
 
     Args:
       problem: tasks, initial weights, phases and budgets; swept fields of its phases are replaced by the axes.
-      axes: field -> increasing values. A field of fine-tuning goes by its own name (`learning_rate`, `momentum`,
-        `product_penalty`, `weight_penalty`, `weight_decay`), one of pre-training by that name after `pretrain_`.
+      axes: field -> increasing values. A number of fine-tuning goes by its own name (`learning_rate`, `momentum`,
+        `product_penalty`, `weight_penalty`, `weight_decay`; the name of a term; `averaging_decay`, `averaging_start`,
+        `sharpness_radius`, `sharpness_start`, `rank`, `rank_scale`), one of pre-training by that after `pretrain_`.
       measures: what is told beside the losses: each `linsim.measure.Measure` is a variable of its name, over
         (pretrain_steps, swept axes of pre-training, seed) at checkpoints, over all axes at fine-tuned lanes, and over
         finetune_steps too along fine-tuning; its own dimensions come last.
@@ -76,7 +78,7 @@ def sweep(
     """
     measuring = Measuring.of(measures, problem.finetune_steps, finetune_points)
     with reporting(progress, report) as told:
-        dataset = _swept(problem, Axes.of(axes), measuring, solver, precision, False, rechecked, told)
+        dataset = _swept(problem, Axes.of(axes, problem), measuring, solver, precision, False, rechecked, told)
     return dataset.assign_attrs(prediction="none: predicted are the axes of a chart")
 
 
@@ -140,11 +142,8 @@ def _swept(
 ) -> xr.Dataset:
     require(precision in ("float32", "float64"), "precision", precision, "float32 or float64")
     require_integer("rechecked", rechecked, at_least=0)
-    problem.pretrain.validate("pretrain")
-    problem.finetune.validate("finetune")
     representative = axes.representative(problem)
-    representative.pretrain.validate("pretrain")
-    representative.finetune.validate("finetune")
+    validate(representative)
     choice = choose(representative, solver)
     dtype = np.dtype(precision)
     draft = Work(problem, axes, choice.solver, dtype, _uncut(problem, axes), predicted, measuring)

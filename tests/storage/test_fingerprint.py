@@ -9,7 +9,10 @@ import numpy as np
 import optax
 import pytest
 
-from linsim.phase import Phase
+from linsim.dynamics.moving.ascent import SharpnessAware
+from linsim.dynamics.moving.averages import ExponentialAverage
+from linsim.dynamics.moving.parameters import Layers, LowRank, Masked
+from linsim.phase import Phase, Term
 from linsim.storage.fingerprint import differences, digest, fingerprint
 from linsim.tasks import LinearTask
 from tests.problems import aligned_problem, gaussian_problem
@@ -166,3 +169,68 @@ def test_a_function_that_calls_itself_is_told_once():
 
     assert fingerprint({"schedule": made(1.0)}) == fingerprint({"schedule": made(1.0)})
     assert fingerprint({"schedule": made(1.0)}) != fingerprint({"schedule": made(2.0)})
+
+
+class Average:
+    """What averages of a user's own share."""
+
+    def begin(self, parameters):
+        return parameters
+
+    def read(self, memory, parameters):
+        return memory
+
+
+@dataclass(frozen=True)
+class Halving(Average):
+    """One."""
+
+    decay: float
+
+    def update(self, memory, parameters, step):
+        return 0.5 * memory + 0.5 * parameters
+
+
+@dataclass(frozen=True)
+class Thirding(Average):
+    """Another with the same field."""
+
+    decay: float
+
+    def update(self, memory, parameters, step):
+        return memory / 3 + 2 * parameters / 3
+
+
+Edited = type("Halving", (Thirding,), {"__qualname__": "Halving", "__module__": __name__})
+
+
+def with_term(name="pull", strength=0.1, factor=2.0):
+    return Phase(0.1, terms=(Term(name, lambda weights, *_: factor * weights[0].sum(), strength),))
+
+
+PHASES = {
+    "a term": with_term,
+    "of another name": lambda: with_term(name="push"),
+    "of another strength": lambda: with_term(strength=0.2),
+    "of another function": lambda: with_term(factor=3.0),
+    "an average": lambda: Phase(0.1, averaging=ExponentialAverage(0.5)),
+    "a slower average": lambda: Phase(0.1, averaging=ExponentialAverage(0.6)),
+    "a user's average": lambda: Phase(0.1, averaging=Halving(0.5)),
+    "another class with the same field": lambda: Phase(0.1, averaging=Thirding(0.5)),
+    "a class of the same name with other methods": lambda: Phase(0.1, averaging=Edited(0.5)),
+    "a mask": lambda: Phase(0.1, moves=Masked((np.eye(40), np.ones((40, 40))))),
+    "another mask": lambda: Phase(0.1, moves=Masked((np.eye(40), np.eye(40)))),
+    "a layer": lambda: Phase(0.1, moves=Layers((1,))),
+    "another layer": lambda: Phase(0.1, moves=Layers((2,))),
+    "a rank": lambda: Phase(0.1, moves=LowRank(1)),
+    "orthonormal": lambda: Phase(0.1, moves=LowRank(1, orthonormal=True)),
+    "uphill": lambda: Phase(0.1, gradient_at=SharpnessAware(0.1)),
+    "later": lambda: Phase(0.1, gradient_at=SharpnessAware(0.1, start=5)),
+}
+
+
+def test_parts_of_a_phase_are_told_apart_by_all_that_they_are():
+    names = [name_of(make()) for make in PHASES.values()]
+    assert names == [name_of(make()) for make in PHASES.values()]
+    assert len(set(names)) == len(PHASES)
+    assert not any("0x" in text for make in PHASES.values() for text in fingerprint({"phase": make()}).values())

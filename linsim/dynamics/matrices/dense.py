@@ -6,6 +6,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -14,6 +15,7 @@ from linsim import losses
 from linsim.dynamics import descent
 from linsim.dynamics.handling import Handles, Solving
 from linsim.dynamics.matrices import matrix_steps
+from linsim.dynamics.seen import SeenTask
 from linsim.dynamics.solver import Encoded
 from linsim.losses import Scalar, SeedWeights, Weights
 from linsim.phase import Phase
@@ -33,6 +35,8 @@ class Target(NamedTuple):
     left: Basis
     strengths: Float[Array, " modes"]
     right: Basis
+    terms_see: tuple[SeenTask, SeenTask] | None
+    """Both tasks, where a term of a phase looks at them."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Dense(Solving):
         phase=(
             *("learning_rate", "product_penalty", "weight_penalty", "weight_decay"),
             *("momentum", "nesterov", "optimizer", "schedule", "batch_size"),
+            *("terms", "averaging", "gradient_at", "moves"),
         )
     )
     name: str = "dense"
@@ -58,21 +63,28 @@ class Dense(Solving):
     def encode(self, problem: Problem, dtype: Any) -> Encoded:
         """Arrays of the requested type."""
         initial = tuple(jnp.asarray(weight, dtype) for weight in problem.initial)
-        return Encoded(initial, _encode(problem.transfer.pretrain, dtype), _encode(problem.transfer.finetune, dtype))
+        tasks = problem.transfer.pretrain, problem.transfer.finetune
+        looked_at = problem.pretrain.terms or problem.finetune.terms
+        seen = (SeenTask.of(tasks[0], dtype), SeenTask.of(tasks[1], dtype)) if looked_at else None
+        return Encoded(initial, *(_encode(task, dtype, seen) for task in tasks))
 
-    def begin(self, state: Weights, phase: Phase) -> descent.Carry:
+    def begin(self, state: Weights, phase: Phase, key: Any = None) -> descent.Carry:
         """Enter a phase."""
-        return descent.begin(state, phase)
+        return descent.begin(state, phase, key)
 
     def advance(self, carry: descent.Carry, target: Target, phase: Phase, steps: Any, key: Any) -> descent.Carry:
         """Train for a number of steps: on the population loss by products written out, else by differentiation."""
-        if phase.batch_size is not None:
-            return descent.advance(self, carry, target, phase, steps, key)
+        whole = phase.batch_size is None
+        sampled = None if whole else descent.slopes(self, carry.anchor, target, phase, key)
 
-        def gradient(weights: Weights, _: Any) -> Weights:
-            return matrix_steps.gradient(weights, carry.anchor, target.matrix, target.covariance, phase)
+        def slopes(weights: Weights, step: Any) -> Weights:
+            if sampled is not None:
+                found = sampled(weights, step)
+            else:
+                found = matrix_steps.gradient(weights, carry.anchor, target.matrix, target.covariance, phase)
+            return _with_terms(found, weights, carry.anchor, target, phase)
 
-        return descent.follow(gradient, carry, phase, steps, paired=True)
+        return descent.follow(slopes, carry, phase, steps, key, paired=whole)
 
     def state(self, carry: descent.Carry) -> Weights:
         """The weights reached."""
@@ -136,7 +148,15 @@ def descent_cost(widths: tuple[int, ...]) -> float:
     return 3.0 * sum(rows * columns * inputs for columns, rows in itertools.pairwise(widths[1:])) + inputs * widths[1]
 
 
-def _encode(task: LinearTask, dtype: Any) -> Target:
+def _with_terms(slopes: Weights, weights: Weights, anchor: Weights, target: Target, phase: Phase) -> Weights:
+    """A gradient with that of the further terms of a phase's objective."""
+    for term in phase.terms:
+        rise = jax.grad(term.of)(weights, anchor, *(target.terms_see or ()))
+        slopes = tuple(slope + term.strength * more for slope, more in zip(slopes, rise, strict=True))
+    return slopes
+
+
+def _encode(task: LinearTask, dtype: Any, seen: tuple[SeenTask, SeenTask] | None) -> Target:
     modes = len(task.strengths)
     whitened = np.array_equal(task.input_covariance, np.eye(task.inputs))
     return Target(
@@ -147,6 +167,7 @@ def _encode(task: LinearTask, dtype: Any) -> Target:
         left=jnp.asarray(task.left[:, :modes], dtype),
         strengths=jnp.asarray(task.strengths, dtype),
         right=jnp.asarray(task.right[:, :modes], dtype),
+        terms_see=seen,
     )
 
 

@@ -104,7 +104,7 @@ class FlowMatrices(Solving):
             initial, *(_encode(task, dtype) for task in (problem.transfer.pretrain, problem.transfer.finetune))
         )
 
-    def begin(self, state: State, phase: Phase) -> flow.Carry:
+    def begin(self, state: State, phase: Phase, key: Any = None) -> flow.Carry:
         """Enter a phase."""
         return flow.begin(state, phase)
 

@@ -49,7 +49,7 @@ class Modes(Chains):
     stepping: bool = True
     factorises: bool = False
 
-    def begin(self, state: Chain, phase: Phase) -> Carry | descent.Carry:
+    def begin(self, state: Chain, phase: Phase, key: Any = None) -> Carry | descent.Carry:
         """Enter a phase."""
         if phase.schedule is not None:
             return descent.begin(state, phase)

@@ -45,7 +45,7 @@ class FlowModes(Chains):
             return f"{what} need balanced layers, and the initial weights of a mode differ by {off:.1e}"
         return None
 
-    def begin(self, state: Chain, phase: Phase) -> flow.Carry:
+    def begin(self, state: Chain, phase: Phase, key: Any = None) -> flow.Carry:
         """Enter a phase."""
         return flow.begin(state, phase)
 
