@@ -6,7 +6,6 @@ Usage: python -m figures.incremental_learning [--data DIR] [--out figures/galler
 from __future__ import annotations
 
 import sys
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from . import drawing
-from .cells import median, spread
+from .panels.axes import decades
+from .panels.canvas import new_figure
+from .panels.curves import curves
+from .panels.looks import REFERENCE, explain, looks
+from .panels.rows import ranges, span
+from .panels.words import power_of_ten, short
 from .picture import Picture
-from .runs import draw_simulated, draw_theory, explain, looks
 
 _SHARPENS = 0.8  # of the share at the largest scale, as in the experiment's conclusion
 _DIVERGED = 1e3  # share of a mode beyond which a run has diverged, as there
@@ -27,99 +29,78 @@ _NEEDED = {
     *("depth", "scale", "pretrain_steps", "mode", "seed", "strength"),
     *(f"{kind}_{name}" for kind in _KINDS for name in ("learned", "half_learned_steps", "overlap")),
 }
+_MOST_MODES = 7  # in a legend
 
 
 def _paint(dataset: xr.Dataset) -> Figure:
     """Two sets of curves from the aligned start, one from random starts, and sharpness over the initial scale."""
-    figure = drawing.new_figure(9.6, 7.2)
-    figure.suptitle(textwrap.fill(_message(dataset), 88), x=0.012, ha="left")
-    grid: Any = figure.subplots(2, 2)
-    depths, scales = dataset["depth"].values, dataset["scale"].values
-    shown = int(depths[np.argmax(depths >= 2)]) if (depths >= 2).any() else int(depths[-1])
+    figure = new_figure(9.6, 7.2)
+    (control, aligned), (random, sharpness) = figure.subplots(2, 2)
+    depths, seeds = dataset["depth"].values, dataset.sizes["seed"]
+    shown = dataset.sel(depth=depths[depths >= 2][0] if (depths >= 2).any() else depths[-1]).isel(scale=0)
     # Control: the shallowest network, or where there is one depth only the largest start.
-    control = (int(depths[0]), scales[0]) if depths[0] != shown else (shown, scales[-1])
-    _draw_modes(grid[0, 0], dataset, *control, "aligned", "a")
-    _draw_modes(grid[0, 1], dataset, shown, scales[0], "aligned", "b")
-    _draw_modes(grid[1, 0], dataset, shown, scales[0], "random", "c")
-    _draw_sharpness(grid[1, 1], dataset)
-    kinds = explain(1, theory="closed form" if dataset["predicted_learned"].notnull().any() else None)
-    modes = [
-        Line2D(
-            [], [], color=look["color"], marker=look["marker"], markerfacecolor="white", label=_strength(dataset, at)
-        )
-        for at, look in enumerate(looks(dataset.sizes["mode"], ordered=True))
-    ]
-    few = modes if len(modes) <= 7 else [modes[0], modes[len(modes) // 2], modes[-1]]
-    grid[0, 0].legend(handles=[*few, *kinds], loc="upper left", fontsize=8.5)
+    plain = dataset.isel(depth=0, scale=0) if depths[0] != shown["depth"] else dataset.isel(depth=0, scale=-1)
+    drawn = _draw_modes(control, "(a)", plain, "aligned start", plain["aligned_learned"], plain["predicted_learned"])
+    _draw_modes(aligned, "(b)", shown, "aligned start", shown["aligned_learned"], shown["predicted_learned"])
+    several = f"{seeds} random starts" if seeds > 1 else "a random start"
+    _draw_modes(random, "(c)", shown, several, shown["random_learned"])
+    random.legend(handles=explain(seeds), loc="upper left", fontsize=8.5)
+    low, high = _limits(dataset)
+    for axes in control, aligned, random:
+        decades(axes.xaxis, low, high)
+    _draw_sharpness(sharpness, dataset)
+    modes = [look.entry(name) for name, look in drawn.items()]
+    few = modes if len(modes) <= _MOST_MODES else [modes[0], modes[len(modes) // 2], modes[-1]]
+    handles = [*few, *explain(1, dataset["predicted_learned"])]
+    control.legend(handles=handles, loc="upper left", fontsize=8.5)
     return figure
 
 
-def _draw_modes(axes: Axes, dataset: xr.Dataset, depth: int, scale: float, kind: str, letter: str) -> None:
+def _draw_modes(
+    axes: Axes, letter: str, part: xr.Dataset, start: str, learned: xr.DataArray, theory: xr.DataArray | None = None
+) -> Any:
     """Share of every mode over the budget."""
-    seeds = dataset.sizes["seed"]
-    start = "aligned start" if kind == "aligned" else f"{seeds} random starts" if seeds > 1 else "a random start"
-    axes.set_title(f"({letter}) {_layers(depth)}, {start}, $s_0$ = {_scale(scale)}")
-    axes.set(xscale="log", xlabel="pre-training budget (steps)", ylabel=r"share learned, $s_i/\sigma_i$")
-    budgets = dataset["pretrain_steps"].values.astype(np.float64)
-    at = {"depth": depth, "scale": scale}
-    runs = dataset[f"{kind}_learned"].sel(at).values
-    curves = runs if runs.ndim == 3 else runs[..., None]
-    for mode, look in enumerate(looks(dataset.sizes["mode"], ordered=True)):
-        if kind == "aligned":
-            draw_theory(axes, budgets, dataset["predicted_learned"].sel(at).values[:, mode], look | {"linestyle": "-"})
-        draw_simulated(axes, budgets, curves[:, mode], look | {"linestyle": "-"}, joined=kind == "random")
-    axes.axhline(0.5, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
-    axes.set_ylim(-0.06, 1.12)
-    drawing.label_logarithmic(axes.xaxis, _limits(dataset, budgets))
-    if kind == "random":
-        handles = explain(seeds, theory=None)
-        axes.legend(handles=handles, loc="upper left", fontsize=8.5)
+    axes.set_title(f"{letter} {_layers(int(part['depth']))}, {start}, $s_0$ = {_scale(float(part['scale']))}")
+    names = [rf"$\sigma_{{{at}}}$ = {short(value)}" for at, value in enumerate(part["strength"].values, 1)]
+    styles = looks(part.sizes["mode"], ordered=True, solid=True)
+    drawn = curves(axes, learned, theory, by="mode", names=names, styles=styles, log=False)
+    axes.axhline(0.5, **REFERENCE | {"linestyle": ":"})
+    axes.set(ylabel=r"share learned, $s_i/\sigma_i$", ylim=(-0.06, 1.12))
+    return drawn
 
 
 def _draw_sharpness(axes: Axes, dataset: xr.Dataset) -> None:
     """How much of mode 2 is there when mode 1 is half learned, over the initial scale, for every depth."""
     axes.set_title("(d) sharpness: what has begun of the next mode")
-    axes.set(xscale="log", yscale="log", xlabel="strength of every mode at the start, $s_0$")
-    axes.set_ylabel("share of mode 2 at half of mode 1")
-    scales = dataset["scale"].values
-    depths = dataset["depth"].values
-    handles: list[Any] = []
-    for index, (depth, look) in enumerate(zip(depths, looks(len(depths)), strict=True)):
-        pair = {name: dataset[f"{name}_overlap"].sel(depth=depth).isel(mode=0).values for name in _KINDS}
-        shares = {name: np.where(values > 0, values, np.nan) for name, values in pair.items()}
-        draw_theory(axes, scales, shares["predicted"], look)
-        draw_simulated(axes, scales, shares["aligned"][:, None], look)
-        # Beside the markers, so that the ranges of the depths do not cover each other.
-        place = scales * 1.09 ** (index + 1.4)
-        low, high = spread(shares["random"])
-        axes.vlines(place, low, high, color=look["color"], linewidth=2.6, alpha=0.5)
-        hollow = drawing.hollow(4.5, look["color"])
-        axes.plot(place, median(shares["random"]), linestyle="none", marker=look["marker"], **hollow)
-        sign: dict[str, Any] = {"color": look["color"], "marker": look["marker"], "linestyle": look["linestyle"]}
-        handles.append(Line2D([], [], markerfacecolor="white", label=_layers(int(depth)), **sign))
+    aligned, random, theory = (dataset[f"{kind}_overlap"].isel(mode=0) for kind in ("aligned", "random", "predicted"))
+    aligned, random, theory = (share.where(share > 0) for share in (aligned, random, theory))
+    names, styles = [_layers(int(depth)) for depth in dataset["depth"]], looks(dataset.sizes["depth"])
+    drawn = curves(axes, aligned, theory, over="scale", by="depth", names=names, styles=styles, joined=False)
+    for at, look in enumerate(styles):
+        beside = dataset["scale"].values * 1.09 ** (
+            at + 2.4
+        )  # so that the ranges of the depths do not cover each other
+        runs = random.isel(depth=at).transpose("scale", "seed").values
+        ranges(axes, beside, span(runs), look, upright=True, width=2.6)
+    decades(axes.xaxis, dataset["scale"][0] / 1.6, dataset["scale"][-1] * 2.2)
+    decades(axes.yaxis, above=0.06)
+    axes.set(xlabel="strength of every mode at the start, $s_0$", ylabel="share of mode 2 at half of mode 1")
+    handles = [look.entry(name) for name, look in drawn.items()]
     if dataset.sizes["seed"] > 1:
         bar: dict[str, Any] = {"color": "0.5", "marker": "|", "markersize": 11, "markeredgewidth": 2.6}
         handles.append(Line2D([], [], linestyle="none", label="random starts (range)", **bar))
-    drawing.label_logarithmic(axes.xaxis, (scales[0] / 1.6, scales[-1] * 2.2))
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(bottom / 1.2, top * 1.6)
     axes.legend(handles=handles, loc="lower right", fontsize=8.5)
 
 
-def _limits(dataset: xr.Dataset, budgets: drawing.Floats) -> tuple[float, float]:
-    """The same for all panels, from well before the first rise on."""
-    firsts = [dataset[f"{kind}_half_learned_steps"].values for kind in ("aligned", "random")]
-    known = [first[np.isfinite(first)].min() for first in firsts if np.isfinite(first).any()]
-    low = max(float(budgets[0]), min(known) / 10) if known else float(budgets[0])
-    return low / 1.05, float(budgets[-1]) * 1.05
+def _limits(dataset: xr.Dataset) -> tuple[float, float]:
+    """Of the budgets in all panels, from well before the first rise on."""
+    budgets = dataset["pretrain_steps"].values
+    first = dataset[["aligned_half_learned_steps", "random_half_learned_steps"]].to_dataarray().min()
+    return float(np.fmax(first / 10, budgets[0])) / 1.05, budgets[-1] * 1.05
 
 
 def _layers(depth: int) -> str:
     return "1 layer" if depth == 1 else f"{depth} layers"
-
-
-def _strength(dataset: xr.Dataset, mode: int) -> str:
-    return rf"$\sigma_{{{mode + 1}}}$ = {drawing.short(float(dataset['strength'].values[mode]))}"
 
 
 def _message(dataset: xr.Dataset) -> str:
@@ -160,10 +141,10 @@ def _percent(share: float) -> str:
 def _scale(value: float) -> str:
     """A power of ten as such."""
     power = round(float(np.log10(value)))
-    return drawing.power_of_ten(power) if np.isclose(value, 10.0**power) else drawing.short(value)
+    return power_of_ten(power) if np.isclose(value, 10.0**power) else short(value)
 
 
-picture = Picture("incremental_learning", __doc__, "a result of incremental_learning", _NEEDED, _paint)
+picture = Picture("incremental_learning", __doc__, "a result of incremental_learning", _NEEDED, _paint, _message)
 draw, save, main = picture.draw, picture.save, picture.main
 
 if __name__ == "__main__":

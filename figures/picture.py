@@ -51,7 +51,8 @@ class Picture:
         with canvas.style():
             figure = self.paint(label(dataset))
             if "finding" in dataset.attrs:
-                canvas.entitle(figure, Finding.of(dataset).sentence)
+                found = Finding.of(dataset)
+                canvas.entitle(figure, f"{found.sentence}. {found.trust}" if found.trust else found.sentence)
             elif self.title is not None:
                 canvas.entitle(figure, self.title(dataset))
             return figure

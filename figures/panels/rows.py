@@ -46,9 +46,11 @@ def ranges(
       label: for a legend.
     """
     low, middle, high = spans
-    (axes.vlines if upright else axes.hlines)(places, low, high, color=look.color, linewidth=width, alpha=0.3)
+    (axes.vlines if upright else axes.hlines)(places, low, high, color=look.color, linewidth=width, alpha=0.4)
     filled = np.broadcast_to(filled, np.shape(middle))
-    for shown, face in ((~filled, {"label": label}), (filled, {"markerfacecolor": look.color})):
+    kinds: list[tuple[Any, dict[str, Any]]] = [(~filled, {"label": label})]
+    kinds += [(filled, {"markerfacecolor": look.color})] if filled.any() else []
+    for shown, face in kinds:
         values = np.where(shown, middle, np.nan)
         axes.plot(*((places, values) if upright else (values, places)), **look.points | face)
 
