@@ -19,12 +19,14 @@ import xarray as xr
 
 from linsim.commands.config import PretrainingConfig, SyntheticConfig, chart_of, require_choices
 from linsim.errors import require, require_axis, require_integer
+from linsim.labels import attrs_of
 from linsim.progress.showing import Progress
 from linsim.theory.inflection import locate
 
 from ..charts import texts
 from ..command import command
 from ..progress import part_of
+from ..rises import rise_of
 from ..trajectory import Trajectory, pretrained
 from .measuring import KINDS, Kind, increases, sampled, strengths_at
 from .summary import summarise
@@ -99,10 +101,13 @@ def _measured(config: Config, trajectory: Trajectory, theory: dict[Kind, Curves]
     """All that is known of one start."""
     covariance, budgets = trajectory.transfer.pretrain.input_covariance, trajectory.budgets
     square, curve = {"units": "squared output"}, ("pretrain_steps", "seed")
-    learned = trajectory.learned()
+    learned, sigma = trajectory.learned(), trajectory.transfer.pretrain.strengths
+    shares = np.divide(learned, sigma, out=np.zeros_like(learned), where=sigma > 0)
+    half = rise_of(budgets, np.moveaxis(shares, 0, -1)).half
     variables: dict[str, Any] = {
         "pretrain_loss": (curve, trajectory.losses, {"long_name": "pre-training loss", **square}),
         "learned": ((*curve, "mode"), learned, {"long_name": "strength of a mode", "units": "output per input"}),
+        "half_learned_steps": (("seed", "mode"), half, attrs_of("half_learned_steps")),
     }
     coords: dict[str, Any] = {
         "pretrain_steps": ("pretrain_steps", budgets, {"long_name": "pre-training budget", "units": "steps"}),

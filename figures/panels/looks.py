@@ -32,15 +32,15 @@ class Look(NamedTuple):
 
     color: Any
     marker: str = "o"
+    """Empty where there is none."""
     line: Any = "-"
     size: float = 4.5
 
     @property
     def points(self) -> dict[str, Any]:
         """Of simulated values: markers alone, which a line below them cannot be taken for."""
-        return {"color": self.color, "marker": self.marker, "linestyle": "none", "zorder": 4} | hollow(
-            self.size, self.color
-        )
+        plain = {"color": self.color, "marker": self.marker, "linestyle": "none", "zorder": 4}
+        return plain | hollow(self.size, self.color) if self.marker else plain
 
     @property
     def joined(self) -> dict[str, Any]:

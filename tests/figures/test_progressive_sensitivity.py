@@ -84,8 +84,8 @@ def test_a_stored_result_is_redrawn_with_the_same_bytes(small, tmp_path, capsys)
 
 
 def test_what_is_no_result_is_refused(small):
-    with pytest.raises(InvalidInput, match="dataset: got no learned; allowed: a result of progressive_sensitivity"):
-        figure.draw(small.drop_vars("learned"))
+    with pytest.raises(InvalidInput, match="dataset: got no sensitivity_relative; allowed: a result"):
+        figure.draw(small.drop_vars("sensitivity_relative"))
 
 
 def test_a_result_without_a_closed_form_says_nothing_of_one(small):
