@@ -58,6 +58,7 @@ CLAIMS = (
 )
 CHECKPOINTS: tuple[Literal["idealised", "real"], ...] = ("idealised", "real")
 _SAME = ShiftConfig(rescale_factor=1.0)  # the fine-tuning task is drawn here
+_CURVE = 300  # ratios at which the limits are told
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,7 @@ def _label(config: Config, drawn: list[_Task]) -> xr.Dataset:
     unit = strength[None, :, None, None, :] ** 2
     known = np.where(diverged, np.nan, after)
     never, anyway = limits(ratio[:, None, :], penalties[:, None])
+    every_ratio = np.linspace(min(ratio.min(), 0.0) - 0.1, max(ratio.max(), 1.0) + 0.1, _CURVE)
     pull, effort = boundary(config.depth)
     time = config.finetune.steps * rates
     scaled = ((1 + penalties) * time[:, None])[..., None] * strength[:, None, None] ** (2 - 2 / config.depth)
@@ -225,6 +227,16 @@ def _label(config: Config, drawn: list[_Task]) -> xr.Dataset:
             limit,
             anyway,
             {"long_name": "to convergence, where fine-tuning would have learned the feature by itself", **flat},
+        ),
+        "limit_curve": (
+            ("checkpoint", "regularization", "curve_ratio"),
+            np.stack(limits(every_ratio, penalties[:, None])),
+            {"long_name": "either limit over the ratio", **flat},
+        ),
+        "critical_ratio": (
+            ("checkpoint", "regularization"),
+            np.stack([2 + penalties, np.where(penalties > 0, 1 + penalties / 2, np.nan)]),
+            {"long_name": "from which on a feature is harm in that limit", **flat},
         ),
         "begun": (("feature", "seed"), begun, {"long_name": "strength at the real stage before", **per_input}),
         "own_time": (
@@ -263,6 +275,7 @@ def _label(config: Config, drawn: list[_Task]) -> xr.Dataset:
         "learning_rate": ("learning_rate", rates, {"long_name": "fine-tuning rate", "units": "flow time per step"}),
         "regularization": ("regularization", penalties, {"long_name": "lambda", "units": "1"}),
         "seed": ("seed", np.arange(config.seeds), {"long_name": "drawn task"}),
+        "curve_ratio": ("curve_ratio", every_ratio, {"long_name": "sigma_ft / sigma_pre", **flat}),
         "boundary_pull": ("boundary_pull", pull, {"long_name": "(ratio + lambda) / (1 + lambda)", "units": "1"}),
     }
     reasons = {kind: why_not(config, kind) for kind in CHECKPOINTS}

@@ -20,7 +20,7 @@ def result(seeds=3, highest=6.0, features=3):
     loss = 100 + np.concatenate([np.zeros_like(harm[:, :1]), np.cumsum(harm, axis=1)], axis=1)
     cells = ("checkpoint", "stage", "learning_rate", "regularization", "seed")
     by_feature = ("checkpoint", "feature", *cells[2:])
-    pull = 2 + np.geomspace(0.1, 10, 20)
+    pull, every = 2 + np.geomspace(0.1, 10, 20), np.linspace(-1, 6, 50)
     variables = {
         "pretrain_loss_after": (cells, loss),
         "predicted_pretrain_loss_after": (cells, loss),
@@ -33,9 +33,17 @@ def result(seeds=3, highest=6.0, features=3):
         "effort": (by_feature[1:], 10.0 ** np.arange(harm[0].size).reshape(harm[0].shape) ** 0.2),
         "boundary_effort": ("boundary_pull", 1 / pull),
         "ratio": (("feature", "seed"), ratio),
+        "limit_curve": (("checkpoint", "regularization", "curve_ratio"), np.ones((2, 2, 50)) * every),
+        "critical_ratio": (("checkpoint", "regularization"), np.array([[2, 3], [np.nan, 1.5]])),
     }
     coords = {"checkpoint": np.asarray(kinds, np.dtypes.StringDType()), "stage": np.arange(features + 1)}
-    coords |= {"learning_rate": rates, "regularization": penalties, "seed": np.arange(seeds), "boundary_pull": pull}
+    coords |= {
+        "learning_rate": rates,
+        "regularization": penalties,
+        "seed": np.arange(seeds),
+        "boundary_pull": pull,
+        "curve_ratio": every,
+    }
     return xr.Dataset(variables, coords, {"depth": 2, "finetune_steps": 1000})
 
 
