@@ -1,24 +1,13 @@
 """Every command and code block of the README is run, section by section and in order, as a reader would."""
 
 import re
-import shlex
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from tests.users import as_users
+from tests.pages import BLOCK, ROOT, commands, read, sections
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCK = re.compile(r"```(\w+)\n(.*?)```", flags=re.DOTALL)
-# Blocks use what earlier ones of their own section left behind, and nothing else: sections can run side by side.
-SECTIONS = {
-    title: BLOCK.findall(text)
-    for title, text in re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", README, flags=re.DOTALL | re.MULTILINE)
-    if BLOCK.search(text)
-}
+SECTIONS = sections(README)
 SAID = {
     "The paper's findings, one by one": ["1 \\+ lambda/2"],
     "Bring your own data": ["Extra pre-training was harmful"],
@@ -46,36 +35,9 @@ def reader(tmp_path):
     return tmp_path
 
 
-def files(blocks):
-    """Name -> text of the blocks that begin with the name of a file, which a later command runs."""
-    return {name[1]: text for _, text in blocks if (name := re.match(r"# (\w+\.py)\n", text))}
-
-
-def commands(blocks):
-    """What Python is given, command by command."""
-    given = []
-    for language, text in blocks:
-        if language == "console":
-            lines = [shlex.split(line, comments=True) for line in text.splitlines()]
-            assert all(program == "python" for program, *_ in filter(None, lines))
-            given += [arguments for _, *arguments in filter(None, lines)]
-        elif text not in files(blocks).values():
-            assert language == "python"
-            given.append(["-c", text])
-    return given
-
-
 @pytest.mark.parametrize("title", SECTIONS)
 def test_every_block_of_a_section_runs(reader, title):
-    for name, text in files(SECTIONS[title]).items():
-        (reader / name).write_text(text)
-    told = ""
-    for arguments in commands(SECTIONS[title]):
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=reader, env=as_users(), capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        told += done.stdout
+    told = read(SECTIONS[title], reader)
     for said in SAID.get(title, []):
         assert re.search(said, told, flags=re.MULTILINE), said
     assert all((reader / path).exists() for path in LEFT.get(title, []))
@@ -95,7 +57,9 @@ def test_make_run_is_the_documented_command():
     assert f"python {recipe.group(1)}\n" in README
 
 
-@pytest.mark.parametrize("page", ["README.md", "figures/README.md", "paper_notes.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "figures/README.md", "paper_notes.md", "CONTRIBUTING.md", "docs/extending.md"]
+)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)]+)\)", (ROOT / page).read_text()):
         if target.startswith("https://"):

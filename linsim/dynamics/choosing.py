@@ -29,14 +29,16 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(problem: Problem, name: SolverName = "auto") -> Choice:
-    """The named solver, or with "auto" the cheapest one that is exact for descent with finite steps.
+def choose(problem: Problem, name: SolverName | Solver = "auto") -> Choice:
+    """The named solver, one of your own, or with "auto" the cheapest that is exact for descent with finite steps.
 
     `flow`, exact for infinitesimal steps only, is therefore taken by name alone.
 
     Raises:
       InvalidInput: an unknown name, or a solver whose assumptions the problem breaks; says which assumption.
     """
+    if isinstance(name, Solver):
+        return _own(problem, name)
     if name == "auto":
         return _cheapest(problem)
     named = [solver for solver in SOLVERS if solver.name == name]
@@ -46,6 +48,12 @@ def choose(problem: Problem, name: SolverName = "auto") -> Choice:
     if isinstance(found, str):
         raise InvalidInput("solver", name, f"a problem on which it is exact; here {found}")
     return Choice(found, f"{name}: chosen by name; {found.summary}")
+
+
+def _own(problem: Problem, solver: Solver) -> Choice:
+    if (refusal := solver.refusal(problem)) is not None:
+        raise InvalidInput("solver", solver.name, f"a problem on which it is exact; here {refusal}")
+    return Choice(solver, f"{solver.name}: given; {solver.summary}")
 
 
 def flow_of(problem: Problem) -> FlowSolver | str:

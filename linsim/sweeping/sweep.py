@@ -15,6 +15,7 @@ from jaxtyping import Float
 from linsim.dynamics.choosing import Choice, SolverName, choose
 from linsim.dynamics.measuring import Measuring
 from linsim.dynamics.moving.trial import validate
+from linsim.dynamics.solver import Solver
 from linsim.dynamics.training import DIVERGED
 from linsim.errors import require, require_integer
 from linsim.losses import LOSS_CONVENTION
@@ -44,7 +45,7 @@ def sweep(
     measures: Iterable[Measure] = (),
     *,
     finetune_points: Sequence[int] | None = None,
-    solver: SolverName = "auto",
+    solver: SolverName | Solver = "auto",
     precision: Precision = "float64",
     rechecked: int = LANES,
     progress: bool | None = None,
@@ -61,7 +62,7 @@ def sweep(
         (pretrain_steps, swept axes of pre-training, seed) at checkpoints, over all axes at fine-tuned lanes, and over
         finetune_steps too along fine-tuning; its own dimensions come last.
       finetune_points: steps of fine-tuning at which those along it are taken, see `linsim.dynamics.measuring`.
-      solver: see `linsim.dynamics.choosing`.
+      solver: by name, see `linsim.dynamics.choosing`, or one of your own.
       precision: float32 halves the memory.
       rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.recheck`; 0 for none.
       progress: whether to show a bar; None shows one in a notebook, unless `report` listens.
@@ -91,7 +92,7 @@ def chart(
     measures: Iterable[Measure] = (),
     *,
     finetune_points: Sequence[int] | None = None,
-    solver: SolverName = "auto",
+    solver: SolverName | Solver = "auto",
     precision: Precision = "float64",
     predicted: bool = True,
     rechecked: int = LANES,
@@ -109,7 +110,7 @@ def chart(
       regularizer: which regulariser of the fine-tuning phase the strengths are for.
       measures: as in `sweep`.
       finetune_points: as in `sweep`.
-      solver: see `linsim.dynamics.choosing`.
+      solver: by name, see `linsim.dynamics.choosing`, or one of your own.
       precision: float32 halves the memory.
       predicted: also in closed form, where there is one; it takes a compilation of its own for every depth and width.
       rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.recheck`; 0 for none.
@@ -134,7 +135,7 @@ def _swept(
     problem: Problem,
     axes: Axes,
     measuring: Measuring,
-    solver: SolverName,
+    solver: SolverName | Solver,
     precision: Precision,
     predicted: bool,
     rechecked: int,
@@ -200,7 +201,7 @@ def _with_keeper(draft: Work, found: Mapping[str, Layout]) -> Iterator[tuple[Wor
         "axes": axes.values,
         "measures": draft.measuring.identity(),
         "dims": list(axes.dims),
-        "solver": draft.solver.name,
+        "solver": f"{draft.solver.name} of {type(draft.solver).__module__}",
         "precision": draft.dtype.name,
         "variables": list(found),
         "memory": running.memory,
