@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import string
 import sys
-import textwrap
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from .picture import Picture
 
 _NEEDED = {"axis", "quantile", "harm", "harm_moved", "seed", "pretrain_steps"}
 _MOST_PANELS = 6
+_PHASES = ("pre-training", "fine-tuning")
 _LEAST, _NEGLIGIBLE = 1e-3, 0.01  # the smallest harm on an axis, and that which is called none
 _LOWEST, _QUARTER, _MEDIAN, _THREE_QUARTERS, _HIGHEST = range(5)  # quantiles
 _COLOR = "#0072B2"
@@ -30,13 +30,10 @@ _COLOR = "#0072B2"
 
 def _paint(dataset: xr.Dataset) -> Figure:
     """A panel for every axis, or for the six that move harm most."""
-    shown, columns = _shown(dataset), {1: 1, 2: 2, 4: 2}
-    across = columns.get(len(shown), 3)
+    shown = _shown(dataset)
+    across = {1: 1, 2: 2, 4: 2}.get(len(shown), 3)
     down = -(-len(shown) // across)
     figure = drawing.new_figure(9.6 if across == 3 else 4.3 * across + 0.4, 3.1 * down + 0.9)
-    figure.suptitle(
-        textwrap.fill(_message(dataset), int(10 * figure.get_figwidth()), break_on_hyphens=False), x=0.012, ha="left"
-    )
     grid: Any = figure.subplots(down, across, sharey=True, squeeze=False)
     top = _top(dataset, shown)
     for letter, axes, axis in zip(string.ascii_lowercase, grid.flat, shown, strict=False):
@@ -45,7 +42,10 @@ def _paint(dataset: xr.Dataset) -> Figure:
         row[0].set_ylabel("harm of the longest budget")
     for axes in grid.flat[len(shown) :]:
         axes.set_axis_off()
-    figure.legend(handles=_key(dataset), loc="outside lower center", ncols=4 if across > 1 else 1, fontsize=8.5)
+    columns = 4 if across > 1 else 1
+    figure.legend(
+        handles=_key(dataset), title=_hidden(dataset), loc="outside lower center", ncols=columns, fontsize=8.5
+    )
     return figure
 
 
@@ -54,6 +54,12 @@ def _shown(dataset: xr.Dataset) -> list[str]:
     moves = np.nan_to_num(dataset["harm_moved"].values, nan=-1.0)
     kept = np.sort(np.argsort(-moves, kind="stable")[:_MOST_PANELS])
     return [names[at] for at in kept]
+
+
+def _hidden(dataset: xr.Dataset) -> str | None:
+    """How many axes have no panel."""
+    hidden = dataset.sizes["axis"] - _MOST_PANELS
+    return f"not shown: {hidden} that move{'s' if hidden == 1 else ''} it less" if hidden > 0 else None
 
 
 def _draw(axes: Axes, dataset: xr.Dataset, axis: str, letter: str, top: float) -> None:
@@ -72,9 +78,10 @@ def _draw(axes: Axes, dataset: xr.Dataset, axis: str, letter: str, top: float) -
     axes.plot(values[lost], np.full(np.count_nonzero(lost), top), "kx", zorder=5)
     name, _, _ = str(dataset[axis].attrs["long_name"]).partition(",")
     phase, _, rest = name.partition(" ")
-    units = str(dataset[axis].attrs["units"])
-    axes.set_title(f"({letter}) {phase}: {rest}")
-    axes.set_xlabel(rest if units == "1" else f"{rest} ({units})")
+    of_phase, units = phase in _PHASES and bool(rest), str(dataset[axis].attrs.get("units", "1"))
+    axes.set_title(f"({letter}) {phase}: {rest}" if of_phase else f"({letter}) {name}")
+    told = rest if of_phase else name
+    axes.set_xlabel(told if units == "1" else f"{told} ({units})")
     _horizontal(axes, values)
     axes.set(yscale="log", ylim=(_LEAST / 1.5, top * 1.5))
     _label_harm(axes, top)
@@ -143,36 +150,6 @@ def _key(dataset: xr.Dataset) -> list[Any]:
     if not all(np.isfinite(dataset[f"harm_along_{axis}"].values[:, _MEDIAN]).all() for axis in _shown(dataset)):
         entries.append(Line2D([], [], color="black", marker="x", linestyle="none", label="diverged"))
     return entries
-
-
-def _message(dataset: xr.Dataset) -> str:
-    """The finding, in one sentence."""
-    names, moves = [str(name) for name in dataset["axis"].values], dataset["harm_moved"].values
-    harm = dataset["harm"].values
-    if np.isnan(harm).all():
-        return "Every run diverged"
-    order = [at for at in np.argsort(-np.nan_to_num(moves, nan=-1.0), kind="stable") if not np.isnan(moves[at])]
-    if not order or moves[order[0]] < np.log1p(_NEGLIGIBLE):
-        most = drawing.rise(float(np.max(np.nan_to_num(harm, nan=0.0)))).removeprefix("+")
-        return f"No axis moves the median harm of longer pre-training by {_NEGLIGIBLE:.0%}; the largest harm is {most}"
-    first = names[order[0]]
-    median = dataset[f"harm_along_{first}"].values[:, _MEDIAN]
-    low, high = np.nanmin(median), np.nanmax(median)
-    told = f"{_words(dataset, first)} moves harm most, from {_harm(low)} to {_harm(high)} (medians)"
-    if len(order) > 1:
-        told += f"; {_words(dataset, names[order[-1]])} least"
-    hidden = len(names) - _MOST_PANELS
-    told += f"; not shown: {hidden} that move{'s' if hidden == 1 else ''} it less" if hidden > 0 else ""
-    return told[0].upper() + told[1:]
-
-
-def _words(dataset: xr.Dataset, axis: str) -> str:
-    return f"the {str(dataset[axis].attrs['long_name']).partition(',')[0]}"
-
-
-def _harm(harm: float) -> str:
-    told = drawing.rise(float(harm))
-    return told.removeprefix("+")
 
 
 picture = Picture("sweep", __doc__, "a result of sweep", _NEEDED, _paint)

@@ -61,6 +61,7 @@ from .spectra import exponential as exponential
 from .spectra import flat_blocks as flat_blocks
 from .spectra import power_law as power_law
 from .storage.store import load as load
+from .sweeping.along import along as along
 from .sweeping.running import running as running
 from .sweeping.sweep import chart as chart
 from .sweeping.sweep import sweep as sweep

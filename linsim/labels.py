@@ -48,6 +48,10 @@ AXES: dict[str, Label] = dict(
         _axis("depth", "number of layers"),
         _axis("width", "width of the hidden layers"),
         _axis("tau", "layers start with singular values e^(-tau)", PLAIN),
+        _axis("dim", "inputs, and as many outputs"),
+        _axis("hidden", "width of the hidden layers"),
+        _axis("rotate_degrees", "angle by which singular vectors turn", "degrees"),
+        _axis("rescale_factor", "factor on the weaker singular values", PLAIN),
         _axis("balance", "l of W_2'W_2 - W_1 W_1' = l I", "squared weights"),
     ]
 )

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import xarray as xr
 
-from linsim.commands.building import build_chart, build_problem, strengths
+from linsim.commands.building import charted, strengths
 from linsim.commands.cli import Sweeping
 from linsim.commands.config import (
     ChartConfig,
@@ -32,12 +32,11 @@ from linsim.commands.config import (
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_integer
 from linsim.progress.showing import Progress
+from linsim.sweeping.along import along, part_of
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate
 
-from ..charts import side_by_side
 from ..command import command
-from ..progress import part_of
 from . import theory as theory
 from .summary import summarise
 
@@ -94,23 +93,22 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
     """
     _check(config)
     members = [*_members(config, "depth", config.depth), *_members(config, "width", config.width)]
-    for member in members:  # all of them, before any is computed
-        build_problem(member.config, member.transfer)
-    charts = [
-        build_chart(member.config, member.transfer, part_of(report, number, len(members)), predicted=False)
-        for number, member in enumerate(members)
-    ]
-    parts = {}
-    for part, values in (("depth", config.depth), ("width", config.width)):
-        kinds = []
-        for kind in config.checkpoints:
-            own = [
-                chart
-                for member, chart in zip(members, charts, strict=True)
-                if (member.part, member.kind) == (part, kind)
-            ]
-            kinds.append(side_by_side(part, values, own))
-        parts[part] = side_by_side("checkpoints", config.checkpoints, kinds)
+    ready = {
+        (member.part, member.kind, member.value): charted(member.config, member.transfer, predicted=False)
+        for member in members
+    }
+    parts = {
+        "depth": along(
+            {"checkpoints": config.checkpoints, "depth": config.depth},
+            lambda checkpoints, depth: ready["depth", checkpoints, depth],
+            part_of(report, 0, 2),
+        ),
+        "width": along(
+            {"checkpoints": config.checkpoints, "width": config.width},
+            lambda checkpoints, width: ready["width", checkpoints, width],
+            part_of(report, 1, 2),
+        ),
+    }
     dataset = parts["depth"].isel(seed=0, regularization=0, drop=True)
     dataset = _add_depth_theory(dataset, config, members[0].transfer)
     wide = _add_width_theory(parts["width"].isel(regularization=0, drop=True), config, members[-1].transfer)

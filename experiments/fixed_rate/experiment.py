@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from linsim import shifts
-from linsim.commands.building import strengths
+from linsim.commands.building import charted, strengths
 from linsim.commands.cli import Sweeping
 from linsim.commands.config import (
     FinetuneConfig,
@@ -31,12 +31,11 @@ from linsim.commands.config import (
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_axis, require_number
 from linsim.progress.showing import Progress
+from linsim.sweeping.along import Ready, along
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate
 
-from ..charts import Chart, charts_along, side_by_side
 from ..command import command
-from ..progress import part_of
 from .summary import summarise
 
 CLAIMS = (
@@ -103,13 +102,11 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
     without = penalties.tolist() == [0.0]
     require(without, "finetune.regularizations", tuple(penalties.tolist()), "0 alone: there is no penalty here")
     transfers = _transfers(config)
-    parts = []
-    for number, kind in enumerate(kinds):
-        chart = chart_of(config, checkpoints=kind)
-        told = part_of(report, number, len(kinds))
-        charts = {name: Chart(chart, transfer) for name, transfer in transfers.items()}
-        parts.append(charts_along("shift", charts, config, told))
-    dataset = side_by_side("checkpoints", list(kinds), parts)
+
+    def prepare(checkpoints: Literal["real", "idealised"], shift: str) -> Ready:
+        return charted(chart_of(config, checkpoints=checkpoints), transfers[shift])
+
+    dataset = along({"checkpoints": kinds, "shift": list(transfers)}, prepare, report)
     criterion = {"least_harm": config.least_harm, "least_excess": config.least_excess}
     judged = _judged(dataset.assign(_theory(transfers)), transfers, **criterion)
     return judged.assign_attrs(config=config.to_json(), **criterion)

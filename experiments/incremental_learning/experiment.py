@@ -39,10 +39,10 @@ from linsim.losses import LOSS_CONVENTION
 from linsim.problem import Problem
 from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
+from linsim.sweeping.along import part_of
 from linsim.tasks import LinearTask, Transfer
 
 from ..command import command
-from ..progress import part_of
 from ..rises import Rise, overlaps, rise_of, theory
 from .summary import summarise
 

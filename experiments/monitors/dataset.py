@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..charts import texts
+from linsim.labels import texts
+
 from .family import STRENGTHS, Member
 from .record import HARMFUL, OUTCOMES, Record
 from .values import MONITORS

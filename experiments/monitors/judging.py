@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from ..charts import texts
+from linsim.labels import texts
+
 from .record import HARMFUL, HARMLESS
 from .scores import (
     Family,

@@ -19,13 +19,12 @@ import xarray as xr
 
 from linsim.commands.config import PretrainingConfig, SyntheticConfig, chart_of, require_choices
 from linsim.errors import require, require_axis, require_integer
-from linsim.labels import attrs_of
+from linsim.labels import attrs_of, texts
 from linsim.progress.showing import Progress
+from linsim.sweeping.along import part_of
 from linsim.theory.inflection import locate
 
-from ..charts import texts
 from ..command import command
-from ..progress import part_of
 from ..rises import rise_of
 from ..trajectory import Trajectory, pretrained
 from .measuring import KINDS, Kind, increases, sampled, strengths_at

@@ -11,24 +11,25 @@ loss.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
+from linsim.commands.building import charted
 from linsim.commands.cli import Sweeping
 from linsim.commands.config import FinetuneConfig, PretrainingConfig, ShiftConfig, SyntheticConfig, chart_of
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_integer
+from linsim.labels import texts
 from linsim.phase import REGULARIZERS, Regularizer
 from linsim.progress.showing import Progress
+from linsim.sweeping.along import Ready, along
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate
 
-from ..charts import Chart, charts_along, side_by_side, texts
 from ..command import command
-from ..progress import part_of
 from .fronts import finetune_strengths, matched, stage_limits, threshold
 from .summary import summarise
 
@@ -75,16 +76,12 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
     change = transfer.finetune.target - transfer.pretrain.target
     away = float(np.sum((change @ transfer.finetune.input_covariance) * change))
     require(away > 0, "shift", "two tasks without a difference", "a fine-tuning task that differs")
-    parts = []
-    for number, kind in enumerate(config.checkpoints):
-        charts = {}
-        for regularizer in config.regularizers:
-            tuning = {**vars(config.finetune), "regularizer": regularizer}
-            chart = chart_of(config, checkpoints=kind, finetune=FinetuneConfig(**tuning))
-            charts[regularizer] = Chart(chart, transfer)
-        told = part_of(report, number, len(config.checkpoints))
-        parts.append(charts_along("regularizer", charts, config, told))
-    dataset = side_by_side("checkpoints", config.checkpoints, parts)
+
+    def prepare(checkpoints: Literal["real", "idealised"], regularizer: Regularizer) -> Ready:
+        tuning = replace(config.finetune, regularizer=regularizer)
+        return charted(chart_of(config, checkpoints=checkpoints, finetune=tuning), transfer)
+
+    dataset = along({"checkpoints": config.checkpoints, "regularizer": config.regularizers}, prepare, report)
     dataset = dataset.assign_attrs(config=config.to_json(), untuned_finetune_loss=away, depth=config.depth)
     _keep_one(dataset)
     _add_limits(dataset, config, transfer)

@@ -37,12 +37,12 @@ from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import choose
 from linsim.dynamics.training import Session
 from linsim.errors import require, require_integer, require_number
+from linsim.labels import texts
 from linsim.progress.showing import Progress
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.lanes import run_all
 from linsim.tasks import Transfer
 
-from ..charts import texts
 from ..command import command
 from ..rises import rise_of
 from ..trajectory import Trajectory, pretrained

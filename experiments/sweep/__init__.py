@@ -1,6 +1,6 @@
-"""How does harm depend on anything else that can be swept, beside fine-tuning rate and regularisation?"""
+"""How does harm depend on anything else that can be varied, beside fine-tuning rate and regularisation?"""
 
-from .experiment import Config, main, run
-from .summary import summarise
+from .axes import Config
+from .experiment import experiment, main, run
 
-__all__ = ["Config", "main", "run", "summarise"]
+__all__ = ["Config", "experiment", "main", "run"]

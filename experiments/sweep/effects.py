@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from ..charts import texts
+from linsim.labels import texts
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 MEDIAN = QUANTILES.index(0.5)

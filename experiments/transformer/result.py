@@ -10,11 +10,11 @@ import xarray as xr
 from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
+from linsim.labels import texts
 from linsim.measures.estimates import Estimate
 from linsim.monitoring.alarm import Alarm
 from linsim.theory.inflection import locate
 
-from ..charts import texts
 from .measuring import DIVERGED, MEASURES, Losses
 from .phases import Finetuned
 

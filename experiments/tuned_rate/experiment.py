@@ -33,10 +33,10 @@ from linsim.losses import LOSS_CONVENTION
 from linsim.problem import Problem
 from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
+from linsim.sweeping.along import part_of
 from linsim.tasks import LinearTask, Transfer
 
 from ..command import command
-from ..progress import part_of
 from .result import collect
 from .rules import Curves, Tuned
 from .summary import summarise

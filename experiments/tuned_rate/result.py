@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from linsim.labels import texts
 from linsim.problem import Problem
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate, rounding_floor
 
-from ..charts import texts
 from .rules import EQUAL, RULES, Tuned, best, by_rule, longest
 
 TRAINED_ON = ("population", "sample")

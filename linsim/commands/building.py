@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any, get_args
@@ -22,15 +23,18 @@ from linsim.commands.config import (
     PretrainConfig,
     ScheduleName,
     TrainingConfig,
+    as_json,
     require_choices,
 )
 from linsim.commands.named import named_measures
 from linsim.errors import fields_of, require, require_axis, require_integer, require_number
 from linsim.losses import Weights
+from linsim.measure import Measure
 from linsim.phase import OptimizerFactory, Phase, Regularizer
 from linsim.precision import in_float64
 from linsim.problem import Problem, stack_seeds
 from linsim.progress.showing import Progress
+from linsim.sweeping.along import Ready
 from linsim.sweeping.sweep import chart
 from linsim.tasks import LinearTask, Transfer
 
@@ -48,26 +52,31 @@ _OPTIMIZERS: dict[str, OptimizerFactory | None] = {
 
 
 def build_chart(
-    config: TrainingConfig, transfer: Transfer, report: Progress | None = None, *, predicted: bool = True
+    config: TrainingConfig, transfer: Transfer, report: Progress | None = None, *, measures: Iterable[Measure] = ()
 ) -> xr.Dataset:
     """The chart of a configuration on a pair of tasks, with the configuration in its attributes (see `sweep.chart`).
 
     Raises:
       InvalidInput: any field outside its domain; names the field, the value and what is allowed.
     """
-    dataset = chart(
+    return charted(config, transfer, measures=measures)(report=report).assign_attrs(config=as_json(config))
+
+
+def charted(
+    config: TrainingConfig, transfer: Transfer, *, measures: Iterable[Measure] = (), predicted: bool = True
+) -> Ready:
+    """The chart of a configuration, checked and ready but for `report=`, as `linsim.sweeping.along.along` wants it."""
+    return partial(
+        chart,
         build_problem(config, transfer),
         learning_rates(config.finetune),
         strengths(config.finetune),
         config.finetune.regularizer,
-        named_measures(config.measure, transfer),
+        (*named_measures(config.measure, transfer), *measures),
         solver=config.solver,
         precision=config.precision,
         predicted=predicted,
-        report=report,
     )
-    dataset.attrs["config"] = config.to_json()
-    return dataset
 
 
 @in_float64

@@ -34,7 +34,8 @@ class Field(NamedTuple):
         Without a problem, one that every phase has.
         """
         found = _fields(problem)
-        require(axis in found, "axes", axis, f"one of {', '.join(found)}")
+        allowed = f"one of {', '.join(found)}; what changes shapes or tasks is an axis of linsim.along"
+        require(axis in found, "axes", axis, allowed)
         return found[axis]
 
     def attrs(self, axis: str) -> dict[str, str]:

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.sweep import Config, main, run, summarise
+from experiments.sweep import Config, main, run
+from experiments.sweep.axes import axes_of
 from experiments.sweep.collapse import Collapsed, _cubic, collapsed, flow_time
 from experiments.sweep.effects import add_effects, moved, quantiles_along
-from experiments.sweep.experiment import axes_of
+from experiments.sweep.finding import find
 from linsim.commands.config import FinetuneConfig, PretrainConfig, TaskConfig
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 
 STEPS = 100
 ALSO = ("momentum=0,0.5", "pretrain_learning_rate=0.005:0.01:2")
@@ -75,6 +77,42 @@ def test_a_result_has_its_axes_in_their_order_and_its_configuration(result):
     assert json.loads(result.attrs["config"])["also"] == list(ALSO)
 
 
+@pytest.mark.parametrize(
+    ("also", "values"),
+    [
+        ("rotate_degrees=0:90:7", [0, 15, 30, 45, 60, 75, 90]),
+        ("depth=2,3,4", [2, 3, 4]),
+        ("hidden=2:16:4", [2, 4, 8, 16]),
+        ("rank=1:3:9", [1, 2, 3]),
+        ("scale=1:4:3", [1.0, 2.0, 4.0]),
+    ],
+)
+def test_numbers_of_tasks_and_shapes_are_evenly_spaced_and_whole_where_they_count(also, values):
+    wanted = axes_of(config(also=(also,)))
+    (name, found), *_ = wanted.along.items()
+    np.testing.assert_allclose(found, values, rtol=1e-12)
+    assert name not in wanted.swept and all(type(value) is type(found[0]) for value in found)
+
+
+def test_depths_and_angles_are_axes_beside_swept_numbers():
+    training = PretrainConfig(steps=640, first=10, budgets=4)
+    tuning = dataclasses.replace(config().finetune, rates=2, strengths=1, regularizations=None)
+    small = config(also=("depth=1,3", "rotate_degrees=0:90:3", "momentum=0,0.5"), pretrain=training, finetune=tuning)
+    result = run(small)
+    assert result["harm"].dims == (
+        *("depth", "rotate_degrees", "learning_rate", "product_penalty", "momentum", "seed"),
+    )
+    assert list(map(str, result["axis"].values)) == [
+        *("learning_rate", "product_penalty", "momentum", "depth", "rotate_degrees"),
+    ]
+    turned = dataclasses.replace(small.shift, rotate_degrees=45.0)
+    alone = run(dataclasses.replace(small, also=("momentum=0,0.5",), depth=3, shift=turned))
+    here = result.sel(depth=3, rotate_degrees=45.0)
+    for name in ("pretrain_loss_after", "finetune_loss_after", "harm", "inflection_steps", "finetune_target"):
+        np.testing.assert_array_equal(here[name], alone[name])
+    assert all("long_name" in result[name].attrs for name in result["harm"].dims)
+
+
 def test_flow_time_is_how_far_heavy_ball_goes_down_a_constant_slope():
     place = speed = 0.0
     for _ in range(30):
@@ -120,12 +158,24 @@ def test_cells_of_equal_flow_time_agree_the_better_the_smaller_the_rates(result)
         assert np.median(pairs.apart[slow]) < np.median(pairs.apart[~slow])
 
 
-def test_the_conclusion_tells_harm_along_axes_and_agreement_in_flow_time(result):
-    told = " ".join(summarise(result).split())
+def test_the_finding_names_the_axis_that_moves_harm_most(result):
+    found = Finding.of(result)
+    moves = result["harm_moved"].values
+    assert (found.verdict, int(np.argmax(moves))) == ("seen", 0)
+    assert found.sentence.startswith("The fine-tuning learning rate moves the harm of longer pre-training most, from ")
+    median = result["harm"].median(["product_penalty", "momentum", "pretrain_learning_rate", "seed"])
+    assert found.numbers["lowest median"] == float(median.min())
+    assert found.numbers["highest median"] == float(median.max())
+    moved_by = {f"moved by {axis}": move for axis, move in zip(result["axis"].values, moves, strict=True)}
+    assert moved_by.items() <= found.numbers.items()
+    calm = find(add_effects(result.assign(harm=result["harm"] * 1e-9), map(str, result["axis"].values)))
+    assert (calm.verdict, calm.numbers["harm"]) == ("not seen", 1e-9 * float(result["harm"].max()))
+
+
+def test_below_it_harm_along_axes_and_agreement_in_flow_time_are_told(result):
+    told = " ".join(" ".join(Finding.of(result).details).split())
     median = np.median(result["harm"].isel(momentum=1))
     assert f"% at 0, {100 * median:.0f} % at 0.5 (24 cells)" in told
-    moves = result["harm_moved"].values
-    assert int(np.argmax(moves)) == 0 and "The fine-tuning learning rate moves harm most" in told
     turned = int(result["inflection_steps"].notnull().sum())
     assert f"{turned} of 48 cells turn" in told
     assert "At equal flow time of pre-training (pretrain_learning_rate) inflection points of" in told
@@ -197,11 +247,12 @@ def test_runs_that_diverged_are_told(result, lost):
     axes = list(map(str, result["axis"].values))
     chosen = (result["learning_rate"] < 3e-3) if lost == "some" else (result["learning_rate"] < 0)
     gone = result.assign(harm=result["harm"].where(chosen), diverged=~chosen | result["diverged"])
-    told = " ".join(summarise(add_effects(gone, axes)).split())
+    found = find(add_effects(gone, axes))
+    told = " ".join(found.details)
     if lost == "some":
-        assert "every run diverged at 1 of its 6 values (8 cells)" in told
+        assert found.verdict == "seen" and "every run diverged at 1 of its 6 values (8 cells)" in told
     else:
-        assert told.count(": every run diverged") == 4 and "No axis has two values" in told
+        assert found.verdict == "cannot tell" and told.count(": every run diverged") == 4
 
 
 @pytest.mark.parametrize(
@@ -211,7 +262,7 @@ def test_runs_that_diverged_are_told(result, lost):
         (("momentum=",), {}, "also: got momentum=; allowed: NAME=V1"),
         (("momentum=a",), {}, "also: got momentum=a; allowed: NAME=V1"),
         (("momentum=0.1:0.9",), {}, "also: got momentum=0.1:0.9; allowed: NAME=V1"),
-        (("momentum=0:0.9:3",), {}, "also: got momentum=0:0.9:3; allowed: 0 < LOW < HIGH"),
+        (("momentum=0.9:0:3",), {}, "also: got momentum=0.9:0:3; allowed: LOW < HIGH, both finite"),
         (("momentum=0.1:0.9:2.5",), {}, "allowed: a COUNT that is an integer from 2"),
         (("momentum=0.1:0.9:1",), {}, "allowed: a COUNT that is an integer from 2"),
         (("momentum=0.5,0.1",), {}, "also momentum: got .*; allowed: strictly increasing"),
@@ -219,7 +270,11 @@ def test_runs_that_diverged_are_told(result, lost):
         (("momentum=nan",), {}, "also momentum: got nan"),
         (("pretrain_learning_rate=0,0.1",), {}, "also pretrain_learning_rate: got 0.0; allowed: .* > 0"),
         (("pretrain_learning_rate=1e7",), {}, "also pretrain_learning_rate: got 10000000.0; allowed: .* <= 1e"),
-        (("depth=2,3",), {}, "also: got depth=2,3; allowed: an axis of learning_rate, product_penalty"),
+        (("steps=2,3",), {}, "also: got steps=2,3; allowed: an axis of learning_rate, product_penalty"),
+        (("depth=2,2.5",), {}, "also: got depth=2,2.5; allowed: integers: depth counts"),
+        (("depth=2,2",), {}, "also: got depth=2,2; allowed: every value once"),
+        (("depth=nan",), {}, "also depth: got nan"),
+        (("tau=4,5", "tau=6"), {}, "also: got tau=6; allowed: every axis once"),
         (("learning_rate=0.1",), {}, "axes beside the chart's own, learning_rate and product_penalty"),
         (("product_penalty=0.1",), {}, "axes beside the chart's own"),
         (("momentum=0", "momentum=0.5"), {}, "also: got momentum=0.5; allowed: every axis once"),
@@ -232,6 +287,13 @@ def test_what_is_no_axis_or_contradicts_is_refused(also, changes, message):
     tuning = dataclasses.replace(config().finetune, **changes)
     with pytest.raises(InvalidInput, match=message):
         axes_of(config(also=also, finetune=tuning))
+
+
+def test_what_the_chart_sets_itself_is_no_axis_of_it():
+    with pytest.raises(InvalidInput, match=r"depth: got 3; allowed: its default 2 where --also makes it an axis"):
+        run(config(depth=3, also=("depth=2,3",)))
+    with pytest.raises(InvalidInput, match=r"depth: got 0"):
+        run(config(also=("depth=0,3",)))
 
 
 def test_what_pretraining_sets_itself_is_no_axis_of_it():

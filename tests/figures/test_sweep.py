@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from experiments.sweep import run
+from experiments.sweep import experiment, run
 from experiments.sweep.effects import add_effects
 from figures import sweep as figure
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 from tests.experiments.test_sweep import config
 from tests.figures.pictures import assert_redrawn, in_full, words
 
@@ -43,13 +44,16 @@ def test_every_axis_has_a_panel_with_medians_and_two_bands(result):
     assert scales == ["log", "linear", "linear", "linear"]  # 0 and 2, 0 and 0.5, 0.005 and 0.01 tell no spacing
 
 
-def test_the_title_names_the_axis_that_moves_harm_most(result):
-    median = result["harm_along_learning_rate"].sel(quantile=0.5)
-    text = words(figure.draw(result))
-    assert "The fine-tuning learning rate moves harm most, from" in text
-    assert f"to {100 * float(median.max()):.0f} % (medians)" in text.replace("\N{THIN SPACE}", "")
-    calm = add_effects(result.assign(harm=result["harm"] * 1e-9), axes_of(result))
-    assert "No axis moves the median harm of longer pre-training by 1%" in words(figure.draw(calm))
+def test_the_title_is_the_finding(result):
+    assert Finding.of(result).sentence in words(figure.draw(result))
+
+
+def test_an_axis_of_no_phase_is_called_by_its_name_alone(result):
+    deep = result.rename(momentum="depth")
+    deep["depth"].attrs = {"long_name": "number of layers"}
+    drawn = in_full(figure.draw(add_effects(deep.drop_dims("axis"), ["depth"])))
+    (panel,) = panels(drawn)
+    assert (panel.get_title("left"), panel.get_xlabel()) == ("(a) number of layers", "number of layers")
 
 
 def test_axes_are_logarithmic_where_they_are_spaced_so_and_keep_a_zero(result):
@@ -85,10 +89,8 @@ def test_any_result_can_be_drawn(result, case):
         "infinite": result.assign(harm=harm.where(first, np.inf)),
         "one value each": result.isel({name: [0] for name in axes_of(result)}),
     }[case]
-    drawn = in_full(figure.draw(add_effects(changed, axes_of(result))))
-    text = words(drawn)
-    assert ("diverged" in text) == (case != "one value each")
-    assert ("Every run diverged" in text) == (case == "all diverged")
+    drawn = in_full(figure.draw(experiment.found(add_effects(changed, axes_of(result)))))
+    assert ("diverged" in words(drawn)) == (case != "one value each")
     crosses = [line for line in panels(drawn)[0].lines if line.get_marker() == "x"]
     assert sum(len(line.get_xdata()) for line in crosses) == {"all diverged": 6, "one value each": 0}.get(case, 1)
 
