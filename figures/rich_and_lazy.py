@@ -16,16 +16,14 @@ from matplotlib.lines import Line2D
 
 from .panels.axes import decades
 from .panels.canvas import new_figure
-from .panels.curves import closed_form, curves, median, middle
+from .panels.curves import closed_form, curves, middle
 from .panels.looks import GREY, explain, known, legend, looks
-from .panels.words import rise
 from .picture import Picture
 
 _NEEDED = {
-    *("tau", "balance", "level", "seed", "pretrain_steps", "harm", "lazy_harm", "hessian_trace", "curve_at_equal_loss"),
+    *("tau", "balance", "level", "seed", "pretrain_steps", "lazy_harm", "hessian_trace", "curve_at_equal_loss"),
     *("predicted_curve_at_equal_loss", "lazy_curve_at_equal_loss", "inflection_steps_at_equal_loss"),
-    *("harm_at_equal_loss", "least_at_equal_loss", "last_at_equal_loss", "harm_at_tuned_rates"),
-    "pretrain_loss_after",
+    *("harm_at_equal_loss", "least_at_equal_loss", "last_at_equal_loss"),
 }
 _CURVES = 4
 _NONE = 1e-4  # harm below it leaves a logarithmic axis
@@ -123,29 +121,7 @@ def _level(dataset: xr.Dataset) -> float:
     return float(dataset["level"].values[dataset.sizes["level"] // 2])
 
 
-def _message(dataset: xr.Dataset) -> str:
-    """The finding in one sentence."""
-    part = dataset.isel(tau=-1).sel(level=_level(dataset))
-    sizes = np.abs(dataset["balance"].values)
-    rich, lazy = int(np.argmin(sizes)), int(np.argmax(sizes))
-    harm, least, last = (
-        median(part[f"{name}_at_equal_loss"].transpose("balance", "seed").values) for name in ("harm", "least", "last")
-    )
-    if np.isinf(dataset["pretrain_loss_after"].values).all():
-        return "All fine-tuning runs diverged: nothing follows on rich and lazy networks"
-    if rich == lazy or not (np.isfinite(harm[rich]) and np.isfinite(harm[lazy])):
-        return "Rich and lazy networks cannot be compared at equal fine-tuning loss within these rates"
-    most = int(np.nanargmax(harm))
-    at_most = f"harm {rise(harm[most])} at most, at |l| = {sizes[most]:g}"
-    ends = f"{at_most}, and {rise(harm[lazy])} at {sizes[lazy]:g}"
-    if harm[lazy] >= harm[rich]:
-        return f"Laziness does not flatten the U at equal fine-tuning loss: {ends}"
-    if least[lazy] - least[most] > abs(last[lazy] - last[most]):
-        return f"Laziness flattens the U by spoiling the best checkpoint rather than saving the last: {ends}"
-    return f"Laziness flattens the U at equal fine-tuning loss: {ends}"
-
-
-picture = Picture("rich_and_lazy", __doc__, "a result of rich_and_lazy", _NEEDED, _paint, _message)
+picture = Picture("rich_and_lazy", __doc__, "a result of rich_and_lazy", _NEEDED, _paint)
 draw, save, main = picture.draw, picture.save, picture.main
 
 if __name__ == "__main__":

@@ -148,6 +148,16 @@ class Transfer:
         shape, second = self.pretrain.target.shape, self.finetune.target.shape
         require(shape == second, "finetune", f"a {second} target", f"the shape {shape} of the pre-training target")
 
+    @property
+    def difference(self) -> Float[np.ndarray, "d_out d_in"]:
+        """D = A_ft - A."""
+        return self.finetune.target - self.pretrain.target
+
+    @property
+    def learned_loss(self) -> float:
+        """Fine-tuning loss of a network that has learned the pre-training task, tr(D S_ft D^T)."""
+        return float(np.sum((self.difference @ self.finetune.input_covariance) * self.difference))
+
     def __repr__(self) -> str:
         return f"Transfer(\n  pretrain: {self.pretrain}\n  finetune: {self.finetune}\n)"
 

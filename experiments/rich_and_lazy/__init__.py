@@ -1,6 +1,5 @@
 """Does lazy pre-training avoid catastrophic overtraining?"""
 
-from .experiment import CLAIMS, Config, main, run
-from .summary import summarise
+from .experiment import Config, experiment, main, run
 
-__all__ = ["CLAIMS", "Config", "main", "run", "summarise"]
+__all__ = ["Config", "experiment", "main", "run"]

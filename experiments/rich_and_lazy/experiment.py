@@ -12,14 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 
-from linsim.commands.building import build_problem, learning_rates, strengths
+from linsim.commands.building import build_problem, charted, learning_rates, strengths
 from linsim.commands.config import (
     ChartConfig,
     FinetuneConfig,
@@ -31,45 +28,40 @@ from linsim.commands.config import (
     chart_of,
 )
 from linsim.commands.transfers import build_transfer
-from linsim.dynamics.choosing import choose, flow_of
-from linsim.dynamics.training import Session
+from linsim.dynamics.choosing import flow_of
 from linsim.errors import require, require_axis
-from linsim.losses import LOSS_CONVENTION
-from linsim.problem import Problem
+from linsim.labels import PLAIN, RATE, SQUARED, Label, label
+from linsim.measures.built_in import HESSIAN_TRACE
 from linsim.progress.showing import Progress
-from linsim.storage.provenance import provenance
-from linsim.sweeping.axes import Axes
-from linsim.sweeping.lanes import run_all
+from linsim.sweeping.along import Ready, along
 from linsim.tasks import Transfer
+from linsim.theory.laziness import LazyLimit
 
-from ..command import command
-from .matching import along_budgets, lazy_curves, lazy_harm, matched_each, matched_last
-from .summary import summarise
+from ..experiment import Experiment
+from .finding import find, table
+from .matching import at_equal_loss, at_tuned_rates, losses_of, parts_of
 
 CLAIMS = (
-    "balanced-lambda",
-    "conserved-balance",
-    "lazy-limit",
-    "lazy-harm",
-    "chaining",
-    "matrix-solution",
+    *("balanced-lambda", "conserved-balance", "lazy-limit", "lazy-harm", "chaining", "matrix-solution"),
     "progressive-sensitivity",
 )
-_CURVE = ("pretrain_steps", "learning_rate", "seed")
-_MATCHED = ("level", "seed", "pretrain_steps")
-_SQUARE = "squared output"
-_TOLD = {
-    "pretrain_loss_before": ("pre-training loss before fine-tuning", _SQUARE),
-    "pretrain_loss_after": ("pre-training loss after fine-tuning", _SQUARE),
-    "finetune_loss_after": ("fine-tuning loss after fine-tuning", _SQUARE),
-    "hessian_trace": ("tr H", "squared output / squared weight"),
-    "harm": ("loss at the last budget / least - 1", "1"),
-    "excess": ("loss at the last budget - least", _SQUARE),
-    "lazy_harm": ("the most harm that linear dynamics allows", "1"),
-    "rate_at_equal_loss": ("rate by which the last checkpoint's fine-tuning loss falls to level", "flow time per step"),
-    "harm_at_equal_loss": ("harm at that rate", "1"),
-    "curve_at_equal_loss": ("pre-training loss after fine-tuning at that rate", _SQUARE),
-    "harm_at_tuned_rates": ("harm where every checkpoint has the rate that gives it the same fine-tuning loss", "1"),
+LABELS = {
+    "tau": Label("initial scale: singular values of P start at e^(-2 tau)"),
+    "level": Label("fine-tuning loss of the last checkpoint / that before fine-tuning", PLAIN),
+    "excess": Label("loss at the last budget - least", SQUARED),
+    "least": Label("least loss over the budgets", SQUARED),
+    "last": Label("loss at the last budget", SQUARED),
+    "curve_at_equal_loss": Label("pre-training loss after fine-tuning at one rate, to equal loss", SQUARED),
+    "predicted_curve_at_equal_loss": Label("the same in closed form", SQUARED),
+    "lazy_curve_at_equal_loss": Label("the same by linear dynamics", SQUARED),
+    "rate_at_equal_loss": Label("rate by which the last checkpoint's fine-tuning loss falls to level", RATE),
+    "inflection_steps_at_equal_loss": Label("inflection point at that rate", "steps"),
+    "harm_at_equal_loss": Label("harm at that rate", PLAIN),
+    "excess_at_equal_loss": Label("loss at the last budget - least, at that rate", SQUARED),
+    "least_at_equal_loss": Label("least loss over the budgets at that rate", SQUARED),
+    "last_at_equal_loss": Label("loss at the last budget at that rate", SQUARED),
+    "lazy_harm": Label("the most harm that linear dynamics allows", PLAIN),
+    "harm_at_tuned_rates": Label("harm where every checkpoint has the rate that gives it the same loss", PLAIN),
 }
 
 
@@ -98,44 +90,17 @@ class Config(SyntheticConfig, PretrainingConfig):
     )
 
 
-def run(config: Config, report: Progress | None = None) -> xr.Dataset:
+def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     """Losses, harm and sensitivity of every scale and balance; `InvalidInput` for a field outside its domain."""
     _check(config)
     transfer = build_transfer(chart_of(config))
-    differs = _distance(transfer) > 0
-    require(differs, "shift", "two tasks without a difference", "a fine-tuning task that differs")
-    cells: dict[tuple[float, float], xr.Dataset] = {}
-    todo = [(tau, balance) for tau in config.taus for balance in config.balances]
-    attributes: dict[str, Any] = {}
-    predictions: dict[str, None] = {}
-    for number, (tau, balance) in enumerate(todo):
+    require(transfer.learned_loss > 0, "shift", "two tasks without a difference", "a fine-tuning task that differs")
+
+    def prepare(tau: float, balance: float) -> Ready:
         network = replace(config.network, init="lambda_balanced", tau=tau, balance=balance)
-        chart = chart_of(config, network=network)
-        problem = build_problem(chart, transfer)
-        cells[tau, balance], attributes = _cell(chart, problem, config)
-        predictions[attributes["prediction"]] = None
-        if report is not None:
-            report(number + 1, len(todo))
-    rows = [xr.concat([cells[tau, balance] for balance in config.balances], "balance") for tau in config.taus]
-    dataset = xr.concat(rows, "tau").assign_coords(tau=list(config.taus), balance=list(config.balances))
-    for name, task in (("pretrain", transfer.pretrain), ("finetune", transfer.finetune)):
-        dataset[f"{name}_target"] = (("output", "input"), task.target, {"long_name": f"A of the {name} task"})
-    dataset["tau"].attrs = {"long_name": "initial scale: singular values of P start at e^(-2 tau)"}
-    dataset["balance"].attrs = {"long_name": "l of W_2'W_2 - W_1 W_1' = l I", "units": "squared weights"}
-    dataset["level"].attrs = {"long_name": "fine-tuning loss of the last checkpoint / that before fine-tuning"}
-    for name, (said, unit) in _TOLD.items():
-        dataset[name].attrs = {"long_name": said, "units": unit}
-    attributes |= {
-        "prediction": "; ".join(predictions),
-        "config": config.to_json(),
-        "seed": config.seed,
-        "precision": config.precision,
-        "finetune_steps": config.finetune.steps,
-        "pretrain_rate": config.pretrain.learning_rate,
-        "loss_convention": LOSS_CONVENTION,
-        **provenance(),
-    }
-    return dataset.assign_attrs(attributes)
+        return _place(chart_of(config, network=network), transfer, config.levels)
+
+    return label(along({"tau": config.taus, "balance": config.balances}, prepare, report), LABELS)
 
 
 def _check(config: Config) -> None:
@@ -156,86 +121,36 @@ def _check(config: Config) -> None:
         require(value == getattr(plain, name), f"finetune.{name}", value, "its default: one strength, regularizations")
 
 
-def _cell(chart: ChartConfig, problem: Problem, config: Config) -> tuple[xr.Dataset, dict[str, Any]]:
-    """One scale and balance."""
-    rates, given = learning_rates(chart.finetune), strengths(chart.finetune)
-    axes = Axes.of_chart(rates, given, chart.finetune.regularizer)
-    tuned = axes.representative(problem)
-    levels = np.asarray(config.levels)
-    reached = levels * _distance(problem.transfer)
-    with jax.enable_x64(True):
-        choice = choose(tuned, config.solver)
-        before, after, on_finetune, trace = _trained(problem, choice.solver, axes, chart.precision)
-        flow = flow_of(tuned)
-        closed = closed_finetune = np.full_like(after, np.nan)
-        if not isinstance(flow, str):
-            _, closed, closed_finetune, _ = _trained(problem, flow, axes, "float64")
-    steps = problem.budgets
-    linear = bool(given[0] == 0) and not isinstance(flow, str) and _linear(problem)
-    nothing = np.full((len(levels), problem.seeds, len(steps)), np.nan)
-    variables: dict[str, Any] = {
-        "pretrain_loss_before": (("pretrain_steps", "seed"), before),
-        "pretrain_loss_after": (_CURVE, after),
-        "finetune_loss_after": (_CURVE, on_finetune),
-        "predicted_pretrain_loss_after": (_CURVE, closed),
-        "hessian_trace": (("pretrain_steps", "seed"), trace),
-        "lazy_harm": ("seed", lazy_harm(problem) if linear else nothing[0, :, 0]),
-        "lazy_curve_at_equal_loss": (_MATCHED, lazy_curves(problem, levels) if linear else nothing),
-        "harm_at_tuned_rates": (_MATCHED[:2], matched_each(rates, after, on_finetune, reached)),
-        "predicted_curve_at_equal_loss": (
-            _MATCHED,
-            matched_last(steps, rates, closed, closed_finetune, reached).curve,
-        ),
-    }
-    for name, values in along_budgets(steps, after)._asdict().items():
-        variables[name] = (_CURVE[1:], values)
-    for name, values in matched_last(steps, rates, after, on_finetune, reached)._asdict().items():
-        variables[f"{name}_at_equal_loss"] = (_MATCHED[: values.ndim], values)
-    variables["initial_weights_1"] = (("seed", "hidden", "input"), problem.initial[0])
-    variables["initial_weights_2"] = (("seed", "output", "hidden"), problem.initial[1])
-    coords = {
-        "pretrain_steps": ("pretrain_steps", steps, {"long_name": "pre-training budget", "units": "steps"}),
-        "learning_rate": ("learning_rate", rates, {"long_name": "fine-tuning rate", "units": "flow time per step"}),
-        "seed": np.arange(problem.seeds),
-        "level": levels,
-    }
-    told = {"solver": choice.solver.name, "solver_reason": choice.reason}
-    prediction = f"none: {flow}" if isinstance(flow, str) else flow.summary
-    return xr.Dataset(variables, coords), {**told, "prediction": prediction}
+def _place(config: ChartConfig, transfer: Transfer, levels: Sequence[float]) -> Ready:
+    """One scale and balance, ready but for `report=`: descent, the same in closed form, and the limit of large |l|."""
+    rates, given = learning_rates(config.finetune), strengths(config.finetune)
+    problem = build_problem(config, transfer).tuned(rates[-1], config.finetune.regularizer, given[-1])
+    flow, lazy = flow_of(problem), LazyLimit.of(problem)
+    descent = charted(config, transfer, measures=[HESSIAN_TRACE], predicted=False)
+    closed = charted(replace(config, solver="flow", precision="float64"), transfer, predicted=False)
+    shares = np.asarray(levels)
+    reached = xr.DataArray(shares * transfer.learned_loss, {"level": shares}, ("level",))
+
+    def compute(report: Progress | None = None) -> xr.Dataset:
+        chart = descent(report=report)
+        losses = losses_of(chart)
+        predicted = xr.full_like(losses, np.nan) if isinstance(flow, str) else losses_of(closed())
+        matched = at_equal_loss(losses, reached)
+        found = chart.isel(regularization=0, drop=True).drop_vars("predicted_inflection_steps")
+        found = found.merge(parts_of(losses["pretrain_loss_after"]))
+        found = found.assign({f"{name}_at_equal_loss": values for name, values in matched.items()})
+        found["harm_at_tuned_rates"] = at_tuned_rates(losses, reached)
+        found["predicted_pretrain_loss_after"] = predicted["pretrain_loss_after"]
+        found["predicted_curve_at_equal_loss"] = at_equal_loss(predicted, reached)["curve"]
+        curve, nothing = matched["curve"].dims, np.full(matched["curve"].shape, np.nan)
+        bound, linear = nothing[0, :, 0], nothing
+        if isinstance(lazy, LazyLimit):
+            bound, linear = lazy.harm, lazy.losses(np.sqrt(shares))
+        found["lazy_harm"], found["lazy_curve_at_equal_loss"] = ("seed", bound), (curve, linear)
+        return found.assign_attrs(prediction=f"none: {flow}" if isinstance(flow, str) else flow.summary)
+
+    return compute
 
 
-def _distance(transfer: Transfer) -> float:
-    """Fine-tuning loss of a network that has learned the pre-training task."""
-    pretrain, finetune = transfer.pretrain, transfer.finetune
-    shift = finetune.target - pretrain.target
-    return float(np.sum((shift @ finetune.input_covariance) * shift))
-
-
-def _linear(problem: Problem) -> bool:
-    """Whether linear dynamics is the limit of large balance: whitened inputs, no decay."""
-    tasks = problem.transfer.pretrain, problem.transfer.finetune
-    whitened = all(np.array_equal(task.input_covariance, np.eye(task.inputs)) for task in tasks)
-    return whitened and all(phase.weight_decay is None for phase in (problem.pretrain, problem.finetune))
-
-
-def _trained(
-    problem: Problem, solver: Any, axes: Axes, precision: str
-) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."], Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
-    """Losses before and after fine-tuning on both tasks, over (budget, rate, seed), and tr H over (budget, seed)."""
-    session = Session.open(problem, solver, np.dtype(precision).type)
-    checkpoints = session.pretrain()
-    finetuned = run_all(session, axes, checkpoints)
-    after, on_finetune = (
-        np.where(finetuned.diverged, np.inf, values)[:, :, 0]
-        for values in (finetuned.pretrain_loss, finetuned.finetune_loss)
-    )
-    first, second = (np.asarray(layer, np.float64) for layer in session.weights(checkpoints.states))
-    task = problem.transfer.pretrain
-    inner = np.einsum("bshi,ij,bshj->bs", first, task.input_covariance, first)
-    trace = 2 * (np.trace(task.input_covariance) * np.sum(second**2, axis=(-1, -2)) + task.outputs * inner)
-    return np.asarray(checkpoints.losses, np.float64), after, on_finetune, trace
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    return command(Config, run, "rich_and_lazy", __doc__, summarise, arguments, claims=CLAIMS)
+experiment = Experiment("rich_and_lazy", __doc__, Config, compute, find, table, CLAIMS)
+run, main = experiment.run, experiment.main

@@ -4,11 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from experiments.rich_and_lazy import Config, main, run
-from experiments.rich_and_lazy.matching import matched_each, matched_last
-from experiments.rich_and_lazy.summary import summarise
+from experiments.rich_and_lazy.finding import find, table
+from experiments.rich_and_lazy.matching import at_equal_loss, at_tuned_rates
 from linsim.commands.config import FinetuneConfig, PretrainConfig, ShiftConfig
+from linsim.finding import Finding
 
 CONFIG = Config(
     dim=3,
@@ -90,18 +92,31 @@ def test_the_bound_is_the_square_of_a_cosine(small):
 
 def test_matching_finds_the_rate_of_an_exact_exponential():
     budgets, rates = np.array([1, 2, 4]), np.geomspace(0.01, 10, 40)
-    size = np.array([1.0, 0.25, 0.5])
+    size, start = np.array([1.0, 0.25, 0.5]), np.array([4.0, 2.0, 1.0])
+    curve = ("pretrain_steps", "learning_rate", "seed")
     after = size[:, None, None] * (rates**0.5)[None, :, None]
-    on_finetune = np.exp(-rates)[None, :, None] * np.array([4.0, 2.0, 1.0])[:, None, None]
-    found = matched_last(budgets, rates, after, on_finetune, np.array([0.3, 1e-9]))
+    losses = xr.Dataset(
+        {
+            "pretrain_loss_after": (curve, after),
+            "finetune_loss_after": (curve, np.exp(-rates)[None, :, None] * start[:, None, None]),
+        },
+        {"pretrain_steps": budgets, "learning_rate": rates, "seed": [0]},
+    )
+    shares = np.array([0.3, 1e-9])
+    levels = xr.DataArray(shares, {"level": shares}, ("level",))
+    found = at_equal_loss(losses, levels).isel(seed=0)
     rate = -np.log(0.3)
-    np.testing.assert_allclose(found.rate[0, 0], rate, rtol=2e-3)  # cubics over steps of 19 %: 0.19^3 / 6
-    np.testing.assert_allclose(found.curve[0, 0], size * np.sqrt(rate), rtol=2e-3)
-    np.testing.assert_allclose(found.harm[0, 0], 1, rtol=1e-6)
-    assert np.isnan(found.harm[1, 0])  # no rate gets there
-    tuned = matched_each(rates, after, on_finetune, np.array([0.3]))
-    own = size * np.sqrt(np.log(np.array([4, 2, 1]) / 0.3))
+    np.testing.assert_allclose(found["rate"][0], rate, rtol=2e-3)  # cubics over steps of 19 %: 0.19^3 / 6
+    np.testing.assert_allclose(found["curve"][0], size * np.sqrt(rate), rtol=2e-3)
+    for name, value in (("harm", 1), ("least", 0.25 * np.sqrt(rate)), ("last", 0.5 * np.sqrt(rate))):
+        np.testing.assert_allclose(found[name][0], value, rtol=2e-3)
+    np.testing.assert_allclose(found["harm"][0], 1, rtol=1e-6)
+    np.testing.assert_allclose(found["excess"], found["last"] - found["least"])
+    assert found.isel(level=1)[["harm", "rate", "curve", "least"]].to_dataarray().isnull().all()  # no rate gets there
+    own = size * np.sqrt(np.log(start / 0.3))
+    tuned = at_tuned_rates(losses, levels)
     np.testing.assert_allclose(tuned[0, 0], own[-1] / own.min() - 1, rtol=1e-2)
+    assert bool(tuned[1].isnull().all())
 
 
 def test_sensitivity_grows_in_the_rich_network_and_hardly_in_the_lazy_one(small):
@@ -110,29 +125,51 @@ def test_sensitivity_grows_in_the_rich_network_and_hardly_in_the_lazy_one(small)
     assert float(growth.sel(tau=3, balance=30.0).max()) < 1.05
 
 
-def test_the_conclusion_says_what_laziness_does(small):
-    text = summarise(small)
-    assert "At equal fine-tuning loss laziness flattens the U and does not remove it: harm is" in text
-    assert "linear dynamics allow" in text
-    assert "takes away the good early checkpoints" in text
+def test_laziness_flattens_the_u_by_spoiling_the_best_checkpoint(small):
+    finding = Finding.of(small)
+    part, numbers = small.sel(tau=3, level=0.5), finding.numbers
+    harm = part["harm_at_equal_loss"].median("seed")
+    assert finding.verdict == "seen"
+    assert numbers["harm_rich"] == numbers["harm_most"] == float(harm.sel(balance=0.02))
+    assert numbers["harm_lazy"] == float(harm.sel(balance=30.0)) < numbers["harm_rich"]
+    assert numbers["balance_lazy"] == 30
+    assert numbers["least_lazy"] - numbers["least_most"] > abs(numbers["last_lazy"] - numbers["last_most"])
+    assert "spoiling the best checkpoint" in finding.sentence
+    assert [line.split(" | ")[0].strip() for line in table(small)] == ["l, tau = 3", "0.02", "30"]
 
 
-def test_the_conclusion_denies_what_is_not_so(small):
-    swapped = small.assign(harm_at_equal_loss=small["harm_at_equal_loss"].roll(balance=1))
-    assert "Laziness does NOT reduce harm" in summarise(swapped)
-    assert "The rich network shows no U" in summarise(small.assign(harm_at_equal_loss=0 * small["harm_at_equal_loss"]))
-    assert "No conclusion: it takes two balances" in summarise(small.isel(balance=[0]))
-    assert "too few budgets to tell" in summarise(small.isel(pretrain_steps=[0, 1]))
-    lost = summarise(small.assign(pretrain_loss_after=small["pretrain_loss_after"] * np.inf))
-    assert "all fine-tuning runs diverged" in lost and "nan" not in lost
-    unknown = small.assign(harm_at_equal_loss=np.nan * small["harm_at_equal_loss"])
-    assert "No conclusion on laziness" in summarise(unknown)
+def changed(small, **variables):
+    """The result with other values of some variables."""
+    return small.assign({name: change(small[name]) for name, change in variables.items()})
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        (lambda small: changed(small, harm_at_equal_loss=lambda harm: harm.roll(balance=1)), "not seen"),
+        (lambda small: changed(small, harm_at_equal_loss=lambda harm: 0 * harm), "cannot tell"),
+        (lambda small: changed(small, harm_at_equal_loss=lambda harm: np.nan * harm), "cannot tell"),
+        (lambda small: changed(small, diverged=lambda diverged: diverged | True), "cannot tell"),
+        (lambda small: small.isel(balance=[0]), "cannot tell"),
+        (lambda small: small.isel(pretrain_steps=[0, 1]), "cannot tell"),
+    ],
+    ids=["the lazy network has more harm", "no U", "levels out of reach", "all diverged", "one balance", "two budgets"],
+)
+def test_it_is_not_said_where_it_is_not_so(small, change, verdict):
+    finding = find(change(small))
+    assert finding.verdict == verdict
+    assert "nan" not in " ".join((finding.sentence, *finding.details))
+
+
+def test_a_u_that_is_gone_is_removed_and_not_flattened(small):
+    gone = changed(small, harm_at_equal_loss=lambda harm: harm.where(small["balance"] < 1, 0.001))
+    assert find(gone).sentence.startswith("Laziness removes the U")
 
 
 def test_the_largest_harm_is_told_where_it_is(small):
     middle = small.isel(balance=[0, 0, 1]).assign_coords(balance=[0.02, 1.0, 30.0])
-    harm = middle["harm_at_equal_loss"].where(middle["balance"] != 1, 9.0)
-    assert "harm is 9 at most, at |l| = 1, and" in summarise(middle.assign(harm_at_equal_loss=harm))
+    numbers = find(changed(middle, harm_at_equal_loss=lambda harm: harm.where(middle["balance"] != 1, 9.0))).numbers
+    assert (numbers["harm_most"], numbers["balance_most"]) == (9, 1)
 
 
 @pytest.mark.parametrize(
@@ -158,4 +195,5 @@ def test_minibatches_have_no_closed_form_and_it_is_said():
     noisy = run(dataclasses.replace(CONFIG, taus=(3.0,), pretrain=few))
     assert noisy["predicted_pretrain_loss_after"].isnull().all()
     assert noisy["lazy_harm"].isnull().all()
-    assert "Closed form: none: minibatches" in summarise(noisy)
+    assert noisy["lazy_curve_at_equal_loss"].isnull().all()
+    assert any("none: minibatches" in line for line in Finding.of(noisy).details)

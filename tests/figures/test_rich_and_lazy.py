@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from experiments.rich_and_lazy import run
+from experiments.rich_and_lazy import experiment, run
 from figures import rich_and_lazy as figure
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 from tests.experiments.test_rich_and_lazy import CONFIG
 from tests.figures.pictures import assert_redrawn, in_full, words
 
@@ -27,9 +28,15 @@ def test_simulation_is_hollow_and_theory_is_a_line(small):
     assert [line for line in curves.lines if line.get_marker() == "*"]
 
 
-def test_the_title_says_what_laziness_does(small):
+def test_the_title_is_what_was_found_and_the_legend_says_what_is_drawn(small):
     text = words(figure.draw(small))
-    for part in ("Laziness flattens the U", "closed form", "linear dynamics", "range of 2 seeds", "at the best budget"):
+    for part in (
+        Finding.of(small).sentence,
+        "closed form",
+        "linear dynamics",
+        "range of 2 seeds",
+        "at the best budget",
+    ):
         assert part in text
 
 
@@ -39,31 +46,24 @@ def _most_between(small):
 
 
 RESULTS = {
-    "one seed": (lambda small: small.isel(seed=[0]), "Laziness flattens"),
-    "one budget": (lambda small: small.isel(pretrain_steps=[3]), "Laziness"),
-    "one balance": (lambda small: small.isel(balance=[0], tau=[1]), "cannot be compared"),
-    "other signs": (lambda small: small.assign_coords(balance=[-30.0, -0.02]), "Laziness does not flatten"),
-    "nothing known": (
-        lambda small: small.assign(
-            {n: np.nan * small[n] for n in small if str(n).endswith(("_loss", "_rates", "harm"))}
-        ),
-        "cannot be compared",
+    "one seed": lambda small: small.isel(seed=[0]),
+    "one budget": lambda small: small.isel(pretrain_steps=[3]),
+    "one balance": lambda small: small.isel(balance=[0], tau=[1]),
+    "other signs": lambda small: small.assign_coords(balance=[-30.0, -0.02]),
+    "nothing known": lambda small: small.assign(
+        {n: np.nan * small[n] for n in small if str(n).endswith(("_loss", "_rates", "harm"))}
     ),
-    "all diverged": (
-        lambda small: small.assign(pretrain_loss_after=small["pretrain_loss_after"] * np.inf),
-        "All fine-tuning runs diverged",
-    ),
-    "most between": (_most_between, "at most, at |l| = 0.02, and"),
-    "no harm": (lambda small: small.assign(harm_at_equal_loss=0 * small["harm_at_equal_loss"]), "does not flatten"),
+    "all diverged": lambda small: small.assign(diverged=small["diverged"] | True),
+    "most between": _most_between,
+    "no harm": lambda small: small.assign(harm_at_equal_loss=0 * small["harm_at_equal_loss"]),
 }
 
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_any_result_can_be_drawn(small, name):
-    change, said = RESULTS[name]
-    drawn = figure.draw(change(small))
-    assert said in words(drawn)
-    in_full(drawn)
+    result = experiment.found(RESULTS[name](small))
+    drawn = in_full(figure.draw(result))
+    assert Finding.of(result).sentence in words(drawn)
 
 
 def test_a_stored_result_is_redrawn_with_the_same_bytes(small, tmp_path, capsys):
