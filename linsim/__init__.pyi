@@ -29,7 +29,6 @@ from .measures.built_in import built_in as built_in
 from .measures.built_in import rise_under_noise as rise_under_noise
 from .measures.built_in import rise_under_rounding as rise_under_rounding
 from .measures.sensitivity import expected_loss as expected_loss
-from .measures.sensitivity import noise_price as noise_price
 from .monitoring.alarm import Alarm as Alarm
 from .monitoring.measuring import Monitor as Monitor
 from .monitoring.predictive import CROSS_ENTROPY as CROSS_ENTROPY
@@ -72,6 +71,7 @@ from .tasks import random_basis as random_basis
 from .theory.inflection import locate as locate
 from .theory.noise_turning import noise_inflection as noise_inflection
 from .theory.prediction import predict as predict
+from .theory.prices import noise_price as noise_price
 from .theory.stages import critical_time as critical_time
 from .theory.stages import misaligned as misaligned
 from .theory.stages import stage_losses as stage_losses

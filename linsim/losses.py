@@ -58,7 +58,12 @@ def quadratic(residual: Float[Array, "..."], weighted: Float[Array, "..."]) -> S
 def population_loss(
     weights: Weights, target: Float[Array, "d_out d_in"], covariance: Float[Array, "d_in d_in"] | None = None
 ) -> Scalar:
-    """L = tr((P - A) S (P - A)^T), above the label noise floor; covariance None means S = I."""
+    """L = tr((P - A) S (P - A)^T), above the label noise floor; covariance None means S = I.
+
+    Example:
+      >>> float(ls.population_loss(ls.identity((2, 2, 2), tau=0.0), target=3 * jnp.eye(2)))
+      8.0
+    """
     residual = end_to_end(weights) - target
     return quadratic(residual, residual if covariance is None else matmul(residual, covariance))
 

@@ -59,7 +59,15 @@ class LinearNetwork(nnx.Module):
 
 @in_float64
 def identity(widths: Sequence[int], tau: float) -> Weights:
-    """W_l = e^(-tau) I (rectangular where widths differ), so P(0) = e^(-L tau) I. [Feng et al. 2026, C.8]"""
+    """W_l = e^(-tau) I (rectangular where widths differ), so P(0) = e^(-L tau) I. [Feng et al. 2026, C.8]
+
+    Example:
+      >>> first, second = ls.identity((3, 2, 3), tau=0.0)
+      >>> np.asarray(second @ first)
+      array([[1., 0., 0.],
+             [0., 1., 0.],
+             [0., 0., 0.]])
+    """
     _require_widths(widths)
     require_number("tau", tau)
     return tuple(jnp.eye(rows, columns) * np.exp(-tau) for columns, rows in _shapes(widths))
@@ -73,6 +81,12 @@ def aligned(widths: Sequence[int], task: LinearTask, strengths: Float[np.ndarray
       widths: their ends must be the task's inputs and outputs.
       task: whose bases are used.
       strengths: s_i, one per mode of the task; at most min(widths) of them non-zero.
+
+    Example:
+      >>> task = ls.LinearTask.create(ls.power_law(3))
+      >>> first, second = ls.aligned((3, 5, 3), task, np.array([0.5, 0.25, 0.0]))
+      >>> np.diag(second @ first).round(6)
+      array([0.5 , 0.25, 0.  ])
     """
     _require_widths(widths)
     ends = (task.inputs, task.outputs)
@@ -91,7 +105,13 @@ def aligned(widths: Sequence[int], task: LinearTask, strengths: Float[np.ndarray
 
 @in_float64
 def rank_checkpoint(widths: Sequence[int], task: LinearTask, modes: int) -> Weights:
-    """The idealised checkpoint of stage n: P is A with only its first n modes, the others exactly 0."""
+    """The idealised checkpoint of stage n: P is A with only its first n modes, the others exactly 0.
+
+    Example:
+      >>> first, second = ls.rank_checkpoint((3, 3, 3), ls.LinearTask.create(ls.power_law(3)), modes=2)
+      >>> np.diag(second @ first).round(6)
+      array([2., 1., 0.])
+    """
     require_integer("modes", modes, at_least=0, at_most=len(task.strengths))
     kept = np.where(np.arange(len(task.strengths)) < modes, task.strengths, 0.0)
     return aligned(widths, task, kept)
@@ -99,7 +119,13 @@ def rank_checkpoint(widths: Sequence[int], task: LinearTask, modes: int) -> Weig
 
 @in_float64
 def balanced(widths: Sequence[int], scale: float, key: PRNGKeyArray) -> Weights:
-    """W_l = scale * R_l R_{l-1}^T with random orthonormal R_l of min(widths) columns: exactly balanced, not aligned."""
+    """W_l = scale * R_l R_{l-1}^T with random orthonormal R_l of min(widths) columns: exactly balanced, not aligned.
+
+    Example:
+      >>> first, second = ls.balanced((3, 5, 4), scale=0.1, key=jax.random.key(0))
+      >>> bool(np.allclose(second.T @ second, first @ first.T))
+      True
+    """
     _require_widths(widths)
     require_number("scale", scale, at_least=0)
     narrowest = min(widths)
@@ -119,6 +145,11 @@ def lambda_balanced(widths: Sequence[int], scale: float, balance: float, key: PR
     Raises:
       InvalidInput: other than two layers, or a hidden layer wider than the side that must carry the balance
         (d_out for balance > 0, d_in for balance < 0).
+
+    Example:
+      >>> first, second = ls.lambda_balanced((4, 3, 4), scale=0.1, balance=0.5, key=jax.random.key(0))
+      >>> bool(np.allclose(second.T @ second - first @ first.T, 0.5 * np.eye(3)))
+      True
     """
     _require_widths(widths)
     require(len(widths) == 3, "widths", tuple(widths), "three widths (two layers)")
@@ -145,7 +176,12 @@ def lambda_balanced(widths: Sequence[int], scale: float, balance: float, key: PR
 
 @in_float64
 def gaussian(widths: Sequence[int], scale: float, key: PRNGKeyArray) -> Weights:
-    """Entries drawn from N(0, scale^2 / fan_in), so singular values are of order scale at any width."""
+    """Entries drawn from N(0, scale^2 / fan_in), so singular values are of order scale at any width.
+
+    Example:
+      >>> [weight.shape for weight in ls.gaussian((3, 5, 4), scale=0.1, key=jax.random.key(0))]
+      [(5, 3), (4, 5)]
+    """
     _require_widths(widths)
     require_number("scale", scale, at_least=0)
     keys = jax.random.split(key, len(widths) - 1)

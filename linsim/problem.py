@@ -90,5 +90,11 @@ class Problem:
 
 
 def stack_seeds(weights: Sequence[Sequence[object]]) -> tuple[Float[np.ndarray, "seeds _ _"], ...]:
-    """Stack the weights of several networks along a leading seed axis, in float64."""
+    """Stack the weights of several networks along a leading seed axis, in float64.
+
+    Example:
+      >>> first, second = ls.stack_seeds([ls.identity((3, 4, 2), tau=5.0)] * 5)
+      >>> first.shape, second.shape
+      ((5, 4, 3), (5, 2, 4))
+    """
     return tuple(np.stack([np.asarray(layer, np.float64) for layer in layers]) for layers in zip(*weights, strict=True))

@@ -21,7 +21,15 @@ class Shift(Protocol):
 
 
 def shifted(task: LinearTask, *shifts: Shift) -> Transfer:
-    """The transfer from a task to itself after the given shifts, applied in order: any mixture of them."""
+    """The transfer from a task to itself after the given shifts, applied in order: any mixture of them.
+
+    Example:
+      >>> ls.shifted(ls.LinearTask.create(ls.power_law(4)), ls.Rescale([3, 4], factor=4.0))
+      Transfer(
+        pretrain: LinearTask(4 -> 4, strengths 2 ... 0.5, whitened)
+        finetune: LinearTask(4 -> 4, strengths 2 ... 2, whitened)
+      )
+    """
     result = task
     for shift in shifts:
         result = shift(result)

@@ -13,19 +13,34 @@ Spectrum = Float[np.ndarray, " modes"]
 
 
 def power_law(modes: int, scale: float = 2.0, exponent: float = 1.0) -> Spectrum:
-    """sigma_i = scale * i^(-exponent) for i = 1..modes."""
+    """sigma_i = scale * i^(-exponent) for i = 1..modes.
+
+    Example:
+      >>> ls.power_law(4).round(3)
+      array([2.   , 1.   , 0.667, 0.5  ])
+    """
     _check(modes, scale, "exponent", exponent)
     return scale * np.arange(1, modes + 1, dtype=np.float64) ** -exponent
 
 
 def exponential(modes: int, scale: float = 2.0, rate: float = 0.5) -> Spectrum:
-    """sigma_i = scale * exp(-rate (i - 1)) for i = 1..modes."""
+    """sigma_i = scale * exp(-rate (i - 1)) for i = 1..modes.
+
+    Example:
+      >>> ls.exponential(3, rate=np.log(2)).round(3)
+      array([2. , 1. , 0.5])
+    """
     _check(modes, scale, "rate", rate)
     return scale * np.exp(-rate * np.arange(modes, dtype=np.float64))
 
 
 def flat_blocks(sizes: Sequence[int], levels: Sequence[float]) -> Spectrum:
-    """sizes[0] modes of strength levels[0], then sizes[1] of levels[1], and so on."""
+    """sizes[0] modes of strength levels[0], then sizes[1] of levels[1], and so on.
+
+    Example:
+      >>> ls.flat_blocks(sizes=[2, 3], levels=[2.0, 0.5])
+      array([2. , 2. , 0.5, 0.5, 0.5])
+    """
     require(len(sizes) == len(levels) > 0, "sizes", tuple(sizes), f"one size for each of the {len(levels)} levels")
     for size in sizes:
         require_integer("sizes", size, at_least=1)
@@ -33,7 +48,12 @@ def flat_blocks(sizes: Sequence[int], levels: Sequence[float]) -> Spectrum:
 
 
 def explicit(values: Sequence[float]) -> Spectrum:
-    """The given strengths. A negative one is a mode whose singular vectors point opposite ways."""
+    """The given strengths. A negative one is a mode whose singular vectors point opposite ways.
+
+    Example:
+      >>> ls.explicit([3, 1])
+      array([3., 1.])
+    """
     require(len(values) > 0, "values", tuple(values), "at least one value")
     for value in values:
         require_number("values", value)

@@ -163,14 +163,25 @@ class Transfer:
 
 
 def power_covariance(basis: Float[np.ndarray, "d_in d_in"], exponent: float) -> Float[np.ndarray, "d_in d_in"]:
-    """S = sum_i i^(-exponent) b_i b_i^T over the columns b_i of a basis; with a task's `right`, S commutes with it."""
+    """S = sum_i i^(-exponent) b_i b_i^T over the columns b_i of a basis; with a task's `right`, S commutes with it.
+
+    Example:
+      >>> np.diag(ls.power_covariance(np.eye(4), exponent=1.0)).round(3)
+      array([1.   , 0.5  , 0.333, 0.25 ])
+    """
     require_number("exponent", exponent, at_least=0)
     variances = np.arange(1, len(basis) + 1, dtype=np.float64) ** -exponent
     return _symmetric((basis * variances) @ basis.T)
 
 
 def random_basis(size: int, rng: np.random.Generator) -> Float[np.ndarray, "size size"]:
-    """An orthonormal basis drawn from the Haar measure."""
+    """An orthonormal basis drawn from the Haar measure.
+
+    Example:
+      >>> basis = ls.random_basis(3, np.random.default_rng(0))
+      >>> bool(np.allclose(basis.T @ basis, np.eye(3)))
+      True
+    """
     q, r = np.linalg.qr(rng.standard_normal((size, size)))
     return q * np.where(np.diag(r) < 0, -1.0, 1.0)
 

@@ -1,6 +1,5 @@
 """The Flax module and what each initialisation promises."""
 
-import doctest
 import itertools
 
 import jax
@@ -35,10 +34,6 @@ def test_the_module_applies_the_product_of_its_weights():
     inputs = jax.random.normal(KEY, (11, 5))
     np.testing.assert_allclose(module(inputs), inputs @ end_to_end(module.weights).T, atol=1e-13)
     assert module.widths == (5, 7, 2, 3)
-
-
-def test_the_example_of_the_module_is_true():
-    assert doctest.testmod(network) == (0, 2)
 
 
 def test_the_module_survives_split_and_merge_and_trains_under_nnx():

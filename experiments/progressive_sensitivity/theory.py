@@ -17,9 +17,9 @@ from jaxtyping import Array, Float
 
 from linsim.commands.config import PretrainConfig
 from linsim.dynamics.modes.mode_flow import mode_flow
-from linsim.measures.sensitivity import noise_price, soft_threshold, useful_modes
 from linsim.tasks import LinearTask
 from linsim.theory.noise_turning import noise_inflection
+from linsim.theory.prices import noise_price, soft_threshold, useful_modes
 from linsim.theory.turning import lowest
 
 from ..trajectory import Trajectory

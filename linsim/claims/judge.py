@@ -132,6 +132,20 @@ def judge(
 
     Raises:
       InvalidInput: examples < 1 or seed < 0.
+
+    Example:
+      >>> from hypothesis import strategies as st
+      >>> claim = ls.Claim(
+      ...     id="no-square-is-negative",
+      ...     statement="No square of a number other than 0 is negative",
+      ...     source="re-derived",
+      ...     equation="1.1",
+      ...     domain=st.fixed_dictionaries({"x": st.floats(0.1, 1.0)}),
+      ...     check=lambda problem, sign=1: sign * problem["x"] ** 2,
+      ...     variants=[ls.Variant(name="every-square-is", changes={"sign": -1})],
+      ... )
+      >>> print(ls.judge(claim, examples=10))
+      no-square-is-negative holds; 10 examples, worst margin 0.01; 1 of 1 wrong variants refuted
     """
     require_integer("examples", examples, at_least=1)
     require_integer("seed", seed, at_least=0)

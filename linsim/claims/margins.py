@@ -30,6 +30,10 @@ def equals(measured: Any, stated: Any, tolerance: float, scale: float | None = N
       tolerance: largest relative error at which the statement still holds.
       scale: what errors are relative to: the size of a loss or target that is not small by cancellation, or a standard
         error, and then the tolerance is their number; default the largest magnitude of `stated` and `measured`.
+
+    Example:
+      >>> round(ls.equals(measured=1.001, stated=1.0, tolerance=0.01), 3)
+      0.9
     """
     require_number("tolerance", tolerance, above=0)
     first, second = _pair(measured, stated)
@@ -46,6 +50,10 @@ def exceeds(larger: Any, smaller: Any, rounding: float = 0.0, scale: float | Non
       smaller: the same shape, or one number for all.
       rounding: relative slack; 0 asks for a strict inequality, 1e-12 or so lets equal numbers pass.
       scale: what differences are relative to; default the largest magnitude of both.
+
+    Example:
+      >>> ls.exceeds([3.0, 2.0], [1.0, 1.25])
+      0.25
     """
     require_number("rounding", rounding, at_least=0)
     first, second = _pair(larger, smaller)
@@ -61,6 +69,12 @@ def same_side(first: float, second: float, rounding: float = 0.0) -> float:
       first: dimensionless distance to the first threshold, positive beyond it.
       second: the same for the second threshold.
       rounding: slack at the thresholds, where rounding decides on the signs.
+
+    Example:
+      >>> ls.same_side(0.2, 0.5)
+      0.2
+      >>> ls.same_side(0.2, -0.5)
+      -0.2
     """
     require_number("rounding", rounding, at_least=0)
     agree = (first > 0) == (second > 0)
@@ -69,7 +83,14 @@ def same_side(first: float, second: float, rounding: float = 0.0) -> float:
 
 
 def every(*margins: float) -> float:
-    """All statements at once: the smallest margin, -inf if one is NaN (the builtin min would lose it)."""
+    """All statements at once: the smallest margin, -inf if one is NaN (the builtin min would lose it).
+
+    Example:
+      >>> ls.every(0.3, 0.1)
+      0.1
+      >>> ls.every(0.3, float("nan"))
+      -inf
+    """
     return min(_finite_or_refuted(margin) for margin in margins)
 
 

@@ -36,6 +36,15 @@ def choose(problem: Problem, name: SolverName | Solver = "auto") -> Choice:
 
     Raises:
       InvalidInput: an unknown name, or a solver whose assumptions the problem breaks; says which assumption.
+
+    Example:
+      >>> transfer = ls.shifted(ls.LinearTask.create(ls.power_law(3)), ls.Rescale([2, 3], factor=4.0))
+      >>> start = ls.stack_seeds([ls.identity((3, 3, 3), tau=2.0)])
+      >>> problem = ls.Problem(
+      ...     transfer, start, ls.Phase(0.02), ls.Phase(0.01), budgets=np.array([10, 40, 160]), finetune_steps=50
+      ... )
+      >>> ls.choose(problem).solver.name
+      'modes'
     """
     if isinstance(name, Solver):
         return _own(problem, name)

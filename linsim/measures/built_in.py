@@ -142,6 +142,10 @@ def rise_under_noise(scales: Sequence[float] = NOISE, *, relative: bool = False)
     Args:
       scales: gamma > 0, an axis of the measure.
       relative: gamma in units of the rms weight of each layer.
+
+    Example:
+      >>> ls.rise_under_noise([0.01, 0.1])
+      Measure('rise_under_absolute_noise' at checkpoint over absolute_noise, in squared output)
     """
     name = "relative_noise" if relative else "absolute_noise"
     for scale in scales:
@@ -174,6 +178,10 @@ def rise_under_rounding(bits: Sequence[int] = BITS) -> Measure:
 
     Args:
       bits: b, 2 to 32, an axis of the measure.
+
+    Example:
+      >>> ls.rise_under_rounding([4, 8])
+      Measure('rise_under_rounding' at checkpoint over bits, in squared output)
     """
     for number in bits:
         require_integer("bits", number, at_least=2, at_most=32)
@@ -199,7 +207,13 @@ def rise_under_rounding(bits: Sequence[int] = BITS) -> Measure:
 
 
 def bound_ratio(transfer: Transfer) -> Measure:
-    """How far both losses are from what any network can reach at once, >= 1; see `linsim.measures.front`."""
+    """How far both losses are from what any network can reach at once, >= 1; see `linsim.measures.front`.
+
+    Example:
+      >>> transfer = ls.shifted(ls.LinearTask.create(ls.power_law(3)), ls.Rescale([2, 3], factor=4.0))
+      >>> ls.bound_ratio(transfer)
+      Measure('bound_ratio' at tuned, in 1)
+    """
     front = Front.of(transfer)
     return Measure(
         "bound_ratio",
@@ -229,6 +243,11 @@ def built_in(text: str, transfer: Transfer) -> Measure:
 
     Raises:
       InvalidInput: no such measure or place, scales of one that has none, or that are no numbers.
+
+    Example:
+      >>> transfer = ls.shifted(ls.LinearTask.create(ls.power_law(3)), ls.Rescale([2, 3], factor=4.0))
+      >>> ls.built_in("hessian_trace@tuned", transfer)
+      Measure('hessian_trace' at tuned, in squared output / squared weight)
     """
     name_and_scales, _, place = text.partition("@")
     name, _, scales = name_and_scales.partition("=")

@@ -6,7 +6,6 @@ two moments enter, so every result holds for any independent entries of mean 0 a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any, NamedTuple
@@ -14,9 +13,9 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from linsim.errors import require, require_integer, require_number
+from linsim.errors import require, require_number
 from linsim.losses import Scalar, Weights, matmul, population_loss, require_chain
 
 Values = Float[ArrayLike, "..."]
@@ -52,6 +51,11 @@ def expected_loss(weights: Weights, target: Matrix, scales: Scales, covariance: 
       InvalidInput: shapes that do not chain, a wrong number of scales, a negative scale.
 
     Source: re-derived.
+
+    Example:
+      >>> weights = ls.identity((2, 2, 2), tau=0.0)
+      >>> round(float(ls.expected_loss(weights, np.eye(2), scales=0.1)), 6)
+      0.0808
     """
     increase = expected_increase(weights, scales, covariance)
     ends = (weights[-1].shape[0], weights[0].shape[1])
@@ -138,130 +142,13 @@ def relative_scales(weights: Weights, relative: Values | Sequence[float]) -> Flo
     return _by_layers("relative", relative, weights) * sizes
 
 
-def noise_price(scale: Values, d_in: int, d_out: int) -> Float[Array, "..."]:
-    """G = gamma^2 (d_in + d_out), what noise charges for one unit of a mode's strength.
-
-    For two aligned balanced layers and S = I. In a square network of any weights it acts as weight decay G.
-    [re-derived]
-    """
-    _require_not_negative("scale", scale)
-    _require_sizes(d_in, d_out)
-    return jnp.asarray(scale) ** 2 * (d_in + d_out)
-
-
-def label_noise_price(rate: Values, label_noise: Values, batch_size: int, d_in: int, d_out: int) -> Float[Array, "..."]:
-    """G = 2 eta sy^2 sqrt(d_in d_out) / B, what label noise in minibatches charges for a mode's strength.
-
-    At a constant rate eta the weights scatter with variance gamma^2 = eta sy^2 / B, as under L + (gamma^2 / 2) tr H.
-    Each mode of P is then `soft_threshold(strengths, G)` on average: for d_in = d_out = d, where G is
-    `noise_price`(gamma), lower by eta sy^2 d / B. Otherwise the scatter unbalances the layers, in flow time
-    1 / (gamma^2 |d_in - d_out|), to where noise costs the geometric mean of both sides. To first order in eta, for two
-    layers, S = I, and squared residuals well below sy^2. Average P, not the weights: their hidden basis drifts, so
-    their product is too small.
-
-    Args:
-      rate: eta >= 0.
-      label_noise: sy >= 0, standard deviation of the noise on each output.
-      batch_size: B, examples a step, drawn afresh.
-      d_in: number of inputs.
-      d_out: number of outputs.
-
-    Raises:
-      InvalidInput: a number outside its domain.
-
-    Source: re-derived.
-    """
-    _require_not_negative("rate", rate)
-    _require_not_negative("label_noise", label_noise)
-    require_integer("batch_size", batch_size, at_least=1)
-    _require_sizes(d_in, d_out)
-    return jnp.asarray(rate) * jnp.asarray(label_noise) ** 2 * (2 * math.sqrt(d_in * d_out) / batch_size)
-
-
-def modes_loss(
-    learned: Float[ArrayLike, "*batch modes"], strengths: Float[ArrayLike, "#*batch modes"], price: Values
-) -> Float[Array, "..."]:
-    """sum_i (sigma_i - s_i)^2 + G |s_i|: the expected loss of aligned balanced modes, less the quartic constant.
-
-    That constant, gamma^4 d_out h d_in, is the same for every checkpoint (`two_layer_increase`). [re-derived]
-
-    Args:
-      learned: s_i, modes along the last axis.
-      strengths: sigma_i, likewise.
-      price: G >= 0 from `noise_price`, a scalar.
-    """
-    _require_not_negative("price", price)
-    learned = jnp.asarray(learned)
-    return jnp.sum((jnp.asarray(strengths) - learned) ** 2 + jnp.asarray(price) * jnp.abs(learned), axis=-1)
-
-
-def soft_threshold(strengths: Values, price: Values) -> Float[Array, "..."]:
-    """sign(sigma) (|sigma| - G/2)_+, the strength at which a mode's loss under noise is least among balanced layers.
-
-    Among all layers the threshold is gamma^2 sqrt(d_in d_out), which is G/2 where d_in = d_out. [re-derived]
-
-    Args:
-      strengths: sigma, of either sign.
-      price: G >= 0. The two broadcast.
-    """
-    _require_not_negative("price", price)
-    strengths = jnp.asarray(strengths)
-    return jnp.sign(strengths) * jnp.maximum(jnp.abs(strengths) - jnp.asarray(price) / 2, 0)
-
-
-def useful_modes(strengths: Float[ArrayLike, "... modes"], price: Values) -> Int[Array, "..."]:
-    """n* = #{i : |sigma_i| > G}, the modes that are worth learning in full, along the last axis. [re-derived]
-
-    Among the idealised checkpoints of strengths in decreasing order, stage n* has the least loss under noise.
-    """
-    _require_not_negative("price", price)
-    return jnp.sum(jnp.abs(jnp.asarray(strengths)) > jnp.asarray(price), axis=-1)
-
-
-def turning_time(strengths: Values, starts: Values, price: Values) -> Float[Array, "..."]:
-    """t* = ln[(sigma/s0 - 1) (sigma - G/2) / (G/2)] / (4 sigma), when a mode's loss under noise is least.
-
-    From then on the mode is closer to its target than G/2, and learning it further costs more than it gives. The mode
-    follows the gradient flow of two balanced layers on a whitened task. Never NaN for finite arguments:
-      0 where the mode adds loss from the start, |sigma| - G/2 <= |s0| < |sigma|, be sigma above G/2 or not;
-      infinity where it never turns: no noise (G = 0), or a mode that does not rise (|s0| >= |sigma|), cannot leave
-      zero (s0 = 0), or has the other sign and vanishes.
-
-    Args:
-      strengths: sigma, of either sign.
-      starts: s0, the mode at the beginning.
-      price: G >= 0. All three broadcast.
-
-    Returns:
-      t* in flow time, learning rate x steps.
-
-    Source: re-derived from Saxe et al. 2014.
-    """
-    _require_not_negative("price", price)
-    strengths, starts, half = jnp.asarray(strengths), jnp.asarray(starts), jnp.asarray(price) / 2
-    size, start = jnp.abs(strengths), jnp.sign(strengths) * starts
-    turns = (start > 0) & (start < size) & (half > 0)
-    later = turns & (start < size - half)
-
-    def log(value: Array) -> Array:
-        return jnp.log(jnp.where(later, value, 1.0))  # branches not taken must not make NaN, in derivatives either
-
-    time = (log(size - start) - log(start) + log(size - half) - log(half)) / (4 * jnp.where(later, size, 1.0))
-    return jnp.where(later, time, jnp.where(turns, 0.0, jnp.inf))
-
-
-def _require_sizes(d_in: int, d_out: int) -> None:
-    require_integer("d_in", d_in, at_least=1)
-    require_integer("d_out", d_out, at_least=1)
-
-
 def _by_rows(scales: Any, weights: Weights) -> list[Float[Array, " _"]]:
     """gamma of every row of every layer."""
     given = scales if isinstance(scales, Sequence) else _by_layers("scales", scales, weights)
     _require_each_layer("scales", (len(given),), weights)
     gammas = []
     for layer, (scale, weight) in enumerate(zip(given, weights, strict=True), start=1):
-        _require_not_negative("scales", scale)
+        require_not_negative("scales", scale)
         gamma, rows = jnp.asarray(scale, weights[0].dtype), weight.shape[:1]
         allowed = f"one number, or shape {rows}, one for each row of W_{layer}"
         require(gamma.shape in ((), rows), "scales", f"shape {gamma.shape}", allowed)
@@ -271,7 +158,7 @@ def _by_rows(scales: Any, weights: Weights) -> list[Float[Array, " _"]]:
 
 def _by_layers(field: str, scales: Any, weights: Weights) -> Float[Array, " layers"]:
     for scale in scales if isinstance(scales, Sequence) else [scales]:
-        _require_not_negative(field, scale)
+        require_not_negative(field, scale)
     gammas = jnp.asarray(scales, weights[0].dtype)
     _require_each_layer(field, gammas.shape, weights)
     return jnp.broadcast_to(gammas, (len(weights),))
@@ -282,7 +169,7 @@ def _require_each_layer(field: str, shape: tuple[int, ...], weights: Weights) ->
     require(shape in ((), (layers,)), field, f"shape {shape}", f"one number, or {layers}, one a layer")
 
 
-def _require_not_negative(field: str, value: object) -> None:
+def require_not_negative(field: str, value: object) -> None:
     """Look at numbers and NumPy arrays; those of JAX may be traced, and pass."""
     if isinstance(value, Real):
         require_number(field, value, at_least=0)

@@ -85,7 +85,14 @@ def current() -> Running:
 
 @contextmanager
 def running(**changes: Any) -> Iterator[Running]:
-    """Within, sweeps run as now but for some fields of `Running`."""
+    """Within, sweeps run as now but for some fields of `Running`.
+
+    Example:
+      >>> with ls.running(memory=64 << 20, recheck=0):
+      ...     with ls.running(recheck=8) as how:
+      ...         print(how.memory, how.recheck)
+      67108864 8
+    """
     changed = replace(current(), **changes)
     if changed.memory is not None:
         require_integer("memory", changed.memory, at_least=SMALLEST_MEMORY)

@@ -76,6 +76,18 @@ def sweep(
       InvalidInput: a field that cannot be swept, values outside their domain, a solver that does not apply, a measure
         that fails, is not of its dims, not finite where nothing diverged, or asks for what the solver cannot give.
       RunFailed: the disk is full; finished chunks are kept.
+
+    Example:
+      >>> transfer = ls.shifted(ls.LinearTask.create(ls.power_law(3)), ls.Rescale([2, 3], factor=4.0))
+      >>> start = ls.stack_seeds([ls.identity((3, 3, 3), tau=2.0)])
+      >>> problem = ls.Problem(
+      ...     transfer, start, ls.Phase(0.02), ls.Phase(0.01), budgets=np.array([10, 40, 160]), finetune_steps=50
+      ... )
+      >>> result = ls.sweep(problem, {"learning_rate": [0.001, 0.01], "momentum": [0.0, 0.5]})
+      >>> dict(result["harm"].sizes)
+      {'learning_rate': 2, 'momentum': 2, 'seed': 1}
+      >>> result["harm"].sel(momentum=0.0, seed=0).values.round(2)
+      array([0.44, 0.28])
     """
     measuring = Measuring.of(measures, problem.finetune_steps, finetune_points)
     with reporting(progress, report) as told:
@@ -123,6 +135,17 @@ def chart(
     Raises:
       InvalidInput: as `sweep`.
       RunFailed: the disk is full; finished chunks are kept.
+
+    Example:
+      >>> transfer = ls.shifted(ls.LinearTask.create(ls.power_law(3)), ls.Rescale([2, 3], factor=4.0))
+      >>> start = ls.stack_seeds([ls.identity((3, 3, 3), tau=2.0)])
+      >>> problem = ls.Problem(
+      ...     transfer, start, ls.Phase(0.02), ls.Phase(0.01), budgets=np.array([10, 40, 160]), finetune_steps=50
+      ... )
+      >>> result = ls.chart(problem, learning_rates=np.array([0.001, 0.01]), strengths=np.array([0.0, 4.0]))
+      >>> result["harm"].sel(seed=0).values.round(2)
+      array([[0.44, 0.  ],
+             [0.28, 6.82]])
     """
     axes = Axes.of_chart(learning_rates, strengths, regularizer)
     measuring = Measuring.of(measures, problem.finetune_steps, finetune_points)

@@ -5,6 +5,8 @@ By default everything is drawn; an argument that is True narrows it. Shrinking g
 strength 1, identity bases, whitened inputs, no shift and no regulariser.
 
 Example:
+  >>> from hypothesis import given
+  >>> from linsim.dynamics.modes.descent_modes import Modes
   >>> @given(problems(aligned=True))
   ... def test_modes_are_exact(problem):
   ...     assert Modes().refusal(problem) is None

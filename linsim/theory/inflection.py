@@ -47,6 +47,11 @@ def locate(
       resolution: harm below this is rounding, not a turn; default the square root of the dtype's epsilon, which the
         accumulated rounding of any sensible number of steps stays under.
       floor: losses below this are rounding too and count as equal; see `rounding_floor`.
+
+    Example:
+      >>> budgets = np.array([10, 20, 40, 80, 160])
+      >>> ls.locate(budgets, loss=1 + np.log(budgets / 40) ** 2)
+      Inflection(steps=40, harm=1.92181)
     """
     require(len(budgets) == len(loss), "budgets", f"{len(budgets)} values", f"one for each of the {len(loss)} losses")
     require(bool(np.all(np.diff(budgets) > 0)), "budgets", budgets, "strictly increasing values")

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 
 from linsim.dynamics.modes.mode_flow import mode_flow
 from linsim.errors import require, require_number
-from linsim.measures.sensitivity import modes_loss
 from linsim.precision import in_float64
+from linsim.theory.prices import modes_loss
 from linsim.theory.turning import Turn, lowest
 
 _SAMPLES = 2048  # of log time, before the lowest is refined: modes may turn in any order
@@ -53,6 +53,11 @@ def noise_inflection(
 
     Raises:
       InvalidInput: strengths and starts of different shapes, or numbers outside their domains.
+
+    Example:
+      >>> found = ls.noise_inflection(ls.power_law(3), np.full(3, 1e-3), price=0.3, first=0.1, last=100.0)
+      >>> round(found.time, 3)
+      2.844
     """
     strengths, starts = np.asarray(strengths, np.float64), np.asarray(starts, np.float64)
     same = strengths.shape == starts.shape and strengths.ndim == 1 and len(strengths) > 0

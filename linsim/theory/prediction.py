@@ -86,6 +86,16 @@ def predict(
     Returns:
       The prediction, or why there is none: it needs a problem that the solver `flow` accepts. It holds to first order
       in learning rate x curvature and is NaN in cells where that is above 2, where descent does not follow the flow.
+
+    Example:
+      >>> transfer = ls.shifted(ls.LinearTask.create(ls.power_law(3)), ls.Rescale([2, 3], factor=4.0))
+      >>> start = ls.stack_seeds([ls.identity((3, 3, 3), tau=2.0)])
+      >>> problem = ls.Problem(
+      ...     transfer, start, ls.Phase(0.02), ls.Phase(0.01), budgets=np.array([10, 40, 160]), finetune_steps=50
+      ... )
+      >>> ls.predict(problem, np.array([0.001, 0.01]), np.array([0.0, 4.0]), "product_penalty").harm[..., 0].round(2)
+      array([[0.51, 0.  ],
+             [0.28, 7.17]])
     """
     predictor = Predictor.open(problem, float(learning_rates[-1]), regularizer, float(strengths[-1]))
     if isinstance(predictor, Unpredictable):

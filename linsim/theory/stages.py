@@ -25,6 +25,10 @@ def tuned_limit(checkpoint: Values, finetune: Values, penalty: Values = 0.0) -> 
       checkpoint: s_0, the mode's strength at the checkpoint.
       finetune: sigma_ft, of either sign.
       penalty: lambda >= 0. All broadcast.
+
+    Example:
+      >>> float(ls.tuned_limit(checkpoint=1.0, finetune=4.0, penalty=0.5))
+      3.0
     """
     checkpoint, finetune, penalty = (jnp.asarray(value) for value in (checkpoint, finetune, penalty))
     limit = (finetune + penalty * checkpoint) / (1 + penalty)
@@ -40,6 +44,10 @@ def tuned(checkpoint: Values, finetune: Values, penalty: Values, time: Values) -
       finetune: sigma_ft.
       penalty: lambda >= 0.
       time: T >= 0. All broadcast.
+
+    Example:
+      >>> np.asarray(ls.tuned(checkpoint=1.0, finetune=4.0, penalty=0.5, time=np.array([0.0, 0.1, 10.0]))).round(3)
+      array([1.   , 2.255, 3.   ])
     """
     checkpoint, finetune, penalty = (jnp.asarray(value) for value in (checkpoint, finetune, penalty))
     return mode_flow(checkpoint, finetune + penalty * checkpoint, 1 + penalty, time)
@@ -54,6 +62,10 @@ def misaligned(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> Boo
     sign takes a mode of balanced layers to 0 at most, where the loss is what it is without the mode: no harm, although
     |sigma_ft - sigma_pre| > (1 + lambda) |sigma_pre|. The same at every depth from two layers on.
     [As restated in Feng et al. 2026; signs re-derived]
+
+    Example:
+      >>> np.asarray(ls.misaligned(pretrain=1.0, finetune=np.array([1.5, 2.4, 2.6]), penalty=0.5))
+      array([False, False,  True])
     """
     pretrain, finetune = jnp.asarray(pretrain), jnp.asarray(finetune)
     return jnp.sign(pretrain) * finetune > (2 + jnp.asarray(penalty)) * jnp.abs(pretrain)
@@ -70,6 +82,10 @@ def critical_time(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> 
       pretrain: sigma_pre; what follows is meant in its sign.
       finetune: sigma_ft.
       penalty: lambda >= 0. All broadcast.
+
+    Example:
+      >>> np.asarray(ls.critical_time(pretrain=1.0, finetune=np.array([1.5, 4.0]))).round(3)
+      array([  inf, 0.069])
     """
     pretrain, finetune, penalty = (jnp.asarray(value) for value in (pretrain, finetune, penalty))
     learned, goal = jnp.abs(pretrain), jnp.sign(pretrain) * finetune
@@ -95,6 +111,10 @@ def stage_losses(
 
     Returns:
       L_0 .. L_r; the inflection is the stage of the smallest.
+
+    Example:
+      >>> np.asarray(ls.stage_losses(pretrain=np.array([2.0, 1.0]), finetune=np.array([2.0, 4.0])))
+      array([5., 1., 9.])
     """
     pretrain = jnp.asarray(pretrain)
     change = (tuned_limit(pretrain, finetune, penalty) - pretrain) ** 2 - pretrain**2

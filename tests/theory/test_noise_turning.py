@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linsim.errors import InvalidInput
-from linsim.measures.sensitivity import expected_loss, noise_price, turning_time
+from linsim.measures.sensitivity import expected_loss
 from linsim.theory.noise_turning import noise_inflection
+from linsim.theory.prices import noise_price, turning_time
 
 
 @given(st.floats(0.3, 3), st.floats(1e-8, 1e-2), st.floats(0.05, 1.8))

@@ -67,6 +67,12 @@ def matrix_flow(
     Raises:
       InvalidInput: shapes that do not chain, a start that is not lambda-balanced (says by how much), weight decay with
         l != 0, or times that are negative, complex or not finite.
+
+    Example:
+      >>> W_1, W_2 = ls.matrix_flow(ls.identity((2, 2, 2), tau=2.0), np.diag([2.0, 1.0]), times=[0.0, 10.0])
+      >>> (W_2 @ W_1)[-1].round(3)
+      array([[2., 0.],
+             [0., 1.]])
     """
     require(len(weights) == 2, "weights", f"{len(weights)} layers", "two layers (W_1, W_2)")
     first, second, matrix = (_matrix(name, m) for name, m in zip(("W_1", "W_2", "A"), (*weights, target), strict=True))

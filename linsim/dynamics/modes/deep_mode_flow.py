@@ -42,6 +42,10 @@ def deep_mode_flow(start: Values, drive: Values, stiffness: Values, time: Values
 
     Returns:
       s(t), to a few rounding errors of t; cost independent of t.
+
+    Example:
+      >>> np.asarray(ls.deep_mode_flow(0.01, 2.0, 1.0, np.array([0.0, 1.0, 5.0]), depth=3)).round(3)
+      array([0.01 , 1.068, 2.   ])
     """
     require_integer("depth", depth, at_least=1)
     dtype = jnp.result_type(float)

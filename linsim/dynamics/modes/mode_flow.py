@@ -41,6 +41,10 @@ def mode_flow(
 
     Returns:
       s(t), without overflow for any t; cost independent of t.
+
+    Example:
+      >>> np.asarray(ls.mode_flow(start=0.01, drive=2.0, stiffness=1.0, time=np.array([0.0, 0.5, 5.0]))).round(3)
+      array([0.01 , 0.431, 2.   ])
     """
     start, drive, stiffness, time, balance = (
         jnp.asarray(value, jnp.result_type(float)) for value in (start, drive, stiffness, time, balance)
@@ -95,6 +99,10 @@ def rise_time(strength: Values, start: Values) -> Float[Array, "..."]:
     """Flow time at which two balanced layers have learned half of a mode: ln(sigma / s_0 - 1) / (4 sigma).
 
     About tau / (2 sigma) for s_0 = e^(-2 tau); negative where more than half is there at the start. [Saxe et al. 2014]
+
+    Example:
+      >>> round(float(ls.rise_time(strength=2.0, start=0.01)), 3)
+      0.662
     """
     strength, start = jnp.asarray(strength), jnp.asarray(start)
     return jnp.log(strength / start - 1) / (4 * strength)

@@ -25,8 +25,8 @@ class Layers:
     """Some layers move, counted from 1, the input layer; the others stay.
 
     Example:
-      >>> Layers((2,)).begin(("W_1", "W_2"), None)
-      ('W_2',)
+      >>> [weight.shape for weight in Layers((2,)).begin((jnp.ones((4, 3)), jnp.ones((2, 4))), None)]
+      [(2, 4)]
     """
 
     layers: tuple[int, ...] = field(metadata={"static": True})

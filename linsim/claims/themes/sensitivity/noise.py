@@ -14,8 +14,9 @@ from scipy.optimize import minimize
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, same_side
 from linsim.measures.curvature import trace_of_curvature
-from linsim.measures.sensitivity import expected_loss, noise_price, soft_threshold, two_layer_increase, useful_modes
+from linsim.measures.sensitivity import expected_loss, two_layer_increase
 from linsim.testing.draws import decades, numbers, seeds
+from linsim.theory.prices import noise_price, soft_threshold, useful_modes
 
 _expected_loss, _two_layer_increase = jax.jit(expected_loss), jax.jit(two_layer_increase)
 _trace_of_curvature = jax.jit(trace_of_curvature)

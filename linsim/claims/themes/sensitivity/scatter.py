@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals
 from linsim.measures.quantisation import quantisation_scales
-from linsim.measures.sensitivity import expected_increase, label_noise_price, soft_threshold
+from linsim.measures.sensitivity import expected_increase
 from linsim.testing.draws import numbers, seeds
+from linsim.theory.prices import label_noise_price, soft_threshold
 
 _ROTATIONS = 800
 _expected_increases = jax.jit(jax.vmap(expected_increase))

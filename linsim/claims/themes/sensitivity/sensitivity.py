@@ -12,9 +12,9 @@ from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
 from linsim.claims.themes.simulation import turned
 from linsim.dynamics.modes.mode_flow import mode_layers
-from linsim.measures.sensitivity import noise_price, turning_time
 from linsim.testing.draws import decades, numbers
 from linsim.theory.noise_turning import noise_inflection
+from linsim.theory.prices import noise_price, turning_time
 
 _ZERO = st.just(0.0)
 _INPUTS, _OUTPUTS = 3, 2  # of the networks that are trained here, with two modes
