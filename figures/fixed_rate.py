@@ -152,26 +152,7 @@ def _short(name: Any) -> str:
     return str(name).replace(" x ", " × ")
 
 
-def _message(dataset: xr.Dataset) -> str:
-    """The finding, in one sentence."""
-    data = dataset.isel(regularization=0)
-    real = data.isel(checkpoints=0)
-    names = data["shift"].values
-    ratios = np.asarray([_overshoot(data.sel(shift=name)) for name in names])
-    shown = (real["counts"] & real["turns_inside"]).any("learning_rate").values
-    if not shown.any():
-        return "At a fixed fine-tuning rate more pre-training hurts on none of these shifts by an amount that counts"
-    said = f"At a fixed fine-tuning rate more pre-training hurts on {shown.sum()} of {len(names)} shifts"
-    if (ratios[shown] > 1).all():
-        said += ", each of which takes a learned mode beyond its best (r > 1)"
-    if "idealised" in data["checkpoints"].values:
-        counted = data["counts"].sel(checkpoints="idealised").values[:, -1]
-        if (counted == (ratios > 2)).all():
-            said += "; from idealised checkpoints at the largest rate, on exactly those with r > 2"
-    return said
-
-
-picture = Picture("fixed_rate", __doc__, "a result of fixed rates", _NEEDED, _paint, _message)
+picture = Picture("fixed_rate", __doc__, "a result of fixed rates", _NEEDED, _paint)
 draw, save, main = picture.draw, picture.save, picture.main
 
 if __name__ == "__main__":

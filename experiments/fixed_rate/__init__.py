@@ -1,6 +1,5 @@
 """At a fixed fine-tuning rate, on which shifts of the task does more pre-training make the fine-tuned model worse?"""
 
-from .experiment import CLAIMS, Config, main, run
-from .summary import summarise
+from .experiment import CLAIMS, Config, experiment, main, run
 
-__all__ = ["CLAIMS", "Config", "main", "run", "summarise"]
+__all__ = ["CLAIMS", "Config", "experiment", "main", "run"]

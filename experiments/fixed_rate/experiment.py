@@ -8,7 +8,6 @@ the loss curves with the closed form and with what theory says of fine-tuning to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,7 +16,6 @@ import xarray as xr
 
 from linsim import shifts
 from linsim.commands.building import charted, strengths
-from linsim.commands.cli import Sweeping
 from linsim.commands.config import (
     FinetuneConfig,
     NetworkConfig,
@@ -30,13 +28,14 @@ from linsim.commands.config import (
 )
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_axis, require_number
+from linsim.labels import PLAIN, SQUARED, STEPS, Label, label
 from linsim.progress.showing import Progress
 from linsim.sweeping.along import Ready, along
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate
 
-from ..command import command
-from .summary import summarise
+from ..experiment import Experiment
+from .finding import find
 
 CLAIMS = (
     "misaligned-iff",
@@ -50,6 +49,17 @@ CLAIMS = (
     "matrix-solution",
     "chaining",
 )
+
+LABELS = {
+    "overshoot": Label("strength after fine-tuning to convergence over the best for pre-training", PLAIN),
+    "limit_loss": Label("pre-training loss after fine-tuning to convergence from stage n", SQUARED),
+    "counts": Label("harm and excess count in every seed"),
+    "turns_inside": Label("every seed turns after the first budget"),
+    "finetune_inflection_steps": Label("inflection point of the fine-tuning loss", STEPS),
+    "finetune_harm": Label("fine-tuning loss at the largest budget / smallest one - 1", PLAIN),
+    "finetune_excess": Label("rise of the fine-tuning loss over that of the zero network", PLAIN),
+}
+"""Of what this experiment alone has."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,7 @@ class Config(SyntheticConfig, PretrainingConfig):
     """Excess that counts: loss at the largest budget - smallest loss, over the loss of the zero network."""
 
 
-def run(config: Config, report: Progress | None = None) -> xr.Dataset:
+def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     """Charts along `checkpoints` and `shift`, with excess and theory; `InvalidInput` for a field outside its domain."""
     kinds = config.checkpoints
     allowed = "real, idealised, or both"
@@ -109,12 +119,7 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
     dataset = along({"checkpoints": kinds, "shift": list(transfers)}, prepare, report)
     criterion = {"least_harm": config.least_harm, "least_excess": config.least_excess}
     judged = _judged(dataset.assign(_theory(transfers)), transfers, **criterion)
-    return judged.assign_attrs(config=config.to_json(), **criterion)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    return command(Config, run, "fixed_rate", __doc__, summarise, arguments, claims=CLAIMS, flags=Sweeping)
+    return label(judged, LABELS).assign_attrs(criterion)
 
 
 def _transfers(config: Config) -> dict[str, Transfer]:
@@ -180,11 +185,9 @@ def _theory(transfers: dict[str, Transfer]) -> dict[str, xr.Variable]:
         final, task = transfer.finetune.strengths, transfer.pretrain
         change = np.where(task.strengths > 0, final**2 - 2 * final * _along(transfer), 0.0)
         limits.append(task.zero_loss + np.concatenate([[0.0], np.cumsum(change)]))
-    ratio = {"long_name": "strength after fine-tuning to convergence over the best for pre-training", "units": "1"}
-    limit = {"long_name": "pre-training loss after fine-tuning to convergence from stage n", "units": "squared output"}
     return {
-        "overshoot": xr.Variable(("shift", "mode"), [overshoot(each) for each in transfers.values()], ratio),
-        "limit_loss": xr.Variable(("shift", "stage"), limits, limit),
+        "overshoot": xr.Variable(("shift", "mode"), [overshoot(each) for each in transfers.values()]),
+        "limit_loss": xr.Variable(("shift", "stage"), limits),
     }
 
 
@@ -199,19 +202,14 @@ def _judged(dataset: xr.Dataset, transfers: dict[str, Transfer], least_harm: flo
     excess = _rise(after) / zero
     counts = (like >= least_harm) & (excess >= least_excess) & dataset["inflection_steps"].notnull()
     inside = dataset["inflection_steps"] > budgets[0]
-    steps = {"units": "pre-training steps"}
     return dataset.assign(
-        excess=excess.assign_attrs(long_name="rise over the loss of the zero network", units="1"),
-        counts=counts.all("seed").assign_attrs(long_name="harm and excess count in every seed"),
-        turns_inside=inside.all("seed").assign_attrs(long_name="every seed turns after the first budget"),
-        finetune_inflection_steps=like.copy(data=found.steps).assign_attrs(
-            long_name="inflection point of the fine-tuning loss", **steps
-        ),
+        excess=excess.drop_attrs(),
+        counts=counts.all("seed"),
+        turns_inside=inside.all("seed"),
+        finetune_inflection_steps=like.copy(data=found.steps),
         finetune_harm=like.copy(data=found.harm),
-        finetune_excess=(_rise(tuned) / goals).assign_attrs(
-            long_name="rise of the fine-tuning loss over that of the zero network", units="1"
-        ),
-        zero_loss=xr.Variable((), zero, {"long_name": "pre-training loss of the zero network"}),
+        finetune_excess=_rise(tuned) / goals,
+        zero_loss=zero,
     )
 
 
@@ -219,3 +217,7 @@ def _rise(curve: xr.DataArray) -> xr.DataArray:
     """Last value over the budgets less the smallest; NaN where all runs diverged."""
     least = curve.min("pretrain_steps")
     return (curve.isel(pretrain_steps=-1, drop=True) - least).where(np.isfinite(least))
+
+
+experiment = Experiment("fixed_rate", __doc__, Config, compute, find, claims=CLAIMS)
+run, main = experiment.run, experiment.main

@@ -5,11 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.fixed_rate import Config, main, run, summarise
+from experiments.fixed_rate import Config, main, run
 from experiments.fixed_rate.experiment import overshoot
+from experiments.fixed_rate.finding import find
 from linsim import shifts, spectra
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 from linsim.tasks import LinearTask
 
 SMALL = Config(
@@ -108,42 +110,53 @@ def test_harm_that_is_nothing_to_the_zero_network_does_not_count(result):
     assert int(strict["counts"].sum()) < int(same["counts"].sum())
 
 
-def test_the_conclusion_names_where_it_hurts_and_where_not(result):
-    said = summarise(result)
-    assert "More pre-training hurts after fine-tuning at a fixed rate on" in said
-    assert "\n  weak modes x 4: " in said
-    assert "features removed" in said.split("\n  not: ")[1].split(" (no turn)")[0]
-    assert len(said.splitlines()) <= 16 and max(map(len, said.splitlines())) <= 120
+def told(found):
+    return "\n".join(found.details)
+
+
+def test_the_finding_counts_where_it_hurts_and_what_theory_named(result):
+    found = Finding.of(result)
+    hurts = (result["counts"] & result["turns_inside"]).sel(checkpoints="real").any(("learning_rate", "regularization"))
+    assert (found.verdict, found.numbers["hurts"]) == ("seen", int(hurts.sum()))
+    assert found.numbers["shifts"] == result.sizes["shift"]
+    named = result["counts"].sel(checkpoints="idealised").isel(learning_rate=-1, regularization=0)
+    agree = named.values == (result["overshoot"].max("mode") > 2).values
+    assert found.numbers["as theory names"] == int(agree.sum())
+    assert "\n  weak modes x 4: " in told(found)
+    assert "features removed" in told(found).split("\n  not: ")[1].split(" (no turn)")[0]
 
 
 def test_where_nothing_is_fine_tuned_nothing_hurts():
     still = dataclasses.replace(SMALL.finetune, learning_rates=(1e-9, 2e-9, 3e-9))
-    said = summarise(run(dataclasses.replace(SMALL, finetune=still, checkpoints=("real",))))
-    assert f"on 0 of {6 + len(SMALL.angles)} shifts" in said
-    assert "turns earlier" not in said
+    found = Finding.of(run(dataclasses.replace(SMALL, finetune=still, checkpoints=("real",))))
+    assert found.verdict == "not seen"
+    assert found.numbers == {"shifts": 6 + len(SMALL.angles), "hurts": 0}
+    assert "turns earlier" not in told(found)
 
 
 def test_diverged_runs_are_told_and_do_not_count():
     wild = dataclasses.replace(SMALL.finetune, learning_rates=(5.0, 6.0, 7.0))
     result = run(dataclasses.replace(SMALL, finetune=wild, checkpoints=("real",)))
     assert not (result["counts"] & result["diverged"].all("pretrain_steps").any("seed")).any()
-    said = summarise(result)
-    assert "fine-tuning runs diverged" in said and "nothing follows" in said
-    assert "does not cost it" not in said and "as theory has it" not in said
+    found = Finding.of(result)
+    assert found.verdict == "cannot tell" and "fine-tuning runs diverged" in told(found)
+    assert "does not cost it" not in told(found) and "as theory has it" not in told(found)
 
 
 def test_one_budget_is_too_few_to_tell(result):
-    said = summarise(result.isel(pretrain_steps=[3]))
-    assert said.startswith("Too few budgets to tell") and "not cost" not in said and "theory" not in said
+    found = find(result.isel(pretrain_steps=[3]))
+    assert (found.verdict, found.numbers) == ("cannot tell", {"budgets": 1})
+    assert "not cost" not in told(found) and "theory" not in told(found)
 
 
 def test_theory_is_told_right_only_at_the_rates_where_all_shifts_agree(result):
     over = result["overshoot"].max("mode") > 2
     agreed = result.assign(counts=result["counts"] * 0 + over > 0)
-    assert "as theory has it, at 0.001, 0.005, 0.02." in summarise(agreed)
+    assert "as theory has it, at 0.001, 0.005, 0.02." in told(find(agreed))
+    assert find(agreed).numbers["as theory names"] == result.sizes["shift"]
     other = agreed["counts"].copy()
     other.loc[{"shift": "weak modes x 4", "learning_rate": 1e-3}] = False
-    said = " ".join(summarise(agreed.assign(counts=other)).split())
+    said = told(find(agreed.assign(counts=other)))
     assert "as theory has it, at 0.005, 0.02; theory is right on 7 of 8 shifts at the rates in turn 0.001" in said
 
 

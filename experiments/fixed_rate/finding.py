@@ -1,45 +1,63 @@
-"""What fine-tuning at fixed rates found, in a dozen lines computed from the result alone."""
+"""What fine-tuning at fixed rates says: on which shifts more pre-training hurts, and what theory named."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import xarray as xr
 
-from ..words import wrapped
+from linsim.finding import Finding
 
-_FEWEST = 3
-"""Budgets that a turn takes."""
+from ..words import change, counted, distrust, diverged, listed, percent, rechecked, undecided
+
 _TOO_LITTLE = "too little"
 
 
-def summarise(dataset: xr.Dataset) -> str:
-    """Where more pre-training hurts and by how much, where not, what theory named, and the fine-tuning loss."""
+def find(dataset: xr.Dataset) -> Finding:
+    """On how many shifts it hurts, and whether those are the shifts that theory names."""
     data = dataset.isel(regularization=0)
+    real, names = data.isel(checkpoints=0), data["shift"].values
+    checked, trust = (*diverged(data), *rechecked(data)), distrust(data)
+    if (nothing := undecided(real, details=checked, trust=trust)) is not None:
+        return nothing
+    hurts = _shown(real).any(axis=1)
+    if not hurts.any() and _lost(real).all():
+        sentence = "Nothing can be said of longer pre-training: runs diverged on every shift at every rate"
+        return Finding(sentence, "cannot tell", {}, checked, trust)
+    details = (*_details(data), *checked)
+    numbers = {"shifts": len(names), "hurts": int(hurts.sum())}
+    if not hurts.any():
+        sentence = "At a fixed fine-tuning rate more pre-training hurts on none of "
+        return Finding(f"{sentence}{len(names)} shifts by an amount that counts", "not seen", numbers, details, trust)
+    sentence = f"At a fixed fine-tuning rate more pre-training hurts on {hurts.sum()} of {len(names)} shifts"
+    most = data["overshoot"].max("mode").values
+    if (most[hurts] > 1).all():
+        sentence += ", each of which takes a learned mode beyond its best (r > 1)"
+    if "idealised" in data["checkpoints"].values:
+        harmed = data["counts"].sel(checkpoints="idealised").isel(learning_rate=-1).values
+        numbers["as theory names"] = int((harmed == (most > 2)).sum())
+        if numbers["as theory names"] == len(names):
+            sentence += "; from idealised checkpoints at the largest rate, on exactly those with r > 2"
+    return Finding(sentence, "seen", numbers, details, trust)
+
+
+def _details(data: xr.Dataset) -> Iterator[str]:
+    """Where it hurts and by how much, where not and why, what theory named, and the fine-tuning loss."""
     kind = str(data["checkpoints"].values[0])
-    real, seeds = data.sel(checkpoints=kind), data.sizes["seed"]
+    real = data.sel(checkpoints=kind)
     shown = [str(name) for name in real["shift"].values if _shown(real.sel(shift=name)).any()]
-    drawn = "1 seed" if seeds == 1 else f"{seeds} seeds"
-    lines = []
-    if data.sizes["pretrain_steps"] < _FEWEST:
-        lines.append("Too few budgets to tell whether more pre-training hurts after fine-tuning at a fixed rate.")
-    elif not shown and _lost(real).all():
-        lines.append("Runs diverged on every shift at every rate: nothing follows.")
-    else:
-        harm, excess = data.attrs["least_harm"], data.attrs["least_excess"]
-        lines += [
-            f"More pre-training hurts after fine-tuning at a fixed rate on {len(shown)} of {data.sizes['shift']} "
-            f"shifts ({kind} checkpoints, {drawn}): every seed turns within the budgets and ends at least {harm:.0%} "
-            f"and {excess:.1%} of the zero network's loss above its best; by rate, {_range(real)}: {_by_rate(real)}.",
-            *(f"  {name}: {_worst(real.sel(shift=name))}" for name in shown),
-            *_others(real, shown),
-            *_theory(data, kind),
-            *_rates(real, shown),
-            _finetuning(real),
-            _closed_form(real),
-        ]
-    if diverged := int(data["diverged"].sum()):
-        lines.append(f"{diverged} of {data['diverged'].size} fine-tuning runs diverged.")
-    return "\n".join(map(wrapped, lines))
+    yield (
+        f"It hurts ({kind} checkpoints, {counted(data.sizes['seed'], 'seed')}) where every seed turns within the "
+        f"budgets and ends at least {percent(data.attrs['least_harm'])} and {percent(data.attrs['least_excess'])} of "
+        f"the zero network's loss above its best; by rate, {_range(real)}: {_by_rate(real)}."
+    )
+    yield from (f"  {name}: {_worst(real.sel(shift=name))}" for name in shown)
+    yield from _others(real, shown)
+    yield from _theory(data, kind)
+    yield from _rates(real, shown)
+    yield _finetuning(real)
+    yield _closed_form(real)
 
 
 def _range(real: xr.Dataset) -> str:
@@ -76,7 +94,7 @@ def _worst(chart: xr.Dataset) -> str:
     kept = float(tuned.isel(pretrain_steps=-1) / tuned.sel(pretrain_steps=steps, method="nearest"))
     gained = f"; fine-tuning loss x {kept:.2g}" if np.isfinite(kept) else ""
     return (
-        f"at {shown.sum()} of {len(rates)} rates, worst at {rates[at]:.2g}: beyond {steps:.0f} steps {_percent(harm)}, "
+        f"at {shown.sum()} of {len(rates)} rates, worst at {rates[at]:.2g}: beyond {steps:.0f} steps {change(harm)}, "
         f"{excess[at]:+.2f} of zero{gained}"
     )
 
@@ -110,7 +128,7 @@ def _most(real: xr.Dataset, names: list[str], what: str) -> str:
         return ""
     charts = real.sel(shift=names)
     harm, excess = (charts[name].values[np.isfinite(charts[name].values)] for name in ("harm", "excess"))
-    return f": {_percent(float(harm.max()))}, {excess.max():.1g} of zero at most" if harm.size and excess.size else ""
+    return f": {change(float(harm.max()))}, {excess.max():.1g} of zero at most" if harm.size and excess.size else ""
 
 
 def _theory(data: xr.Dataset, first: str) -> list[str]:
@@ -127,17 +145,13 @@ def _theory(data: xr.Dataset, first: str) -> list[str]:
     full = ~lost & (right == len(names))
     told = []
     if full.any():
-        told.append(f"harm on the former only, as theory has it, at {_listed(rates[full])}")
+        told.append(f"harm on the former only, as theory has it, at {listed(rates[full])}")
     if (rest := ~lost & ~full).any():
         counts = " ".join(map(str, right[rest]))
-        told.append(f"theory is right on {counts} of {len(names)} shifts at the rates in turn {_listed(rates[rest])}")
+        told.append(f"theory is right on {counts} of {len(names)} shifts at the rates in turn {listed(rates[rest])}")
     if lost.any():
-        told.append(f"runs diverged at {_listed(rates[lost])}")
+        told.append(f"runs diverged at {listed(rates[lost])}")
     return [*lines, f"  From {kind} checkpoints: {'; '.join(told)}."]
-
-
-def _listed(rates: np.ndarray) -> str:
-    return ", ".join(f"{rate:.2g}" for rate in rates)
 
 
 def _rates(real: xr.Dataset, shown: list[str]) -> list[str]:
@@ -180,9 +194,3 @@ def _closed_form(real: xr.Dataset) -> str:
     ratio = abs(real["inflection_steps"] / real["predicted_inflection_steps"] - 1).where(keep)
     turn = f", and {float(ratio.max()):.1%} or less in where the curves turn" if ratio.notnull().any() else ""
     return f"Closed form and simulation differ by {float(off.median()):.2%} in the loss (median){turn}."
-
-
-def _percent(harm: float) -> str:
-    if not np.isfinite(harm):
-        return "diverges"
-    return f"{100 * harm:+.{0 if harm >= 0.1 else 1 if harm >= 0.01 else 2}f} %"
