@@ -1,6 +1,6 @@
 """A small transformer on a synthetic language: what of the linear theory is found beyond linear networks."""
 
 from .config import Config
-from .experiment import build, main, run
+from .experiment import build, experiment, main, run
 
-__all__ = ["Config", "build", "main", "run"]
+__all__ = ["Config", "build", "experiment", "main", "run"]

@@ -12,7 +12,7 @@ from .model import Shape
 
 
 @dataclass(frozen=True)
-class LanguageConfig:
+class LanguageSettings:
     """The language, and how the one of fine-tuning differs."""
 
     tokens: int = 64
@@ -30,7 +30,7 @@ class LanguageConfig:
 
 
 @dataclass(frozen=True)
-class PretrainConfig:
+class PretrainSettings:
     """Pre-training with Adam at a constant rate, once per seed to the largest budget."""
 
     learning_rate: float = 1e-3
@@ -48,7 +48,7 @@ class PretrainConfig:
 
 
 @dataclass(frozen=True)
-class FinetuneConfig:
+class FinetuneSettings:
     """Fine-tuning with Adam from every budget; the same recipe for all."""
 
     learning_rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3, 3e-3)
@@ -62,7 +62,7 @@ class FinetuneConfig:
 
 
 @dataclass(frozen=True)
-class NoiseConfig:
+class NoiseSettings:
     """Gaussian noise on all parameters of every checkpoint."""
 
     absolute: tuple[float, ...] = (0.01, 0.02, 0.04)
@@ -74,7 +74,7 @@ class NoiseConfig:
 
 
 @dataclass(frozen=True)
-class MonitorConfig:
+class MonitorSettings:
     """Monitors on text held out from training, the same for all checkpoints and seeds."""
 
     microbatches: int = 8
@@ -114,12 +114,12 @@ class Config:
     """Runs that step together; default 1, with --longer 32."""
     evaluation: int = 256
     """Sequences on which losses are measured, the same for all checkpoints and seeds."""
-    language: LanguageConfig = field(default_factory=LanguageConfig)
+    language: LanguageSettings = field(default_factory=LanguageSettings)
     model: Shape = field(default_factory=Shape)
-    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
-    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
-    noise: NoiseConfig = field(default_factory=NoiseConfig)
-    monitors: MonitorConfig = field(default_factory=MonitorConfig)
+    pretrain: PretrainSettings = field(default_factory=PretrainSettings)
+    finetune: FinetuneSettings = field(default_factory=FinetuneSettings)
+    noise: NoiseSettings = field(default_factory=NoiseSettings)
+    monitors: MonitorSettings = field(default_factory=MonitorSettings)
     alarm: Alarm = field(default_factory=Alarm)
 
     def size(self) -> Size:

@@ -16,7 +16,7 @@ from linsim.measures.perturbation import gaussian, perturbed_increase
 from linsim.monitoring.measuring import Monitor
 from linsim.monitoring.predictive import CROSS_ENTROPY, Predictive
 
-from .config import MonitorConfig
+from .config import MonitorSettings
 from .language import Language, Tables, draw_text
 from .model import Model, Params, excess_loss, stream_scale, stream_scaled
 
@@ -38,7 +38,7 @@ class Losses(NamedTuple):
     finetune: Float[np.ndarray, "..."]
 
 
-class Measured(NamedTuple):
+class Evaluation(NamedTuple):
     """A model with the fixed texts on which it is measured: common random numbers for all checkpoints."""
 
     model: Model
@@ -49,7 +49,7 @@ class Measured(NamedTuple):
     """Excess loss above which a run has diverged."""
 
     @classmethod
-    def of(cls, model: Model, languages: tuple[Language, Language], sequences: int, key: PRNGKeyArray) -> Measured:
+    def of(cls, model: Model, languages: tuple[Language, Language], sequences: int, key: PRNGKeyArray) -> Evaluation:
         """Draw the texts."""
         kept, length = languages[1].kept, model.shape.context
         tables = languages[0].tables(kept), languages[1].tables(kept)
@@ -89,7 +89,7 @@ class Measured(NamedTuple):
         scales = jax.vmap(jax.vmap(stream_scale))(checkpoints)
         return jax.vmap(jax.vmap(stream_scaled))(checkpoints, scales[:1] / scales), np.asarray(scales)
 
-    def monitors(self, checkpoints: Params, settings: MonitorConfig, key: PRNGKeyArray) -> Estimate:
+    def monitors(self, checkpoints: Params, settings: MonitorSettings, key: PRNGKeyArray) -> Estimate:
         """What every monitor says of every checkpoint, over (budget, seed, measure).
 
         All checkpoints are read on the same held-out text with the same draws. Where the loss is not finite there is

@@ -1,177 +1,115 @@
-"""The transformer's numbers as a labelled Dataset, its inflection points and alarms located."""
+"""The transformer's numbers as a labelled dataset, its turns and alarms located."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 from scipy.stats import rankdata
 
-from linsim.labels import texts
-from linsim.measures.estimates import Estimate
+from linsim.labels import LABELS as SHARED
+from linsim.labels import PLAIN, STEPS, Label, label
 from linsim.monitoring.alarm import Alarm
 from linsim.theory.inflection import locate
-
-from .measuring import DIVERGED, MEASURES, Losses
-from .phases import Finetuned
 
 NOISE_OF_TRAINING = 0.01
 """Harm up to this counts as the noise of minibatches at a constant rate, not as a turn."""
 
-_BEFORE = ("pretrain_steps", "seed")
-_AFTER = ("pretrain_steps", "learning_rate", "seed")
-_NATS = {"units": "nats per token"}
+_NATS = "nats per token"
+_BEFORE, _AFTER = ("pretrain_steps", "seed"), ("pretrain_steps", "learning_rate", "seed")
+_READ, _BY_RATE = ("measure", *_BEFORE), ("measure", *_AFTER[1:])
+_RISE = "rise of the pre-training loss under {} noise"
+_SCALED = ", residual stream at the first budget's scale"
 
 
-class Noisy(NamedTuple):
-    """How noise on the parameters raises the loss, over (budget, seed, scale)."""
-
-    scales: tuple[Sequence[float], Sequence[float]]
-    """Standard deviations, absolute and relative."""
-    absolute: Estimate
-    relative: Estimate
-    at_first_scale: Estimate
-    """Absolute noise on parameters of the same function whose residual stream has the first budget's scale."""
-    stream_scale: Float[np.ndarray, "budgets seeds"]
-
-
-def label(
-    budgets: Int[np.ndarray, " budgets"],
-    learning_rates: Sequence[float],
-    before: Losses,
-    after: Finetuned,
-    noisy: Noisy,
-) -> xr.Dataset:
-    """Named axes, units and inflection points; the names are those of a chart where both have the quantity.
-
-    Args:
-      budgets: in steps.
-      learning_rates: of fine-tuning.
-      before: losses of the checkpoints.
-      after: what fine-tuning left behind.
-      noisy: how noise on the parameters raises the loss.
-    """
-    losses, forgetting = after.losses, after.losses.pretrain - before.pretrain[:, None]
-    inflection = locate(budgets, losses.pretrain, after.diverged, resolution=NOISE_OF_TRAINING)
-    variables: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, str]]] = {
-        "pretrain_loss_before": (_BEFORE, before.pretrain, _named("pre-training loss before fine-tuning")),
-        "kept_loss_before": (_BEFORE, before.kept, _named("pre-training loss at kept contexts, before fine-tuning")),
-        "finetune_loss_before": (_BEFORE, before.finetune, _named("fine-tuning loss before fine-tuning")),
-        "pretrain_loss_after": (_AFTER, losses.pretrain, _named("pre-training loss after fine-tuning")),
-        "kept_loss_after": (_AFTER, losses.kept, _named("pre-training loss at kept contexts, after fine-tuning")),
-        "finetune_loss_after": (_AFTER, losses.finetune, _named("fine-tuning loss after fine-tuning")),
-        "forgetting": (_AFTER, forgetting, _named("rise of the pre-training loss")),
-        "displacement": (_AFTER, after.displacement, {"long_name": "r.m.s. change of a parameter", "units": "1"}),
-        "diverged": (_AFTER, after.diverged, {"long_name": "fine-tuning diverged"}),
-        "inflection_steps": (
-            _AFTER[1:],
-            inflection.steps,
-            {"long_name": "inflection point", "units": "pre-training steps"},
-        ),
-        "harm": (
-            _AFTER[1:],
-            inflection.harm,
-            {"long_name": "loss at the largest budget / smallest loss - 1", "units": "1"},
-        ),
+def _estimated(name: str, long_name: str, noise: str) -> dict[str, Label]:
+    axes = (*_BEFORE, noise)
+    return {
+        name: Label(long_name, _NATS, axes),
+        f"{name}_error": Label(f"standard error of the {long_name}", _NATS, axes),
     }
-    for name, kind, rise, apart in (
-        ("rise_under_absolute_noise", "absolute", noisy.absolute, ""),
-        ("rise_under_relative_noise", "relative", noisy.relative, ""),
-        ("rise_at_first_scale", "absolute", noisy.at_first_scale, ", residual stream at the first budget's scale"),
-    ):
-        axes, said = (*_BEFORE, f"{kind}_noise"), f"rise of the pre-training loss under {kind} noise{apart}"
-        variables[name] = axes, rise.mean, _named(said)
-        variables[f"{name}_error"] = axes, rise.error, _named(f"standard error of the {said}")
-    scale = {"long_name": "r.m.s. of the embedding of the tokens", "units": "1"}
-    variables["stream_scale"] = _BEFORE, noisy.stream_scale, scale
-    absolute, relative = (np.asarray(values, np.float64) for values in noisy.scales)
-    return xr.Dataset(
-        variables,
-        coords={
-            "pretrain_steps": ("pretrain_steps", budgets, {"long_name": "pre-training budget", "units": "steps"}),
-            "learning_rate": (
-                "learning_rate",
-                np.asarray(learning_rates, np.float64),
-                {"long_name": "fine-tuning learning rate", "units": "parameter change per step"},
-            ),
-            "seed": ("seed", np.arange(before.pretrain.shape[1]), {"long_name": "seed of initial weights and text"}),
-            "absolute_noise": ("absolute_noise", absolute, {"long_name": "standard deviation", "units": "1"}),
-            "relative_noise": (
-                "relative_noise",
-                relative,
-                {"long_name": "standard deviation / r.m.s. of the array", "units": "1"},
-            ),
-        },
-        attrs={
-            "noise_of_training": NOISE_OF_TRAINING,
-            "diverged_means": f"a final loss that is not finite, or above {DIVERGED:g} x that of uniform guessing",
-        },
-    )
 
 
-def watch(dataset: xr.Dataset, readings: Estimate, alarm: Alarm) -> xr.Dataset:
-    """Add the monitors, when the alarm on each of them rings, and how each goes with forgetting.
+LABELS = {
+    "learning_rate": SHARED["learning_rate"]._replace(units="parameter change per step"),
+    "seed": Label("seed of initial weights and text"),
+    "absolute_noise": Label("standard deviation", PLAIN),
+    "relative_noise": Label("standard deviation / r.m.s. of the array", PLAIN),
+    "measure": Label("monitor"),
+    **{name: SHARED[name]._replace(units=_NATS, dims=_BEFORE) for name in SHARED if name.endswith("_loss_before")},
+    **{name: SHARED[name]._replace(units=_NATS, dims=_AFTER) for name in SHARED if name.endswith("_loss_after")},
+    "kept_loss_before": Label("pre-training loss at kept contexts, before fine-tuning", _NATS, _BEFORE),
+    "kept_loss_after": Label("pre-training loss at kept contexts, after fine-tuning", _NATS, _AFTER),
+    "forgetting": SHARED["forgetting"]._replace(units=_NATS),
+    "displacement": Label("r.m.s. change of a parameter", PLAIN, _AFTER),
+    "diverged": SHARED["diverged"]._replace(dims=_AFTER),
+    "stream_scale": Label("r.m.s. of the embedding of the tokens", PLAIN, _BEFORE),
+    **_estimated("rise_under_absolute_noise", _RISE.format("absolute"), "absolute_noise"),
+    **_estimated("rise_under_relative_noise", _RISE.format("relative"), "relative_noise"),
+    **_estimated("rise_at_first_scale", _RISE.format("absolute") + _SCALED, "absolute_noise"),
+    "monitor": Label("monitor, on text held out", dims=_READ),
+    "monitor_error": Label("standard error of the monitor", dims=_READ),
+    "alarm_steps": Label("first budget at which the alarm rings", STEPS, ("measure", "seed")),
+    "alarm_lead": Label("ln(inflection point / alarm)", PLAIN, _BY_RATE),
+    "rank_correlation": Label("rank correlation of monitor and forgetting over budgets", PLAIN, _BY_RATE),
+    "budget_rank_correlation": Label("rank correlation of budget and forgetting", PLAIN, _AFTER[1:]),
+}
+"""Losses have other units than those of linear networks. Dimensions are those of what is computed."""
+
+
+def assemble(axes: Mapping[str, Any], found: Mapping[str, Any], alarm: Alarm) -> xr.Dataset:
+    """What was measured, labelled, with what follows from it: forgetting, turns, alarms and correlations.
 
     Args:
-      dataset: as `label` makes it.
-      readings: of the monitors, over (budget, seed, measure).
+      axes: name -> values.
+      found: name -> values over the dimensions of its label.
       alarm: judges each monitor of each seed by itself.
 
     Returns:
-      The dataset with `monitor` and `monitor_error` over (measure, budget, seed), `alarm_steps` over (measure, seed),
-      NaN where it does not ring, `alarm_lead` over (measure, rate, seed), in e-folds of the budget, NaN unless it rings
-      and the curve turns, and `rank_correlation` over the same: Spearman's, of monitor and forgetting over the budgets.
+      The dataset with `alarm_steps`, NaN where the alarm does not ring; `alarm_lead`, in e-folds of the budget, NaN
+      unless it rings and the curve turns; and `rank_correlation`: Spearman's, of monitor and forgetting over budgets.
       All that grows with the budget correlates with all else that does: `budget_rank_correlation` is what a clock has.
     """
-    values, errors = (np.moveaxis(np.asarray(part), -1, 0) for part in readings)
-    budgets, seeds = dataset["pretrain_steps"].values, dataset.sizes["seed"]
-    rings = np.full((len(MEASURES), seeds), np.nan)
-    if len(budgets) >= alarm.needs:
-        for place in np.ndindex(rings.shape):
-            curve = (place[0], slice(None), place[1])
-            first = alarm.watch(budgets, values[curve], errors[curve]).first
-            rings[place] = np.nan if first is None else budgets[first]
-    forgetting = dataset["forgetting"].transpose("pretrain_steps", "learning_rate", "seed").values
-    correlation = np.full((len(MEASURES), *forgetting.shape[1:]), np.nan)
-    for measure, rate, seed in np.ndindex(correlation.shape):
-        correlation[measure, rate, seed] = _spearman(values[measure, :, seed], forgetting[:, rate, seed])
-    clock = np.asarray([[_spearman(budgets, curve) for curve in rate.T] for rate in np.moveaxis(forgetting, 1, 0)])
-    lead = np.log(dataset["inflection_steps"].values / rings[:, None])
-    axes = ("measure", "pretrain_steps", "seed")
-    each = ("measure", "learning_rate", "seed")
-    return dataset.assign(
-        monitor=(axes, values, {"long_name": "monitor, on text held out"}),
-        monitor_error=(axes, errors, {"long_name": "standard error of the monitor"}),
-        alarm_steps=(
-            ("measure", "seed"),
-            rings,
-            {"long_name": "first budget at which the alarm rings", "units": "pre-training steps"},
-        ),
-        alarm_lead=(each, lead, {"long_name": "ln(inflection point / alarm)", "units": "1"}),
-        rank_correlation=(
-            each,
-            correlation,
-            {"long_name": "rank correlation of monitor and forgetting over budgets", "units": "1"},
-        ),
-        budget_rank_correlation=(
-            each[1:],
-            clock,
-            {"long_name": "rank correlation of budget and forgetting", "units": "1"},
-        ),
-    ).assign_coords(measure=("measure", texts(MEASURES), {"long_name": "monitor"}))
+    dataset = xr.Dataset({name: (LABELS[name].dims, values) for name, values in found.items()}, coords=axes)
+    after, budgets = dataset["pretrain_loss_after"], dataset["pretrain_steps"]
+    forgetting = after - dataset["pretrain_loss_before"]
+    turns = locate(budgets.values, after.values, dataset["diverged"].values, resolution=NOISE_OF_TRAINING)
+    dataset = dataset.assign(
+        forgetting=forgetting,
+        inflection_steps=(_AFTER[1:], turns.steps),
+        harm=(_AFTER[1:], turns.harm),
+        alarm_steps=_over_budgets(partial(_first_ring, alarm), budgets, dataset["monitor"], dataset["monitor_error"]),
+        rank_correlation=_over_budgets(_spearman, dataset["monitor"], forgetting),
+        budget_rank_correlation=_over_budgets(_spearman, budgets, forgetting),
+    )
+    dataset["alarm_lead"] = np.log(dataset["inflection_steps"] / dataset["alarm_steps"])
+    ordered = dataset[["rank_correlation", "alarm_lead"]].transpose(*_BY_RATE)
+    return label(dataset.assign(ordered), LABELS).assign_attrs(noise_of_training=NOISE_OF_TRAINING)
 
 
-def _spearman(first: Float[np.ndarray, " budgets"], second: Float[np.ndarray, " budgets"]) -> float:
+def _over_budgets(function: Any, *curves: xr.DataArray) -> xr.DataArray:
+    """A number for every curve, or for all that go together, over all other dimensions."""
+    inputs = [["pretrain_steps"]] * len(curves)
+    found: xr.DataArray = xr.apply_ufunc(function, *curves, input_core_dims=inputs, vectorize=True)
+    return found
+
+
+def _first_ring(
+    alarm: Alarm, budgets: Int[np.ndarray, " b"], values: Float[np.ndarray, " b"], errors: Float[np.ndarray, " b"]
+) -> float:
+    """First budget at which the alarm rings; NaN where it does not."""
+    first = alarm.watch(budgets, values, errors).first if len(budgets) >= alarm.needs else None
+    return np.nan if first is None else float(budgets[first])
+
+
+def _spearman(first: Float[np.ndarray, " b"], second: Float[np.ndarray, " b"]) -> float:
     """Rank correlation where both are finite; NaN where fewer than three are, or one is constant."""
     usable = np.isfinite(first) & np.isfinite(second)
     ranks = [rankdata(values[usable]) for values in (first, second)]
     if usable.sum() < 3 or min(np.ptp(rank) for rank in ranks) == 0:
         return np.nan
     return float(np.corrcoef(*ranks)[0, 1])
-
-
-def _named(text: str) -> dict[str, str]:
-    return {"long_name": text, **_NATS}

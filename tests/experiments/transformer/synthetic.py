@@ -5,10 +5,10 @@ import json
 
 import numpy as np
 
-from experiments.transformer.measuring import MEASURES, Losses
-from experiments.transformer.phases import Finetuned
-from experiments.transformer.result import Noisy, label, watch
-from linsim.measures.estimates import Estimate
+from experiments.transformer import experiment
+from experiments.transformer.measuring import MEASURES
+from experiments.transformer.result import assemble
+from linsim.labels import texts
 from linsim.monitoring.alarm import Alarm
 
 BUDGETS = np.asarray([50, 100, 200, 400, 600, 800, 1000, 1200, 1400])
@@ -23,7 +23,7 @@ def falling(power=-0.3):
 
 def turning(at=400, steepness=0.1):
     """A loss over (budget, rate, seed) that falls throughout at the first rate and turns at the second."""
-    u = 1 + steepness * np.log(BUDGETS / at)[:, None] ** 2 * np.ones(SEEDS)
+    u = 1 + steepness * np.log(BUDGETS[:, None] / np.broadcast_to(at, SEEDS)) ** 2
     return np.stack([falling(), u], axis=1)
 
 
@@ -39,17 +39,27 @@ def result(after=None, diverged=None, noise=lambda b: b**0.3, monitors=None, ala
       error: relative standard error of rises and monitors.
     """
     after = np.stack([falling()] * 2, axis=1) if after is None else after
-    diverged = np.zeros(after.shape, bool) if diverged is None else diverged
     rise = 0.1 * noise(BUDGETS / 50.0)[:, None, None] * np.ones((SEEDS, 2)) * [1.0, 4.0]
-    noisy = Noisy(
-        ((0.01, 0.02), (0.1, 0.2)),
-        *[Estimate(factor * rise, error * rise) for factor in (1.0, 2.0, 3.0)],
-        stream_scale=0.1 * (1 + BUDGETS / 1400.0)[:, None] * np.ones(SEEDS),
-    )
     curves = dict.fromkeys(MEASURES, np.ones_like) | (monitors or {})
-    values = np.stack([np.broadcast_to(curves[name](BUDGETS * 1.0)[:, None], (9, 2)) for name in MEASURES], -1)
-    finetuned = Finetuned(Losses(after, after, after / 2), np.ones(after.shape), diverged)
-    dataset = label(BUDGETS, RATES, Losses(falling(), falling(), falling() * 2), finetuned, noisy)
-    dataset = watch(dataset, Estimate(values, error * np.abs(values)), alarm or Alarm())
+    estimates = {
+        "rise_under_absolute_noise": rise,
+        "rise_under_relative_noise": 2 * rise,
+        "rise_at_first_scale": 3 * rise,
+        "monitor": np.stack([np.broadcast_to(curves[name](BUDGETS * 1.0)[:, None], (9, SEEDS)) for name in MEASURES]),
+    }
+    before = {f"{name}_loss_before": size * falling() for name, size in (("pretrain", 1), ("kept", 1), ("finetune", 2))}
+    tuned = {f"{name}_loss_after": after / size for name, size in (("pretrain", 1), ("kept", 1), ("finetune", 2))}
+    found = {
+        **before,
+        **tuned,
+        **estimates,
+        **{f"{name}_error": error * np.abs(values) for name, values in estimates.items()},
+        "displacement": np.ones(after.shape),
+        "diverged": np.zeros(after.shape, bool) if diverged is None else diverged,
+        "stream_scale": 0.1 * (1 + BUDGETS / 1400.0)[:, None] * np.ones(SEEDS),
+    }
+    axes = {"pretrain_steps": BUDGETS, "learning_rate": np.asarray(RATES), "seed": np.arange(SEEDS)}
+    axes |= {"absolute_noise": np.asarray([0.01, 0.02]), "relative_noise": np.asarray([0.1, 0.2])}
+    dataset = assemble(axes | {"measure": texts(MEASURES)}, found, alarm or Alarm())
     config = json.dumps({"alarm": dataclasses.asdict(alarm or Alarm())})
-    return dataset.assign_attrs(config=config, parameters=99, entropies=json.dumps([2.0, 2.1]))
+    return experiment.found(dataset.assign_attrs(config=config))

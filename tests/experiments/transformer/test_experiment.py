@@ -9,16 +9,16 @@ import pytest
 
 from experiments.transformer import Config, main, run
 from experiments.transformer.config import (
-    FinetuneConfig,
-    LanguageConfig,
-    MonitorConfig,
-    NoiseConfig,
-    PretrainConfig,
+    FinetuneSettings,
+    LanguageSettings,
+    MonitorSettings,
+    NoiseSettings,
+    PretrainSettings,
     Shape,
 )
 from experiments.transformer.experiment import _keys
-from experiments.transformer.summary import summarise
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 from tests.experiments.transformer.small import CONFIG
 
 
@@ -49,7 +49,7 @@ def test_a_rate_that_is_far_too_large_is_flagged_and_nothing_is_raised(extreme):
     assert not extreme["diverged"].sel(learning_rate=1e-2).any()
     assert extreme["diverged"].sel(learning_rate=1e3).all()
     assert np.isnan(extreme["harm"].sel(learning_rate=1e3)).all()
-    assert "6 of 18" in summarise(extreme)
+    assert "6 of 18 fine-tuning runs diverged." in Finding.of(extreme).details
 
 
 def test_noise_of_the_monitor_and_of_the_losses_are_the_same_thing(small):
@@ -107,7 +107,7 @@ def test_names_units_and_origin_are_in_the_result(small):
 
 
 def test_longer_fills_only_what_was_left_open():
-    size = Config(longer=True, seeds=2, pretrain=PretrainConfig(budgets=5)).size()
+    size = Config(longer=True, seeds=2, pretrain=PretrainSettings(budgets=5)).size()
     assert (size.seeds, size.budgets) == (2, 5)
     assert size.steps > Config().size().steps
 
@@ -117,13 +117,13 @@ def test_longer_fills_only_what_was_left_open():
     [
         ({"seeds": 0}, "seeds"),
         ({"model": Shape(width=10, heads=4)}, "model.heads"),
-        ({"language": LanguageConfig(tokens=1)}, "language.tokens"),
-        ({"language": LanguageConfig(where="odd")}, "language.where"),
-        ({"finetune": FinetuneConfig(learning_rates=(1e-2, 1e-3))}, "finetune.learning_rates"),
-        ({"pretrain": PretrainConfig(first=0)}, "pretrain.first"),
-        ({"noise": NoiseConfig(pairs=1)}, "noise.pairs"),
-        ({"monitors": MonitorConfig(microbatches=1)}, "monitors.microbatches"),
-        ({"monitors": MonitorConfig(noise=0.0)}, "monitors.noise"),
+        ({"language": LanguageSettings(tokens=1)}, "language.tokens"),
+        ({"language": LanguageSettings(where="odd")}, "language.where"),
+        ({"finetune": FinetuneSettings(learning_rates=(1e-2, 1e-3))}, "finetune.learning_rates"),
+        ({"pretrain": PretrainSettings(first=0)}, "pretrain.first"),
+        ({"noise": NoiseSettings(pairs=1)}, "noise.pairs"),
+        ({"monitors": MonitorSettings(microbatches=1)}, "monitors.microbatches"),
+        ({"monitors": MonitorSettings(noise=0.0)}, "monitors.noise"),
     ],
 )
 def test_a_field_outside_its_domain_is_named(change, field):

@@ -9,12 +9,14 @@ from jax.flatten_util import ravel_pytree
 from experiments.transformer import build
 from experiments.transformer.config import Shape
 from experiments.transformer.language import draw_text, true_logs
-from experiments.transformer.measuring import MEASURES, Measured
+from experiments.transformer.measuring import MEASURES, Evaluation
 from experiments.transformer.model import Model, Recipe, excess_loss, stream_scaled, train
-from experiments.transformer.phases import _begin, finetune, pretrain
+from experiments.transformer.training import _begin, finetune, pretrain
 from linsim.measures.estimates import Estimate
 from linsim.monitoring.measuring import Monitor
 from tests.experiments.transformer.small import CONFIG
+
+RATE = CONFIG.pretrain.learning_rate
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +28,7 @@ def laboratory():
 def trained(laboratory):
     """Checkpoints of 10 and 25 steps, of two seeds."""
     keys = jax.random.split(jax.random.key(5), 2)
-    return pretrain(laboratory.model, laboratory.phases[0], np.asarray([10, 25]), keys, keys, 1)
+    return pretrain(laboratory.model, laboratory.regimes[0], RATE, np.asarray([10, 25]), keys, keys, 1)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def logits(laboratory):
 
 @pytest.fixture(scope="module")
 def measured(laboratory):
-    return Measured.of(laboratory.model, laboratory.languages, CONFIG.evaluation, jax.random.key(2))
+    return Evaluation.of(laboratory.model, laboratory.languages, CONFIG.evaluation, jax.random.key(2))
 
 
 def test_no_position_sees_a_later_token(logits, measured, params):
@@ -77,7 +79,7 @@ def test_the_excess_loss_is_the_cross_entropy_less_the_entropy(laboratory, logit
 
 
 def test_the_excess_loss_of_the_truth_is_zero(laboratory, monkeypatch):
-    tables = laboratory.phases[0].tables
+    tables = laboratory.regimes[0].tables
     text = draw_text(tables, jax.random.key(2), 16, 7)
     monkeypatch.setattr(Model, "logits", lambda self, params, text: true_logs(tables, text) + 3.0)
     losses = excess_loss(laboratory.model, None, tables, text)
@@ -85,7 +87,7 @@ def test_the_excess_loss_of_the_truth_is_zero(laboratory, monkeypatch):
 
 
 def test_kept_loss_counts_only_contexts_that_the_shift_leaves_alone(laboratory, monkeypatch):
-    before, after = (phase.tables for phase in laboratory.phases)
+    before, after = (regime.tables for regime in laboratory.regimes)
     text = draw_text(before, jax.random.key(2), 16, 7)
     monkeypatch.setattr(Model, "logits", lambda self, params, text: true_logs(after, text))
     losses = excess_loss(laboratory.model, None, before, text)
@@ -95,7 +97,7 @@ def test_kept_loss_counts_only_contexts_that_the_shift_leaves_alone(laboratory, 
 
 
 def test_noise_and_monitors_agree_with_a_dense_hessian(laboratory, trained, measured):
-    model, tables = laboratory.model, laboratory.phases[0].tables
+    model, tables = laboratory.model, laboratory.regimes[0].tables
     checkpoint = jax.tree.map(lambda leaf: leaf[1:, :1], trained)
     flat, unflatten = ravel_pytree(jax.tree.map(lambda leaf: leaf[0, 0], checkpoint))
 
@@ -166,7 +168,7 @@ def test_checkpoints_at_their_first_scale_start_as_they_are_and_keep_it(measured
 
 def test_training_in_pieces_is_the_same_run_as_training_straight_through(laboratory, trained):
     keys = jax.random.split(jax.random.key(5), 2)
-    straight = pretrain(laboratory.model, laboratory.phases[0], np.asarray([25]), keys, keys, 1)
+    straight = pretrain(laboratory.model, laboratory.regimes[0], RATE, np.asarray([25]), keys, keys, 1)
     for first, second in zip(jax.tree.leaves(trained), jax.tree.leaves(straight), strict=True):
         np.testing.assert_array_equal(first[1], second[0])
         assert np.any(first[0] != first[1])
@@ -174,11 +176,11 @@ def test_training_in_pieces_is_the_same_run_as_training_straight_through(laborat
 
 def _one_step(laboratory, key, taken, warmup):
     """The change of the parameters over a single step of Adam from rest, after `taken` steps are said to be over."""
-    model, phase = laboratory.model, laboratory.phases[0]
+    model, regime = laboratory.model, laboratory.regimes[0]
     run = _begin(model, jax.random.split(jax.random.key(0), 1))._replace(steps=jnp.full(1, taken, jnp.int32))
     recipe = Recipe(jnp.full(1, 0.01, jnp.float32), jnp.full(1, warmup, jnp.float32))
     before = ravel_pytree(run.params)[0]
-    after = train(model, run, phase.tables, recipe, key[None], phase.batch, np.int32(1))
+    after = train(model, run, regime.tables, recipe, key[None], regime.batch, np.int32(1))
     return np.asarray(ravel_pytree(after.params)[0] - before)
 
 
@@ -198,18 +200,19 @@ def test_every_step_and_every_key_has_its_own_text(laboratory):
 
 
 def test_seeds_have_their_own_text(laboratory):
-    model, phase = laboratory.model, laboratory.phases[0]
+    model, regime = laboratory.model, laboratory.regimes[0]
     same, texts = jnp.stack([jax.random.key(5)] * 2), jax.random.split(jax.random.key(6), 2)
-    trained = jax.tree.leaves(pretrain(model, phase, np.asarray([10]), same, texts, 1))
+    trained = jax.tree.leaves(pretrain(model, regime, RATE, np.asarray([10]), same, texts, 1))
     assert all(np.any(leaf[0, 0] != leaf[0, 1]) for leaf in trained)
 
 
 def test_runs_that_step_together_are_those_that_step_alone(laboratory, trained, measured):
     keys = jax.random.split(jax.random.key(5), 2)
-    together = pretrain(laboratory.model, laboratory.phases[0], np.asarray([10, 25]), keys, keys, 2)
+    together = pretrain(laboratory.model, laboratory.regimes[0], RATE, np.asarray([10, 25]), keys, keys, 2)
     for first, second in zip(jax.tree.leaves(trained), jax.tree.leaves(together), strict=True):
         # Products in another order: float32 rounding, which 25 steps of Adam at 0.01 enlarge.
         np.testing.assert_allclose(first, second, atol=2e-3)
-    alone, pairs = (finetune(measured, laboratory.phases[1], trained, (1e-3, 1e-2), keys, lanes) for lanes in (1, 2))
+    given = measured, laboratory.regimes[1], (1e-3, 1e-2), CONFIG.finetune.steps, trained, keys
+    alone, pairs = (finetune(*given, lanes) for lanes in (1, 2))
     for first, second in zip(alone.losses, pairs.losses, strict=True):
         np.testing.assert_allclose(first, second, rtol=2e-3)

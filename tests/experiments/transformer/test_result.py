@@ -1,12 +1,15 @@
-"""Alarms, leads and correlations from numbers written by hand, and a summary that says the opposite of the opposite."""
+"""Alarms, leads and correlations from numbers written by hand, and what is found in them, and in what is stored."""
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from experiments.transformer import experiment
 from experiments.transformer.measuring import MEASURES
-from experiments.transformer.summary import summarise
+from figures.gallery import STORED
+from linsim.finding import Finding
 from linsim.monitoring.alarm import Alarm
+from linsim.storage import store
 from tests.experiments.transformer.synthetic import BUDGETS, RATES, falling, result, turning
 
 GROWING = {"hessian_trace": lambda b: np.exp(b / 150)}
@@ -38,7 +41,7 @@ def test_the_alarm_rings_for_the_exponential_monitor_alone_and_its_lead_is_in_e_
 def test_too_few_budgets_for_the_alarm_leave_it_silent():
     dataset = result(monitors=GROWING, alarm=Alarm(window=8, consecutive=3))
     assert np.isnan(dataset["alarm_steps"]).all()
-    assert "None can ring with so few budgets." in summarise(dataset)
+    assert any("None can ring with so few budgets." in line for line in Finding.of(dataset).details)
 
 
 def test_rank_correlations_are_those_of_scipy():
@@ -72,55 +75,67 @@ def test_diverged_runs_have_no_harm():
     diverged[:, 1] = True
     dataset = result(after=turning(), diverged=diverged)
     assert np.isnan(dataset["harm"].sel(learning_rate=RATES[1])).all()
-    assert "18 of 36 fine-tuning runs diverged" in summarise(dataset)
+    assert "18 of 36 fine-tuning runs diverged." in Finding.of(dataset).details
 
 
 EARLY = {"after": turning(at=100)}
 SAID = {
-    "progressive sensitivity": ({}, "absolute noise of 0.02 grows: by a factor 2.72, ", "in 2 of 2 seeds."),
-    "no progressive sensitivity": ({"noise": lambda x: x**0}, "absolute noise of 0.02 does not grow: by a factor 1.00"),
-    "sensitivity falls late": (
-        {"noise": lambda x: np.minimum(x, 16) / np.maximum(x / 16, 1)},
-        "from 800 steps on it falls by 43%",
-    ),
-    "no inflection": ({}, "No inflection appears: at no rate, for no seed", "12 stay silent, and no harm follows"),
-    "an inflection": (EARLY, "An inflection appears at rate 0.001 in 2 of 2 seeds, after 100 steps, harm 69.6%"),
-    "missed": (
-        EARLY,
-        "12 stay silent although harm follows. None can ring before its budget 7, 1000 steps.",
-    ),
+    "progressive sensitivity": ({}, "not seen", {"growth": 28**0.3, "sensitive": 2, "turned": 0, "alarms_quiet": 12}),
+    "no progressive sensitivity": ({"noise": lambda x: x**0}, "not seen", {"growth": 1, "sensitive": 0}),
+    "an inflection": (EARLY, "seen", {"turned": 2, "seeds": 2, "learning_rate": 0.001, "harm": 0.1 * np.log(14) ** 2}),
+    "missed": (EARLY, "seen", {"alarms_missing": 12}),
     "in time": (
         {"after": turning(at=1200, steepness=1.0), "monitors": GROWING},
-        "2 ring before the first turn of their seed, by 0.18 e-folds",
-        "10 stay silent although",
+        "seen",
+        {"alarms_in_time": 2, "alarms_missing": 10},
     ),
-    "late": (EARLY | {"monitors": GROWING}, "2 ring only after it", "rings"),
-    "false alarm": (
-        {"monitors": GROWING},
-        "2 ring although no harm follows: false alarms",
-        "in 2 of 2 seeds, first at 1000 steps",
-    ),
+    "late": (EARLY | {"monitors": GROWING}, "seen", {"alarms_late": 2, "alarms_missing": 10}),
+    "false alarm": ({"monitors": GROWING}, "not seen", {"alarms_false": 2, "alarms_quiet": 10}),
+    "an inflection in one of two seeds": ({"after": turning(at=[100, 1400])}, "cannot tell", {"turned": 1}),
 }
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_the_summary_says_what_the_numbers_say(name):
-    given, *said = SAID[name]
-    text = summarise(result(**given))
-    for part in said:
-        assert part in text, text
+def test_the_finding_says_what_the_numbers_say(name):
+    given, verdict, numbers = SAID[name]
+    found = Finding.of(result(**given))
+    assert found.verdict == verdict
+    assert {each: found.numbers[each] for each in numbers} == pytest.approx(
+        numbers, rel=0.01
+    )  # splines between budgets
+    counts = [value for each, value in found.numbers.items() if each.startswith("alarms_")]
+    assert sum(counts) == len(MEASURES) * 2
+
+
+def test_sensitivity_that_falls_late_is_told_from_its_peak():
+    rises_and_falls = result(noise=lambda x: np.minimum(x, 16) / np.maximum(x / 16, 1))
+    assert "and falls by 43 % from 800 steps on" in Finding.of(rises_and_falls).sentence
+
+
+@pytest.mark.parametrize("few", [{"pretrain_steps": slice(2)}, {"pretrain_steps": slice(1)}])
+def test_too_few_budgets_or_runs_that_all_diverged_tell_nothing(few):
+    assert Finding.of(experiment.found(result(**EARLY).isel(few))).verdict == "cannot tell"
+    assert Finding.of(result(diverged=np.ones((9, 2, 2), bool))).verdict == "cannot tell"
 
 
 def test_sensitivity_is_judged_seed_by_seed_beyond_two_standard_errors():
     dataset = result(noise=lambda x: 1 + 0.05 * (x > 1), error=0.02)
-    assert "absolute noise of 0.02 does not grow" in summarise(dataset)  # 5 % with an error of 2.9 %
-    dataset["rise_under_absolute_noise_error"][:, 1] /= 10
-    assert "absolute noise of 0.02 grows for some seeds only" in summarise(dataset)
+    assert Finding.of(dataset).numbers["sensitive"] == 0  # 5 % with an error of 2.9 %
+    dataset["rise_under_relative_noise_error"][:, 1] /= 10
+    assert Finding.of(experiment.found(dataset)).numbers["sensitive"] == 1
+
+
+@pytest.mark.parametrize("name", ["transformer", "transformer_24"])
+def test_stored_results_carry_what_is_found_in_them_now(name):
+    stored = store.load(STORED / name)
+    assert Finding.of(stored) == Finding.of(experiment.found(stored))
+    told = experiment.tell(stored)
+    assert len([line for line in told.splitlines() if line]) <= 13  # the last one is that of the solver
 
 
 def test_names_and_units_are_in_the_result():
     dataset = result()
     assert all("long_name" in variable.attrs for variable in dataset.variables.values())
-    assert dataset["alarm_steps"].attrs["units"] == "pre-training steps"
+    assert dataset["alarm_steps"].attrs["units"] == "steps"
     np.testing.assert_allclose(dataset["forgetting"][:, 0], 0, atol=1e-15)
     np.testing.assert_allclose(dataset["pretrain_loss_before"], falling())

@@ -9,40 +9,38 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .language import Tables
-from .measuring import Losses, Measured
+from .measuring import Evaluation, Losses
 from .model import Model, Params, Recipe, Run, begin, train
 
 _PIECE = 200  # steps between which progress is told and an interrupt is heard
 
 Done = Callable[[int], None]
-"""Called with the training steps done, summed over lanes."""
+"""Told the training steps done since it was told last, summed over lanes."""
 
 
-class Phase(NamedTuple):
-    """How a model is trained on a language."""
+class Regime(NamedTuple):
+    """How a model is trained on a language, at whatever rate."""
 
     tables: Tables
-    learning_rate: float
     warmup: int
     batch: int
-    steps: int
 
 
-class Finetuned(NamedTuple):
+class Tuned(NamedTuple):
     """What fine-tuning leaves behind, over (budget, rate, seed)."""
 
     losses: Losses
     displacement: Float[np.ndarray, "budgets rates seeds"]
     """Root mean square of how far a parameter moved."""
-    diverged: Bool[np.ndarray, "budgets rates seeds"]
 
 
 def pretrain(
     model: Model,
-    phase: Phase,
+    regime: Regime,
+    learning_rate: float,
     budgets: Int[np.ndarray, " budgets"],
     initial_keys: PRNGKeyArray,
     text_keys: PRNGKeyArray,
@@ -53,7 +51,8 @@ def pretrain(
 
     Args:
       model: the transformer.
-      phase: how it is trained.
+      regime: how it is trained.
+      learning_rate: the same throughout.
       budgets: at which parameters are recorded, in steps.
       initial_keys: of the initial parameters, one a seed.
       text_keys: of the text, one a seed.
@@ -68,69 +67,64 @@ def pretrain(
         keys = text_keys[first : first + lanes]
         runs = _begin(model, initial_keys[first : first + lanes])
         records = []
-        for budget, steps in zip(budgets, np.diff(budgets, prepend=0), strict=True):
-            behind = (first * int(budgets[-1])) + len(keys) * int(budget - steps)
-            runs = _advance(model, phase, runs, [phase.learning_rate] * len(keys), keys, int(steps), behind, done)
+        for steps in np.diff(budgets, prepend=0):
+            runs = _advance(model, regime, runs, [learning_rate] * len(keys), keys, int(steps), done)
             records.append(jax.tree.map(jnp.copy, runs.params))
         groups.append(jax.tree.map(lambda *leaves: jnp.stack(leaves), *records))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=1), *groups)
 
 
 def finetune(
-    measured: Measured,
-    phase: Phase,
-    checkpoints: Params,
+    evaluation: Evaluation,
+    regime: Regime,
     learning_rates: Sequence[float],
+    steps: int,
+    checkpoints: Params,
     text_keys: PRNGKeyArray,
     lanes: int,
     done: Done | None = None,
-) -> Finetuned:
+) -> Tuned:
     """Fine-tune from every checkpoint at every rate; the text of a seed is the same from all its checkpoints.
 
     Args:
-      measured: the model and how it is judged.
-      phase: how it is trained, but for the rate.
-      checkpoints: parameters with leading axes (budget, seed).
+      evaluation: the model and how it is judged.
+      regime: how it is trained.
       learning_rates: of fine-tuning.
+      steps: from every checkpoint.
+      checkpoints: parameters with leading axes (budget, seed).
       text_keys: of the text, one a seed.
       lanes: runs that step together.
       done: told how far training is.
     """
-    recorded = jax.tree.leaves(checkpoints)[0].shape[0]
-    shape = recorded, len(learning_rates), len(text_keys)
+    shape = jax.tree.leaves(checkpoints)[0].shape[0], len(learning_rates), len(text_keys)
     indices = np.stack(np.unravel_index(np.arange(np.prod(shape)), shape))
     results = []
     for first in range(0, indices.shape[1], lanes):
         budget, rate, seed = indices[:, first : first + lanes]
         start = jax.tree.map(lambda leaf, budget=budget, seed=seed: leaf[budget, seed], checkpoints)
-        runs = jax.vmap(begin)(jax.tree.map(jnp.copy, start))
-        rates = [learning_rates[index] for index in rate]
-        behind = first * phase.steps
-        runs = _advance(measured.model, phase, runs, rates, text_keys[seed], phase.steps, behind, done)
-        losses = measured.losses_of_lanes(runs.params)
-        results.append((losses, _distance(start, runs.params)))
-    losses, displacement = jax.tree.map(lambda *parts: np.concatenate(parts).reshape(shape), *results)
-    return Finetuned(losses, displacement, measured.diverged(losses))
+        runs, rates = jax.vmap(begin)(jax.tree.map(jnp.copy, start)), [learning_rates[index] for index in rate]
+        runs = _advance(evaluation.model, regime, runs, rates, text_keys[seed], steps, done)
+        results.append((evaluation.losses_of_lanes(runs.params), _distance(start, runs.params)))
+    return Tuned(*jax.tree.map(lambda *parts: np.concatenate(parts).reshape(shape), *results))
 
 
 def _advance(
     model: Model,
-    phase: Phase,
+    regime: Regime,
     runs: Run,
     rates: Sequence[float],
     keys: PRNGKeyArray,
     steps: int,
-    behind: int,
     done: Done | None,
 ) -> Run:
-    """Train in pieces; `behind` are the training steps done before."""
-    recipes = Recipe(jnp.asarray(rates, jnp.float32), jnp.full(len(rates), phase.warmup, jnp.float32))
+    """Train in pieces."""
+    recipes = Recipe(jnp.asarray(rates, jnp.float32), jnp.full(len(rates), regime.warmup, jnp.float32))
     for first in range(0, steps, _PIECE):
         piece = min(_PIECE, steps - first)
-        runs = train(model, runs, phase.tables, recipes, keys, phase.batch, np.int32(piece))
+        runs = train(model, runs, regime.tables, recipes, keys, regime.batch, np.int32(piece))
         jax.block_until_ready(runs)
         if done is not None:
-            done(behind + (first + piece) * len(rates))
+            done(piece * len(rates))
     return runs
 
 
