@@ -20,6 +20,7 @@ from linsim.dynamics.seen import (
     BEFORE,
     FINETUNE_LOSS_AFTER,
     PRETRAIN_LOSS_AFTER,
+    Measured,
     SeenTask,
     Surroundings,
     observe,
@@ -100,20 +101,20 @@ class Session:
 
     def finetune(self, checkpoints: Checkpoints, lanes: Lanes, measuring: Measuring = USUAL) -> Finetuned:
         """Fine-tune every lane from its checkpoint; one compiled program whatever the swept values."""
-        phase, last = self.problem.finetune.as_dtype(self.dtype), self.problem.finetune_steps
-        carry, done, told = self._begun(checkpoints, lanes), 0, []
-        began = checkpoints.states, checkpoints.seed, lanes
-        for point in measuring.points:
-            carry, done = self._advanced(carry, checkpoints, lanes, point - done), point
-            around, at = self._around(phase, measuring.along), np.int32(point)
-            told.append(programs.observed(self.solver, carry, around, *began, at, measuring.along))
-        carry = self._advanced(carry, checkpoints, lanes, last - done)
+        carry, along = self._through(checkpoints, lanes, measuring)
         ceiling = self.dtype(min(DIVERGED * self.scale, float(np.finfo(self.dtype).max)))
-        around, at = self._around(phase, measuring.tuned), np.int32(last)
-        measured, diverged = programs.ended(self.solver, carry, around, *began, at, measuring.tuned, ceiling)
-        along = jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *told) if told else {}
+        around = self._around(self.problem.finetune.as_dtype(self.dtype), measuring.tuned)
+        began, last = (checkpoints.states, checkpoints.seed, lanes), np.int32(self.problem.finetune_steps)
+        measured, diverged = programs.ended(self.solver, carry, around, *began, last, measuring.tuned, ceiling)
         losses = measured[PRETRAIN_LOSS_AFTER.name], measured[FINETUNE_LOSS_AFTER.name]
         return Finetuned(*losses, diverged, measured, along)
+
+    def finetune_initial(self, measuring: Measuring, report: Progress | None = None) -> tuple[State, Measured]:
+        """Fine-tune the initial weights, one run a seed: states at the end, and what was measured on the way there."""
+        seeds = jnp.arange(self.problem.seeds)
+        checkpoints = Checkpoints(jax.tree.map(lambda leaf: leaf[None], self.encoded.initial), {}, seeds)
+        carry, along = self._through(checkpoints, Lanes(jnp.zeros_like(seeds), seeds, {}), measuring, report)
+        return programs.states(self.solver, carry), along
 
     def shapes(self, measuring: Measuring) -> dict[str, jax.ShapeDtypeStruct]:
         """Shape and type of one value of every measure, without computing any.
@@ -148,6 +149,23 @@ class Session:
         rows = [jax.tree.map(lambda leaf, row=row: leaf[row], states) for row in range(len(self.problem.budgets))]
         each = [self.solver.weights(self.problem, row) for row in rows]
         return tuple(jnp.stack(layers) for layers in zip(*each, strict=True))
+
+    def _through(
+        self, checkpoints: Checkpoints, lanes: Lanes, measuring: Measuring, report: Progress | None = None
+    ) -> tuple[Any, Measured]:
+        """All of fine-tuning: where it ends, and what is measured along it, with a second axis over the points."""
+        phase, last = self.problem.finetune.as_dtype(self.dtype), self.problem.finetune_steps
+        carry, done = self._begun(checkpoints, lanes), 0
+        told: list[Measured] = []
+        around = self._around(phase, measuring.along)
+        for point in (*measuring.points, last):
+            carry, done = self._advanced(carry, checkpoints, lanes, point - done), point
+            if report is not None:
+                report(done, last)
+            if len(told) < len(measuring.points):
+                began = checkpoints.states, checkpoints.seed, lanes
+                told.append(programs.observed(self.solver, carry, around, *began, np.int32(point), measuring.along))
+        return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *told) if told else {}
 
     def _begun(self, checkpoints: Checkpoints, lanes: Lanes) -> Any:
         phase, keys = self.problem.finetune.as_dtype(self.dtype), self._keys(1)[checkpoints.seed]

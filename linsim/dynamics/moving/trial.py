@@ -30,15 +30,20 @@ _PARTS = {
 
 def validate(problem: Problem) -> None:
     """Raise `InvalidInput`, naming phase and field, unless the phases of a problem can move its weights."""
+    validate_phase("pretrain", problem.pretrain, problem)
+    validate_phase("finetune", problem.finetune, problem)
+
+
+def validate_phase(name: str, phase: Phase, problem: Problem) -> None:
+    """Raise `InvalidInput` naming `name`.field unless a phase can move the weights of a problem."""
     shapes = [weight.shape[1:] for weight in problem.initial]
-    for name, phase in (("pretrain", problem.pretrain), ("finetune", problem.finetune)):
-        phase.validate(name)
-        if phase.moves is not None:
-            phase.moves.require_fits(f"{name}.moves", shapes)
-        for dtype in (np.float32, np.float64):
-            weights = tuple(jax.ShapeDtypeStruct(shape, dtype) for shape in shapes)
-            tasks = (SeenTask.of(task, dtype) for task in (problem.transfer.pretrain, problem.transfer.finetune))
-            _try(name, phase.as_dtype(dtype), weights, *(tasks if phase.terms else ()))
+    phase.validate(name)
+    if phase.moves is not None:
+        phase.moves.require_fits(f"{name}.moves", shapes)
+    for dtype in (np.float32, np.float64):
+        weights = tuple(jax.ShapeDtypeStruct(shape, dtype) for shape in shapes)
+        tasks = (SeenTask.of(task, dtype) for task in (problem.transfer.pretrain, problem.transfer.finetune))
+        _try(name, phase.as_dtype(dtype), weights, *(tasks if phase.terms else ()))
 
 
 def _try(name: str, phase: Phase, weights: _Shapes, *tasks: SeenTask) -> None:
