@@ -6,6 +6,7 @@ import pytest
 from experiments.sweep import experiment, run
 from experiments.sweep.effects import add_effects
 from figures import sweep as figure
+from figures.panels.axes import spaced_in_log
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
 from tests.experiments.test_sweep import config
@@ -59,7 +60,7 @@ def test_an_axis_of_no_phase_is_called_by_its_name_alone(result):
 def test_axes_are_logarithmic_where_they_are_spaced_so_and_keep_a_zero(result):
     spaced = {(0.1, 1.0, 10.0): True, (1.0, 2.0, 4.0): True, (1.0, 2.0, 3.0): False, (1.0,): False, (1.0, 2.0): False}
     for values, expected in spaced.items():
-        assert figure._spaced_in_log(np.array(values)) is expected
+        assert spaced_in_log(np.array(values)) is expected
     rates = result["learning_rate"].copy(data=[0.0, *result["learning_rate"].values[1:]])
     first = panels(in_full(figure.draw(result.assign_coords(learning_rate=rates))))[0]
     assert first.get_xscale() == "symlog" and "0" in [tick.get_text() for tick in first.get_xticklabels()]
