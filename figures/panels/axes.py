@@ -79,17 +79,16 @@ def decades(axis: Any, low: Any = None, high: Any = None, below: float = 0.0, ab
     low, high = low / (high / low) ** below, high * (high / low) ** above
     (axis.axes.set_xlim if horizontal else axis.axes.set_ylim)(low, high)
     if np.floor(np.log10(high)) - np.ceil(np.log10(low)) < 1:
-        ticks = next((few for digits in _DIGITS if len(few := between(low, high, digits)) > 1), None)
-        if ticks is None:
+        ticks = between(low, high)
+        if len(ticks) < 3:
+            ticks = between(low, high, (1, 1.5, 2, 3, 4, 5, 7))
+        if len(ticks) < 2:
             ticks = [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if low < tick < high]
         axis.set_ticks(ticks, labels=[in_full(tick) for tick in ticks])
         axis.set_minor_formatter(NullFormatter())
 
 
-_DIGITS = ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7))
-
-
-def between(low: float, high: float, digits: Sequence[float] = _DIGITS[0]) -> list[float]:
+def between(low: float, high: float, digits: Sequence[float] = (1, 2, 5)) -> list[float]:
     """The numbers 1, 2, 5, 10, 20, ... between two bounds, or those of other digits."""
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     return [tick for power in powers for digit in digits if low <= (tick := float(f"{digit}e{power}")) <= high]
