@@ -21,11 +21,11 @@ def short(value: float) -> str:
 
 
 def in_full(value: float) -> str:
-    """A number with all the digits it needs."""
+    """A number with all the digits it needs, up to four where it is very small or very large."""
     mantissa, power = f"{value:.3e}".split("e")
-    if value == 0 or -4 <= int(power) <= 3:
-        return f"{value:.6g}"
-    return f"${float(mantissa):g}\\times10^{{{int(power)}}}$" if int(power) > 5 or int(power) < 0 else grouped(value)
+    if value == 0 or -3 <= int(power) <= 4:
+        return grouped(value) if int(power) == 4 else f"{value:.6g}"
+    return f"${float(mantissa):g}\\times10^{{{int(power)}}}$"
 
 
 def power_of_ten(power: int) -> str:

@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 from figures import watch as figure
+from figures.panels.axes import decades
+from figures.panels.canvas import new_figure
+from figures.panels.words import in_full
 from linsim.errors import InvalidInput
 from linsim.measures.estimates import Estimate
 from linsim.monitoring.alarm import Alarm
@@ -68,16 +71,14 @@ def test_any_record_can_be_drawn(tmp_path, name):
 @pytest.mark.parametrize("low", [0.24, 1.01e-5, 3.3, 950.0, 9.99e5, 7e-120])
 @pytest.mark.parametrize("width", [1.05, 1.6, 9.0, 1e4])
 def test_a_panel_has_two_labels_or_more_and_each_tells_its_value(low, width):
-    from figures import drawing
-
-    axes = drawing.new_figure(2, 2).subplots()
+    axes = new_figure(2, 2).subplots()
     axes.set_yscale("log")
-    figure._label_decades(axes, low, low * width)
+    decades(axes.yaxis, low, low * width)
     axes.figure.canvas.draw()
     ticks = [tick for tick in axes.get_yticks() if low <= tick <= low * width]
     assert len(ticks) >= 2
     for tick in ticks:
-        text = figure._full(tick).strip("$").replace("\\times10^{", "e").replace("}", "")
+        text = in_full(tick).strip("$").replace("\\times10^{", "e").replace("}", "").replace("\N{THIN SPACE}", "")
         assert float(text) == pytest.approx(tick, rel=6e-4)  # four digits
 
 
