@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
-from . import drawing
+from .panels.axes import Floats, apart
+from .panels.curves import mark_turns
+from .panels.looks import BEFORE
 
 _SHOWN = {
     "fisher_trace": ("Fisher trace", "#0072B2", "-"),
@@ -16,6 +19,8 @@ _SHOWN = {
     "empirical_fisher": ("empirical Fisher", "#009E73", "-."),
     "relative_noise": ("relative noise", "black", ":"),
 }
+_SHADES = ("#9ecae1", "#6baed6", "#3182bd", "#08519c", "#08306b")  # of rates
+_ALARM: dict[str, Any] = {"marker": "v", "markersize": 8, "zorder": 5, "markeredgecolor": "white", "clip_on": False}
 
 
 def draw_example(figure: SubFigure, chosen: xr.Dataset) -> None:
@@ -25,50 +30,45 @@ def draw_example(figure: SubFigure, chosen: xr.Dataset) -> None:
       figure: where to draw, side by side.
       chosen: scores at one threshold of the alarm.
     """
-    number = typical(chosen)
-    one = chosen.isel(transfer=number)
-    budgets = one["budget"].values
+    one = chosen.isel(transfer=typical(chosen))
     readings, losses = figure.subplots(1, 2, sharex=True)
-    turns = np.sort(one["inflection"].values[one["outcome"].values == 1])
+    turns = one["inflection"].values[one["outcome"].values == 1]
     for axes in (readings, losses):
         axes.set(xscale="log", xlabel="pre-training budget (steps)")
         if len(turns):
-            axes.axvspan(turns[0], turns[-1], color="0.88", linewidth=0)
+            axes.axvspan(turns.min(), turns.max(), color="0.88", linewidth=0)
+    kind = f"{one['lane'].item()}, {one['spectrum'].item()}, {one['shift'].item()}"
+    readings.set_title(f"(d) One transfer ({kind}):\nalarms (triangles) and inflections (grey)", loc="left")
+    _draw_readings(readings, one, one["budget"].values)
+    losses.set_title("(e) The same: loss before (grey) and after\nfine-tuning, darker at larger rates", loc="left")
+    _draw_losses(losses, one, one["budget"].values)
+
+
+def _draw_readings(axes: Axes, one: xr.Dataset, budgets: Floats) -> None:
+    """Each reading by its name at its end, and where its alarm rings."""
     ends = []
     for name, (label, color, line) in _SHOWN.items():
         row = one.sel(monitor=name)
         values = row["value"].values[0] / np.nanmax(row["value"].values[0])
-        readings.plot(budgets, values, color=color, linestyle=line)
+        axes.plot(budgets, values, color=color, linestyle=line)
         ends.append((float(values[-1]), label, color))
-        first = int(row["alarm"].values[0])
-        if first < len(budgets):
-            look: dict[str, Any] = {"marker": "v", "markersize": 8, "zorder": 5, "markeredgecolor": "white"}
-            readings.plot(budgets[first], values[first], color=color, clip_on=False, **look)
-    heights = drawing.apart([end for end, *_ in ends], 0.1, 0.02, 0.98)
+        if (first := int(row["alarm"].values[0])) < len(budgets):
+            axes.plot(budgets[first], values[first], color=color, **_ALARM)
+    heights = apart([end for end, *_ in ends], 0.1, 0.02, 0.98)
     for height, (_, label, color) in zip(heights, ends, strict=True):
-        readings.text(1.02, height, label, color=color, transform=readings.transAxes, va="center")
-    readings.set(ylim=(0, 1.05), ylabel="reading / largest")
-    kind = f"{one['lane'].item()}, {one['spectrum'].item()}, {one['shift'].item()}"
-    readings.set_title(f"(d) One transfer ({kind}):\nalarms (triangles) and inflections (grey)", loc="left")
-    _draw_losses(losses, one, budgets)
+        axes.text(1.02, height, label, color=color, transform=axes.transAxes, va="center")
+    axes.set(ylim=(0, 1.05), ylabel="reading / largest")
 
 
-def _draw_losses(axes: Any, one: xr.Dataset, budgets: np.ndarray) -> None:
+def _draw_losses(axes: Axes, one: xr.Dataset, budgets: Floats) -> None:
     """Base loss, and the loss after fine-tuning without penalty at every rate."""
-    axes.plot(budgets, one["loss_before"].values, color="0.6", linewidth=3.5, solid_capstyle="butt")
-    curves = one["loss_after"].values[:, :, 0]
-    turns = one["inflection"].values[:, 0]
-    shades = ("#9ecae1", "#6baed6", "#3182bd", "#08519c", "#08306b")
-    for rate, color in enumerate(shades[-curves.shape[1] :]):
-        axes.plot(budgets, curves[:, rate], color=color)
-        if np.isfinite(turns[rate]):
-            look: dict[str, Any] = {"marker": "*", "markersize": 11, "markeredgecolor": "black", "zorder": 5}
-            axes.plot(turns[rate], np.nanmin(curves[:, rate]), color=color, **look)
-    top = float(np.nanmax(curves))
-    axes.set(
-        yscale="log", ylim=(max(float(np.nanmin(curves)) / 3, 1e-4), 2 * top), ylabel="pre-training loss / zero map's"
-    )
-    axes.set_title("(e) The same: loss before (grey) and after\nfine-tuning, darker at larger rates", loc="left")
+    axes.plot(budgets, one["loss_before"].values, **BEFORE | {"linewidth": 3.5, "solid_capstyle": "butt"})
+    curves, turns = one["loss_after"].values[:, :, 0], one["inflection"].values[:, 0]
+    for curve, turn, color in zip(curves.T, turns, _SHADES[-curves.shape[1] :], strict=False):
+        axes.plot(budgets, curve, color=color)
+        mark_turns(axes, np.atleast_1d(turn), np.atleast_1d(np.nanmin(curve)), color)
+    low, top = max(float(np.nanmin(curves)) / 3, 1e-4), 2 * float(np.nanmax(curves))
+    axes.set(yscale="log", ylim=(low, top), ylabel="pre-training loss / zero map's")
 
 
 def typical(chosen: xr.Dataset) -> int:

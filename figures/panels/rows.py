@@ -41,18 +41,22 @@ def ranges(
       spans: of the cases; NaN where there is none.
       look: of the points, which are hollow.
       upright: values go up instead of to the right.
-      width: of the bars, in points.
+      width: of the bars, in points; thin ones are opaque, and may stand over the edge.
       filled: which points are not hollow.
       label: for a legend.
     """
     low, middle, high = spans
-    (axes.vlines if upright else axes.hlines)(places, low, high, color=look.color, linewidth=width, alpha=0.4)
+    thin = width < 2
+    bar: dict[str, Any] = {"color": look.color, "linewidth": width, "alpha": 1.0 if thin else 0.4, "clip_on": not thin}
+    (axes.vlines if upright else axes.hlines)(places, low, high, **bar)
     filled = np.broadcast_to(filled, np.shape(middle))
-    kinds: list[tuple[Any, dict[str, Any]]] = [(~filled, {"label": label})]
-    kinds += [(filled, {"markerfacecolor": look.color})] if filled.any() else []
-    for shown, face in kinds:
-        values = np.where(shown, middle, np.nan)
-        axes.plot(*((places, values) if upright else (values, places)), **look.points | face)
+    for shown, face in ((~filled, {}), (filled, {"markerfacecolor": look.color})):
+        if shown.any():
+            values = np.where(shown, middle, np.nan)
+            where = (places, values) if upright else (values, places)
+            axes.plot(*where, clip_on=not thin, **look.points | face)
+    if label is not None:
+        axes.plot([], [], label=label, **look.points)
 
 
 def stacked(axes: Axes, rows: Floats, shares: Mapping[str, Floats], colors: Mapping[str, tuple[Any, str]]) -> None:
