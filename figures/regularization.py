@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 
 from .panels.axes import decades, harm_axis, visible
 from .panels.canvas import new_figure
-from .panels.curves import closed_form, curves, median, middle
+from .panels.curves import closed_form, curves, middle
 from .panels.fronts import front
 from .panels.looks import GREY, OTHERWISE, REFERENCE, Look, explain, known, looks
-from .panels.words import grouped, rise, short
+from .panels.words import grouped, short
 from .picture import Picture
 
 _NEEDED = {
@@ -26,8 +26,6 @@ _NEEDED = {
     *("harm", "finetune_loss_after", "pretrain_loss_after", "inflection_steps", "limit_harm", "limit_finetune_loss"),
     *("threshold", "matched_pretrain_loss", "matched_harm", "matched_finetune_loss", "bound_pretrain_loss"),
 }
-_NEGLIGIBLE = 0.01  # harm that is called none
-_BUDGETS, _RATES = 3, 8  # with fewer budgets, or with harm at equal loss on fewer rates, nothing can be told
 
 
 def _paint(dataset: xr.Dataset) -> Figure:
@@ -131,39 +129,7 @@ def _early(dataset: xr.Dataset) -> int:
     return int(np.argmin(np.abs(np.log(budgets / steps)))) if np.isfinite(steps) else len(budgets) // 2
 
 
-def _message(dataset: xr.Dataset) -> str:
-    """The finding, in one sentence; at equal loss, from the curves known at every budget."""
-    harm = median(dataset["harm"].isel(checkpoints=0, regularizer=0, regularization=0).values)
-    if not np.isfinite(dataset["matched_harm"]).any():
-        lost = not np.isfinite(harm).any()
-        return "Every run diverged" if lost else "No method reaches the fine-tuning losses to compare at"
-    if dataset.sizes["pretrain_steps"] < _BUDGETS:
-        return "Too few budgets to tell whether more pre-training hurts"
-    worst = np.max(harm[np.isfinite(harm)], initial=0.0)
-    start = f"At a fixed rate the longest budget ends {rise(worst).removeprefix('+')} above the best"
-    if worst < _NEGLIGIBLE:
-        start = "At no fixed rate does more pre-training hurt"
-    if not np.isfinite(harm).any():
-        start = "Every run without a penalty diverged"
-    known = dataset["matched_pretrain_loss"].notnull().all("pretrain_steps")
-    turned = (dataset["matched_harm"].where(known) > _NEGLIGIBLE).values
-    equal = "at equal fine-tuning loss"
-    if not known.any():
-        return f"{start}; {equal} no curve is known at every budget"
-    if turned.any():
-        rates = dataset.sizes["learning_rate"]
-        coarse = f" ({rates} rates are too coarse a grid to tell)" if rates < _RATES else ""
-        return f"{start}; {equal} {turned.sum()} of {int(known.sum())} curves over the budget turn up{coarse}"
-    at = dataset.isel(checkpoints=0, pretrain_steps=-1, target=dataset.sizes["target"] // 2)
-    loss = median(at["matched_pretrain_loss"].values)
-    each = known.any(("target", "checkpoints", "seed")).values
-    best = f"{start}; {equal} it is the best for {'every method' if each.all() else f'{each.sum()} methods'}"
-    if np.isnan(loss).all():
-        return best
-    return f"{best}, and lowest with the {_words(dataset['method'].values[np.nanargmin(loss)])}"
-
-
-picture = Picture("regularization", __doc__, "a result of regularization", _NEEDED, _paint, _message)
+picture = Picture("regularization", __doc__, "a result of regularization", _NEEDED, _paint)
 draw, save, main = picture.draw, picture.save, picture.main
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ loss.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -18,20 +17,19 @@ import numpy as np
 import xarray as xr
 
 from linsim.commands.building import charted
-from linsim.commands.cli import Sweeping
 from linsim.commands.config import FinetuneConfig, PretrainingConfig, ShiftConfig, SyntheticConfig, chart_of
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_integer
-from linsim.labels import texts
+from linsim.labels import PLAIN, SQUARED, STEPS, Label, label, texts
 from linsim.phase import REGULARIZERS, Regularizer
 from linsim.progress.showing import Progress
 from linsim.sweeping.along import Ready, along
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate
 
-from ..command import command
+from ..experiment import Experiment
+from .finding import find
 from .fronts import finetune_strengths, matched, stage_limits, threshold
-from .summary import summarise
 
 CLAIMS = (
     *("regularisation-removes", "regularisation-delays", "regularisation-shrinks-harm", "regularisation-costs"),
@@ -44,7 +42,29 @@ RATE_ALONE = "rate alone"
 """The method that keeps fine-tuning near the checkpoint by a small rate x steps, without a regulariser."""
 
 _ALL_BUT_RATE = ("checkpoints", "regularizer", "pretrain_steps", "regularization", "seed")
-_LOSS = {"units": "squared output"}
+
+LABELS = {
+    "limit_pretrain_loss": Label(
+        "pre-training loss after fine-tuning to convergence from stage n, closed form", SQUARED
+    ),
+    "limit_finetune_loss": Label(
+        "fine-tuning loss after fine-tuning to convergence from stage n, closed form", SQUARED
+    ),
+    "limit_harm": Label("harm over idealised stages, closed form", PLAIN),
+    "threshold": Label("strength from which no stage is harm"),
+    "converged": Label(f"at the largest budget both losses are within {CONVERGED:g} of the tasks' distance of limits"),
+    "guaranteed": Label("4 eta (lambda + 2) Gamma < 1, Gamma the largest strength: the product penalty at depth 2"),
+    "method": Label("what holds fine-tuning back"),
+    "target": Label("root of fine-tuning loss / that of the pre-training task"),
+    "matched_finetune_loss": Label("fine-tuning loss asked for", SQUARED),
+    "bound_pretrain_loss": Label("pre-training loss that no network is below at this target", SQUARED),
+    "matched_pretrain_loss": Label("least pre-training loss at the target", SQUARED),
+    "common_finetune_loss": Label("smallest fine-tuning loss that all methods and budgets reach", SQUARED),
+    "common_pretrain_loss": Label("least pre-training loss at that fine-tuning loss", SQUARED),
+    "matched_inflection_steps": Label("inflection point at the target", STEPS),
+    "matched_harm": Label("harm at equal fine-tuning loss", PLAIN),
+}
+"""Of what this experiment alone has."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +85,7 @@ class Config(SyntheticConfig, PretrainingConfig):
     )
 
 
-def run(config: Config, report: Progress | None = None) -> xr.Dataset:
+def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     """Charts of every regulariser and kind of checkpoint, their limits, and fronts at equal fine-tuning loss.
 
     Raises:
@@ -82,11 +102,11 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
         return charted(chart_of(config, checkpoints=checkpoints, finetune=tuning), transfer)
 
     dataset = along({"checkpoints": config.checkpoints, "regularizer": config.regularizers}, prepare, report)
-    dataset = dataset.assign_attrs(config=config.to_json(), untuned_finetune_loss=away, depth=config.depth)
+    dataset = dataset.assign_attrs(untuned_finetune_loss=away, depth=config.depth)
     _keep_one(dataset)
     _add_limits(dataset, config, transfer)
     _add_matched(dataset, config, transfer)
-    return dataset
+    return label(dataset, LABELS)
 
 
 def _check(config: Config) -> None:
@@ -123,21 +143,18 @@ def _add_limits(dataset: xr.Dataset, config: Config, transfer: Transfer) -> None
             ).harm
     stages = ("regularizer", "regularization", "stage")
     for name, values in zip(("pretrain", "finetune"), losses, strict=True):
-        told = f"{name} loss after fine-tuning to convergence from stage n, closed form"
-        dataset[f"limit_{name}_loss"] = (stages, values, {"long_name": told, **_LOSS})
-    dataset["limit_harm"] = (stages[:2], harm, {"long_name": "harm over idealised stages, closed form", "units": "1"})
-    dataset["threshold"] = ("regularizer", strengths, {"long_name": "strength from which no stage is harm"})
-    dataset["stage"] = ("stage", np.arange(losses.shape[-1]), {"long_name": "modes learned"})
+        dataset[f"limit_{name}_loss"] = stages, values
+    dataset["limit_harm"] = stages[:2], harm
+    dataset["threshold"] = "regularizer", strengths
+    dataset["stage"] = "stage", np.arange(losses.shape[-1])
     ends = [dataset[f"{name}_loss_after"][-1, :, -1, :, :, 0].values for name in ("pretrain", "finetune")]
     scale = np.sqrt(dataset.attrs["untuned_finetune_loss"])
     with np.errstate(invalid="ignore"):
         off = [np.abs(np.sqrt(end) - np.sqrt(loss[:, None, :, -1])) for end, loss in zip(ends, losses, strict=True)]
     near = np.maximum(*off) <= CONVERGED * scale
-    told = f"at the largest budget both losses are at their limits, within {CONVERGED:g} of the tasks' distance"
-    dataset["converged"] = (("regularizer", "learning_rate", "regularization"), near, {"long_name": told})
+    dataset["converged"] = ("regularizer", "learning_rate", "regularization"), near
     largest = 4 * dataset["learning_rate"].values[:, None] * (axis + 2) * float(np.max(np.abs(pretrain)))
-    told = "4 eta (lambda + 2) Gamma < 1 with Gamma the largest strength, for the product penalty at depth 2"
-    dataset["guaranteed"] = (("learning_rate", "regularization"), largest < 1, {"long_name": told})
+    dataset["guaranteed"] = ("learning_rate", "regularization"), largest < 1
     # Shown are the largest of the rates with most converged cells, or without limits the largest stable one, and the
     # rate that does most harm at the smallest strength.
     count = near.sum(axis=(0, 2)) if reason is None else ~dataset["diverged"].any(_ALL_BUT_RATE).values
@@ -186,24 +203,22 @@ def _add_matched(dataset: xr.Dataset, config: Config, transfer: Transfer) -> Non
     # Trailing axes of `locate` are (method, target, checkpoints, seed).
     floor = dataset.attrs["rounding_floor"]
     turns = locate(dataset["pretrain_steps"].values, np.moveaxis(least, 3, 0), floor=floor)
-    dataset["method"] = ("method", texts([name for name, *_ in methods]), {"long_name": "what holds fine-tuning back"})
-    dataset["target"] = ("target", shares, {"long_name": "root of fine-tuning loss / that of the pre-training task"})
+    dataset["method"] = "method", texts([name for name, *_ in methods])
+    dataset["target"] = "target", shares
     same = np.array_equal(transfer.pretrain.input_covariance, transfer.finetune.input_covariance)
     bound = (1 - shares) ** 2 * away if same else np.full(len(shares), np.nan)
     budgets, cells = ("checkpoints", "pretrain_steps", "seed"), ("method", "target", "checkpoints", "seed")
-    rise: dict[str, Any] = {"long_name": "harm at equal fine-tuning loss", "units": "1"}
-    for name, axes, values, told in (
-        ("matched_finetune_loss", ("target",), shares**2 * away, "fine-tuning loss asked for"),
-        ("bound_pretrain_loss", ("target",), bound, "pre-training loss that no network is below at this target"),
-        ("matched_pretrain_loss", ("method", "target", *budgets), least, "least pre-training loss at the target"),
-        ("common_finetune_loss", ("checkpoints", "seed"), rule, "smallest one that all methods and budgets reach"),
-        ("common_pretrain_loss", ("method", *budgets), common, "least pre-training loss at that fine-tuning loss"),
+    for name, axes, values in (
+        ("matched_finetune_loss", ("target",), shares**2 * away),
+        ("bound_pretrain_loss", ("target",), bound),
+        ("matched_pretrain_loss", ("method", "target", *budgets), least),
+        ("common_finetune_loss", ("checkpoints", "seed"), rule),
+        ("common_pretrain_loss", ("method", *budgets), common),
+        ("matched_inflection_steps", cells, turns.steps),
+        ("matched_harm", cells, turns.harm),
     ):
-        dataset[name] = (axes, values, {"long_name": told, **_LOSS})
-    dataset["matched_inflection_steps"] = (cells, turns.steps, {"long_name": "inflection point at the target"})
-    dataset["matched_harm"] = (cells, turns.harm, rise)
+        dataset[name] = axes, values
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    return command(Config, run, "regularization", __doc__, summarise, arguments, claims=CLAIMS, flags=Sweeping)
+experiment = Experiment("regularization", __doc__, Config, compute, find, claims=CLAIMS)
+run, main = experiment.run, experiment.main

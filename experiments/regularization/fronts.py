@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 from jaxtyping import Float
 
@@ -33,8 +32,7 @@ def limits(
     """
     learned = pretrain > 0
     if regularizer == "product_penalty":
-        with jax.enable_x64(True):
-            return np.asarray(tuned_limit(pretrain, finetune, strength))
+        return np.asarray(tuned_limit(pretrain, finetune, strength))
     if regularizer == "weight_decay":
         return np.where(learned, np.maximum(finetune - strength / 2, 0.0), 0.0)
     start = np.sqrt(pretrain)

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from experiments.regularization import Config, main, run, summarise
+from experiments.regularization import Config, main, run
+from experiments.regularization.finding import find
 from experiments.regularization.fronts import limits, matched, threshold
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 
 PRETRAINING = PretrainConfig(steps=8000, budgets=24)
 STRENGTHS = (0.0, 0.5, 1.9, 2.1, 12.0)
@@ -101,11 +103,24 @@ def test_no_front_passes_the_bound_and_the_product_penalty_is_on_it(result):
     assert np.nanmax(last) < 1.001  # e^(-4 sigma eta K) = e^(-8) is left of the way to the limits
 
 
-def test_the_conclusion_names_harm_price_and_who_is_best(result):
-    told = summarise(result)
-    assert "product penalty: " in told and "none from 2.1 on" in told and "net harm from 2 on" in told
-    assert "regularisers create harm" in told
-    assert "At equal fine-tuning loss 0 of" in told and "the longest budget is the best" in told
+def told(found):
+    return "\n".join(found.details)
+
+
+def test_the_finding_is_harm_at_a_fixed_rate_and_curves_at_equal_loss(result):
+    found = Finding.of(result)
+    harm = result["harm"].isel(checkpoints=0, regularizer=0, regularization=0, seed=0)
+    assert (found.verdict, found.numbers["harm at a fixed rate"]) == ("seen", float(harm.max()))
+    assert found.numbers["curves"] == int(result["matched_pretrain_loss"].notnull().all("pretrain_steps").sum())
+    assert found.numbers["turn up"] == 0
+    assert "it is the best for every method, and lowest with the product penalty" in found.sentence
+
+
+def test_below_it_harm_price_and_who_is_best_are_told(result):
+    lines = told(Finding.of(result))
+    assert "product penalty: " in lines and "none from 2.1 on" in lines and "net harm from 2 on" in lines
+    assert "regularisers create harm" in lines
+    assert "At equal fine-tuning loss 0 of" in lines and "the longest budget is the best" in lines
 
 
 def test_only_curves_known_at_every_budget_are_counted(result):
@@ -113,33 +128,38 @@ def test_only_curves_known_at_every_budget_are_counted(result):
     partly["matched_pretrain_loss"][0, :, 0, 0] = np.nan  # the first method, from the first budget
     known = int(np.isfinite(result["matched_pretrain_loss"]).all("pretrain_steps").sum())
     lost = int(np.isfinite(result["matched_pretrain_loss"][0, :, 0]).all("pretrain_steps").sum())
-    assert lost > 0 and f"0 of {known - lost} curves (" in summarise(partly)
-    assert "reached from some budgets only, are not counted" in summarise(partly)
+    assert lost > 0 and find(partly).numbers["curves"] == known - lost
+    assert "reached from some budgets only, are not counted" in told(find(partly))
 
 
 def test_harm_on_a_coarse_grid_of_rates_is_doubted(result):
     harmful = result.assign(matched_harm=result["matched_harm"] * 0 + 0.5)
-    assert "the largest 50 %" in summarise(harmful) and "coarse" not in summarise(harmful)
-    assert "this coarse (4 rates) shows harm that is not there" in summarise(harmful.isel(learning_rate=slice(4)))
+    found, coarse = find(harmful), find(harmful.isel(learning_rate=slice(4)))
+    assert found.numbers["turn up"] == found.numbers["curves"] == coarse.numbers["turn up"]
+    assert "the largest 50 %" in told(found) and "coarse" not in told(found) + found.sentence
+    assert "4 rates are too coarse a grid" in coarse.sentence
+    assert "this coarse (4 rates) shows harm that is not there" in told(coarse)
 
 
 def test_two_budgets_are_too_few_to_tell(result):
-    told = summarise(result.isel(pretrain_steps=slice(-2, None)))
-    assert "too few budgets to tell" in told and "longest budget is the best" not in told
+    found = find(result.isel(pretrain_steps=slice(-2, None)))
+    assert found.verdict == "cannot tell"
+    assert "too few budgets to tell" in told(found) and "longest budget is the best" not in told(found)
 
 
 def test_runs_that_diverged_are_called_so(result):
-    told = summarise(result.assign(harm=result["harm"] * np.inf))
-    assert told.count("diverged at every strength") == 6 and "inf %" not in told
+    found = find(result.assign(harm=result["harm"] * np.inf))
+    assert found.verdict == "cannot tell" and np.isnan(found.numbers["harm at a fixed rate"])
+    assert told(found).count("diverged at every strength") == 6 and "inf %" not in told(found)
 
 
-def test_where_nothing_hurts_the_conclusion_says_so():
+def test_where_nothing_hurts_the_finding_says_so():
     # Fine-tuning towards weaker modes never takes one beyond what pre-training has learned.
     tuning = FinetuneConfig(steps=400, learning_rates=(1e-2,), regularizations=(0.0, 1.0))
     chosen = {"regularizers": ("product_penalty",), "checkpoints": ("idealised",)}
-    quiet = run(config(shift=ShiftConfig(rescale_factor=0.5), finetune=tuning, **chosen))
-    told = summarise(quiet)
-    assert "0 % at strength 0, none from 0 on" in told and "create harm" not in told
+    found = Finding.of(run(config(shift=ShiftConfig(rescale_factor=0.5), finetune=tuning, **chosen)))
+    assert (found.verdict, found.numbers["harm at a fixed rate"]) == ("not seen", 0.0)
+    assert "0 % at strength 0, none from 0 on" in told(found) and "create harm" not in told(found)
 
 
 def test_a_random_start_has_no_limits_and_its_seeds_differ():
@@ -147,7 +167,7 @@ def test_a_random_start_has_no_limits_and_its_seeds_differ():
     chosen = {"regularizers": ("product_penalty",), "checkpoints": ("real",), "seeds": 2}
     pretrain = PretrainConfig(steps=2000, budgets=3)
     random = run(config(network=NetworkConfig(init="gaussian"), finetune=tuning, pretrain=pretrain, **chosen))
-    assert random["limit_harm"].isnull().all() and "limits in closed form: none" in summarise(random)
+    assert random["limit_harm"].isnull().all() and "limits in closed form: none" in told(Finding.of(random))
     assert random["matched_pretrain_loss"].sizes["seed"] == 2
 
 
@@ -160,7 +180,7 @@ def test_bad_input_is_one_line(tmp_path, capsys):
         (["--shift.rescale-factor", "1"], "shift: got two tasks without a difference"),
     ):
         assert main([*flags, "--out", str(tmp_path / "out")]) == 2
-        told = capsys.readouterr().err
-        assert said in told and told.count("\n") == 1
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1
     with pytest.raises(InvalidInput, match="checkpoints: got "):
         run(config(checkpoints=("real", "real")))

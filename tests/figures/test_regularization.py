@@ -5,8 +5,8 @@ import pytest
 
 from experiments.regularization import run
 from figures import regularization as figure
-from linsim.commands.config import FinetuneConfig, ShiftConfig
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 from tests.experiments.test_regularization import config
 from tests.figures.pictures import assert_redrawn, in_full, words
 
@@ -14,13 +14,6 @@ from tests.figures.pictures import assert_redrawn, in_full, words
 @pytest.fixture(scope="module")
 def result():
     return run(config())
-
-
-@pytest.fixture(scope="module")
-def quiet():
-    tuning = FinetuneConfig(steps=400, learning_rates=(1e-2,), regularizations=(0.0, 1.0))
-    chosen = {"regularizers": ("product_penalty",), "checkpoints": ("idealised",)}
-    return run(config(shift=ShiftConfig(rescale_factor=0.5), finetune=tuning, **chosen))
 
 
 def curves(axes):
@@ -40,8 +33,7 @@ def test_theory_and_simulation_are_drawn_and_told_apart(result):
     for line, curve in zip(theory, result["limit_harm"].values, strict=True):
         np.testing.assert_allclose(line.get_ydata(), np.maximum(curve, 1e-3))
     assert all(line.get_markerfacecolor() == "white" and line.get_linestyle() == "None" for line in simulated)
-    text = words(drawn)
-    assert "at equal fine-tuning loss it is the best for every method, and lowest with the product penalty" in text
+    assert Finding.of(result).sentence in words(drawn)
 
 
 def test_fronts_lie_on_or_above_the_bound(result):
@@ -51,19 +43,6 @@ def test_fronts_lie_on_or_above_the_bound(result):
     for line in simulated:
         known = np.isfinite(line.get_ydata())
         assert np.all(line.get_ydata()[known] >= bound.get_ydata()[known] - 1e-12)
-
-
-def test_a_result_in_which_nothing_hurts_says_so(quiet):
-    assert "At no fixed rate does more pre-training hurt" in words(figure.draw(quiet))
-
-
-def test_the_title_counts_curves_known_at_every_budget(result):
-    turning = result.assign(matched_harm=result["matched_harm"] * 0 + 0.5)
-    turning["matched_pretrain_loss"] = turning["matched_pretrain_loss"].where(turning["method"] != "rate alone")
-    known = int(np.isfinite(turning["matched_pretrain_loss"]).all("pretrain_steps").sum())
-    assert f"{known} of {known} curves over the budget turn up" in words(figure.draw(turning))
-    assert "3 rates are too coarse a grid" in words(figure.draw(turning.isel(learning_rate=slice(3))))
-    assert "Too few budgets to tell" in words(figure.draw(turning.isel(pretrain_steps=slice(2))))
 
 
 def test_the_dotted_curve_is_said_to_be_at_another_loss(result):

@@ -1,41 +1,87 @@
-"""The conclusion on regularisers, from the result alone."""
+"""What regularisers do to harm and at what price, and whether harm is left at equal fine-tuning loss."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import xarray as xr
 
-HARM = 0.01
-"""Harm below this is called none."""
-BUDGETS = 3
-"""Fewer budgets tell nothing about turns."""
+from linsim.finding import Finding, Verdict
+
+from ..words import FEWEST_BUDGETS, NEGLIGIBLE, counted, distrust, diverged, part, percent, rechecked, undecided
+
 RATES = 8
 """Between fewer rates, fronts are too far above the best ones to tell harm at equal fine-tuning loss."""
 
 
-def summarise(dataset: xr.Dataset) -> str:
+def find(dataset: xr.Dataset) -> Finding:
+    """Harm without a penalty at a fixed rate, and how many curves over the budget turn up at equal fine-tuning loss."""
+    details, trust = (*_details(dataset), *diverged(dataset), *rechecked(dataset)), distrust(dataset)
+    if (nothing := undecided(dataset, details=details, trust=trust)) is not None:
+        return nothing
+    harm = dataset["harm"].isel(checkpoints=0, regularizer=0, regularization=0).median("seed")
+    finite = harm.where(np.isfinite(harm))
+    worst = float(finite.max()) if finite.notnull().any() else np.nan
+    known, turned = _curves(dataset)
+    numbers = {"harm at a fixed rate": worst, "curves": int(known.sum()), "turn up": int(turned.sum())}
+    start = f"At a fixed rate the longest budget ends {percent(worst)} above the best"
+    verdict: Verdict = "seen"
+    if np.isnan(worst):
+        start, verdict = "Every run without a penalty diverged", "cannot tell"
+    elif worst < NEGLIGIBLE:
+        start, verdict = "At no fixed rate does more pre-training hurt", "not seen"
+    return Finding(f"{start}; {_at_equal_loss(dataset, known, turned)}", verdict, numbers, details, trust)
+
+
+def _at_equal_loss(dataset: xr.Dataset, known: xr.DataArray, turned: xr.DataArray) -> str:
+    """How many curves turn up there, or for whom the longest budget is the best."""
+    equal = "at equal fine-tuning loss"
+    if not np.isfinite(dataset["matched_harm"]).any():
+        return "no method reaches the fine-tuning losses to compare at"
+    if not known.any():
+        return f"{equal} no curve is known at every budget"
+    if turned.any():
+        rates = dataset.sizes["learning_rate"]
+        coarse = f" ({counted(rates, 'rate')} are too coarse a grid to tell)" if rates < RATES else ""
+        return f"{equal} {int(turned.sum())} of {int(known.sum())} curves over the budget turn up{coarse}"
+    each = known.any([dim for dim in known.dims if dim != "method"]).values
+    best = f"{equal} it is the best for {'every method' if each.all() else counted(int(each.sum()), 'method')}"
+    loss = dataset["matched_pretrain_loss"].isel(checkpoints=0, pretrain_steps=-1, target=dataset.sizes["target"] // 2)
+    middle = loss.median("seed").values
+    if np.isnan(middle).all():
+        return best
+    return f"{best}, and lowest with the {_names(dataset['method'])[int(np.nanargmin(middle))]}"
+
+
+def _details(dataset: xr.Dataset) -> Iterator[str]:
     """What every regulariser does to harm and at what price, and who is best at equal fine-tuning loss."""
-    lines = [f"{dataset.attrs['finetune_steps']} steps of fine-tuning; {_converged(dataset)}"]
+    yield f"{dataset.attrs['finetune_steps']} steps of fine-tuning; {_converged(dataset)}"
     for kind, name in enumerate(map(str, dataset["checkpoints"].values)):
         rate = dataset.attrs["converged_rate" if name == "idealised" else "harmful_rate"]
         shown = dataset.isel(checkpoints=kind).sel(learning_rate=rate, method="nearest")
-        lines.append(
-            f"Harm of {int(dataset['pretrain_steps'][-1])} steps of pre-training, {name} checkpoints, rate {rate:.2g}:"
-        )
-        lines += [f"  {line}" for line in _by_regularizer(shown, name)]
+        budget = int(dataset["pretrain_steps"][-1])
+        yield f"Harm of {budget} steps of pre-training, {name} checkpoints, rate {rate:.2g}:"
+        yield from (f"  {line}" for line in _by_regularizer(shown, name))
         if name == "real":
-            lines += _created(dataset.isel(checkpoints=kind))
-    return "\n".join([*lines, *_matched(dataset)])
+            yield from _created(dataset.isel(checkpoints=kind))
+    yield from _matched(dataset)
+
+
+def _curves(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    """Which curves over the budget at equal fine-tuning loss are known at every budget, and which of them turn up."""
+    known = dataset["matched_pretrain_loss"].notnull().all("pretrain_steps")
+    return known, (dataset["matched_harm"] > NEGLIGIBLE) & known
 
 
 def _created(real: xr.Dataset) -> list[str]:
     """Where a penalty makes harm larger than it is without, at the converged rate."""
     rate = real.attrs["converged_rate"]
     harm = np.nan_to_num(real["harm"].sel(learning_rate=rate, method="nearest").median("seed").values, posinf=np.nan)
-    if harm.shape[1] < 2 or not np.any(harm.max(axis=1) > harm[:, 0] + HARM):
+    if harm.shape[1] < 2 or not np.any(harm.max(axis=1) > harm[:, 0] + NEGLIGIBLE):
         return []
     worst = [
-        f"{name} {_percent(row[0])} to {_percent(row.max())}"
+        f"{name} {percent(row[0])} to {percent(row.max())}"
         for name, row in zip(_names(real["regularizer"]), harm, strict=True)
     ]
     return [
@@ -70,12 +116,12 @@ def _by_regularizer(shown: xr.Dataset, kind: str) -> list[str]:
             lines.append(f"{name}: diverged at every strength")
             continue
         first = _harmless_from(harm)
-        told = f"{name}: {_percent(harm[0])} at strength {strengths[0]:.2g}, "
+        told = f"{name}: {percent(harm[0])} at strength {strengths[0]:.2g}, "
         if first is None:
-            told += f"{_percent(harm[-1])} at {strengths[-1]:.3g}"
+            told += f"{percent(harm[-1])} at {strengths[-1]:.3g}"
         else:
             cost = np.median(shown["finetune_loss_after"][at, -1, first].values) / away
-            told += f"none from {strengths[first]:.2g} on, where {cost:.0%} of the fine-tuning loss is left"
+            told += f"none from {strengths[first]:.2g} on, where {part(cost)} of the fine-tuning loss is left"
         turn = np.median(shown["inflection_steps"][at].values, axis=-1)
         known = np.flatnonzero(np.isfinite(turn))
         if kind == "real" and len(known) > 1:
@@ -90,7 +136,7 @@ def _by_regularizer(shown: xr.Dataset, kind: str) -> list[str]:
 
 def _harmless_from(harm: np.ndarray) -> int | None:
     """The first strength from which harm stays negligible, if there is one."""
-    harmful = np.flatnonzero(~(harm < HARM))
+    harmful = np.flatnonzero(~(harm < NEGLIGIBLE))
     first = int(harmful[-1]) + 1 if len(harmful) else 0
     return first if first < len(harm) else None
 
@@ -99,7 +145,7 @@ def _matched(dataset: xr.Dataset) -> list[str]:
     """Who is best at equal fine-tuning loss, and whether the longest budget is best there."""
     if not np.isfinite(dataset["matched_pretrain_loss"]).any():
         return ["No method reaches any of the fine-tuning losses to compare at."]
-    many = dataset.sizes["pretrain_steps"] >= BUDGETS
+    many = dataset.sizes["pretrain_steps"] >= FEWEST_BUDGETS
     lines = _turns(dataset) if many else ["At equal fine-tuning loss: too few budgets to tell."]
     middle = dataset.sizes["target"] // 2
     at = dataset.isel(target=middle, checkpoints=0, pretrain_steps=-1)
@@ -114,7 +160,7 @@ def _matched(dataset: xr.Dataset) -> list[str]:
     asked, kind = float(dataset["common_finetune_loss"].isel(checkpoints=0).median()), dataset["checkpoints"].values[0]
     if many and np.isfinite(asked):
         curves = dataset["common_pretrain_loss"].isel(checkpoints=0).median("seed").values
-        longest = int(np.sum(curves[:, -1] <= (1 + HARM) * np.nanmin(curves, axis=1)))
+        longest = int(np.sum(curves[:, -1] <= (1 + NEGLIGIBLE) * np.nanmin(curves, axis=1)))
         rule = f"All methods reach fine-tuning loss {asked:.3g} from every budget ({kind} checkpoints)"
         lines.append(f"{rule}; there the longest budget is the best for {longest} of {len(curves)} methods.")
     return lines
@@ -128,7 +174,7 @@ def _turns(dataset: xr.Dataset) -> list[str]:
     others = f"; {_by_kind(partly, 'more')}, reached from some budgets only, are not counted" if partly.any() else ""
     if not counted:
         return [f"No curve at equal fine-tuning loss is known at every budget{others}: nothing follows on turns."]
-    turned = int((harm > HARM).sum())
+    turned = int((harm > NEGLIGIBLE).sum())
     told = (
         f"At equal fine-tuning loss {turned} of {_by_kind(known, 'curves')} known at every budget end in harm above 1 %"
     )
@@ -138,7 +184,7 @@ def _turns(dataset: xr.Dataset) -> list[str]:
         return [f"{told}: there the longest budget is the best{also}{others}."]
     worst = harm.isel(harm.argmax(...))
     where = f"{str(worst['method'].values).replace('_', ' ')}, {worst['checkpoints'].values} checkpoints"
-    lines = [f"{told}, the largest {_percent(float(worst))} ({where}){others}."]
+    lines = [f"{told}, the largest {percent(float(worst))} ({where}){others}."]
     rates = dataset.sizes["learning_rate"]
     if rates < RATES:
         lines.append(f"A grid this coarse ({rates} rates) shows harm that is not there: take at least {RATES} rates.")
@@ -154,9 +200,3 @@ def _by_kind(chosen: xr.DataArray, noun: str) -> str:
 
 def _names(axis: xr.DataArray) -> list[str]:
     return [str(name).replace("_", " ") for name in axis.values]
-
-
-def _percent(harm: float) -> str:
-    if not np.isfinite(harm):
-        return "diverged"
-    return "0 %" if harm < 5e-4 else f"{100 * harm:.2g} %" if harm < 1 else f"{100 * harm:.0f} %"
