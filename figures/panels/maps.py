@@ -7,10 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 from numpy.typing import NDArray
 
 from .axes import Floats
 from .words import power_of_ten, short
+
+_HALO: list[AbstractPathEffect] = [withStroke(linewidth=3.2, foreground="white")]
+_NOTHING = 1e-6  # stands for 0 where a logarithm is taken
 
 
 class Scale(NamedTuple):
@@ -105,3 +109,50 @@ def hatch(axes: Axes, where: NDArray[np.bool_], x: Scale, y: Scale, **look: Any)
         for i, j in np.argwhere(where)
     ]
     axes.add_collection(PolyCollection(corners, linewidth=0, **look), autolim=False)
+
+
+def contour(axes: Axes, values: Floats, level: float, x: Scale, y: Scale, **look: Any) -> None:
+    """Where values cross a level, as a line; as strokes in the band of 0, and across a row or a column on its own."""
+    first, one = int(y.has_zero), {"path_effects": _HALO, "solid_capstyle": "butt"} | look
+    heights = log_height(values)[:, first:] - np.log10(level)
+    known = heights[np.isfinite(heights)]
+    if min(heights.shape) >= 2 and known.size and known.min() < 0 < known.max():
+        several = {f"{name}s": value for name, value in look.items()}
+        axes.contour(x.centres, y.centres[first:], heights.T, [0.0], **several).set_path_effects(_HALO)
+    if first or values.shape[1] == 1:
+        for place, _ in crossings(values[:, :1], level, x, y):
+            axes.plot([place, place], [y.low[0], y.high[0]], **one)
+    if values.shape[0] == 1:
+        for _, place in crossings(values, level, x, y):
+            axes.plot(x.limits, [place, place], **one)
+
+
+def crossings(values: Floats, level: float, x: Scale, y: Scale) -> Floats:
+    """Points, shape (points, 2), where values (x, y) cross a level between neighbouring cells.
+
+    Straight in the logarithms; the band of 0 is crossed along x only.
+    """
+    heights, points = log_height(values) - np.log10(level), []
+    for to_x, to_y in ((1, 0), (0, 1)):
+        first = int(y.has_zero) * to_y
+        below, above = heights[: len(heights) - to_x, first : heights.shape[1] - to_y], heights[to_x:, first + to_y :]
+        i, j = np.nonzero((below < 0) != (above < 0))
+        share = below[i, j] / (below[i, j] - above[i, j])
+        here, there = ((x.centres[i + on * to_x], y.centres[j + first + on * to_y]) for on in (0, 1))
+        between = [start + share * (end - start) for start, end in zip(here, there, strict=True)]
+        points.append(np.stack(between, axis=-1)[np.isfinite(share)])
+    return np.concatenate(points)
+
+
+def log_height(values: Floats) -> Floats:
+    """log10 with a floor; NaN where a value is not finite."""
+    return np.where(np.isfinite(values), np.log10(np.clip(np.nan_to_num(values, posinf=1.0), _NOTHING, None)), np.nan)
+
+
+def thinned(points: Floats, x: Scale, y: Scale, gap: float) -> Floats:
+    """As many of the points as are `gap` apart, as a share of the map."""
+    size, kept = np.array([np.ptp(x.limits), np.ptp(y.limits)]), np.empty((0, 2))
+    for point in points:
+        if (np.hypot(*((point - kept) / size).T) >= gap).all():
+            kept = np.append(kept, [point], axis=0)
+    return kept

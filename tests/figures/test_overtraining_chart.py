@@ -7,6 +7,7 @@ import pytest
 
 from experiments.overtraining_chart import Config, run
 from figures import overtraining_chart as figure
+from figures.panels.maps import crossings, scale
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
@@ -96,9 +97,6 @@ def test_what_is_no_chart_is_refused(chart):
 
 
 def test_contours_stand_where_harm_crosses_their_level(chart):
-    from figures.cells import crossings
-    from figures.drawing import scale
-
     # Harm growing by a decade a column crosses 1 exactly on the column where it is 1, and halfway between 0.1 and 10.
     rates, strengths = scale(np.asarray([1e-3, 1e-1])), scale(np.asarray([1.0, 10.0]))
     points = crossings(np.asarray([[0.1, 0.1], [10.0, 10.0]]), 1.0, rates, strengths)
