@@ -1,9 +1,11 @@
 """Draw the whole gallery, or some of it, from results that are there; those that are missing are computed first.
 
-    python -m figures [NAME ...]
+    python -m figures [NAME ...] [--out DIR]
+    python -m figures NAME --data DIR [--out DIR]
 
 A result in results/NAME counts before one that comes with the figures (figures/stored/NAME). A result that is there
-is not computed again: remove its folder for that. Prints a line a picture.
+is not computed again: remove its folder for that. Prints a line a picture. With --data the one picture is that of the
+result in that folder, and nothing is computed.
 """
 
 from __future__ import annotations
@@ -15,35 +17,56 @@ import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
-from linsim.errors import InvalidInput, RunFailed
+from linsim.errors import InvalidInput, RunFailed, require
 from linsim.storage import store
 
-from .gallery import FOLDER, GALLERY, RESULTS, Entry
+from .gallery import FOLDER, GALLERY, OTHERS, RESULTS, Entry
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; exit status 0, 2 for a name that the gallery does not have, 3 where a picture could not be made."""
-    names = {entry.name: entry for entry in GALLERY}
-    parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"pictures: {', '.join(names)}; default all")
-    parser.add_argument("--out", type=Path, default=FOLDER, help="folder for the pictures; default the gallery")
+    """Command line.
+
+    Args:
+      arguments: without the program's name; None means sys.argv.
+
+    Returns:
+      Exit status 0; with one line on stderr 2 (a bad argument, no result) or 3 (not written). Of the gallery, 3 where
+      any picture could not be made.
+    """
+    names = {entry.name: entry for entry in (*GALLERY, *OTHERS)}
+    parser = _OneLineParser(prog=f"python -m {__package__}", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"pictures: {', '.join(names)}; default the gallery")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of a result to draw; default results/NAME")
+    parser.add_argument("--out", type=Path, metavar="DIR", default=FOLDER, help="for the pictures; default the gallery")
     options = parser.parse_args(arguments)
-    unknown = [name for name in options.names if name not in names]
-    if unknown:
-        print(InvalidInput("NAME", unknown[0], f"one of {', '.join(names)}"), file=sys.stderr)
-        return 2
-    wanted = [names[name] for name in options.names] or list(GALLERY)
-    started, failed = time.perf_counter(), []
+    try:
+        for name in options.names:
+            require(name in names, "NAME", name, f"one of {', '.join(names)}")
+        if options.data is None:
+            return _draw_all([names[name] for name in options.names] or GALLERY, options.out)
+        require(len(options.names) == 1, "data", options.data, "a folder beside one NAME")
+        (name,) = options.names
+        for path in import_module(names[name].drawn_by).save(store.load(options.data), options.out, name):
+            print(path)
+    except (InvalidInput, RunFailed) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, InvalidInput) else 3
+    return 0
+
+
+def _draw_all(wanted: Sequence[Entry], folder: Path) -> int:
+    started, failed = time.perf_counter(), 0
     for entry in wanted:
         try:
-            told = f"{_obtain(entry)}; {_draw(entry, options.out)}"
+            told = f"{_obtain(entry)}; {_draw(entry, folder)}"
         except (InvalidInput, RunFailed) as error:
-            failed.append(entry.name)
+            failed += 1
             told = f"not made: {error}"
         print(f"{entry.name:<24}{told}", flush=True)
     taken = time.perf_counter() - started
-    print(f"{len(wanted) - len(failed)} of {len(wanted)} pictures in {options.out}, in {taken:.0f} s")
+    print(f"{len(wanted) - failed} of {len(wanted)} pictures in {folder}, in {taken:.0f} s")
     return 3 if failed else 0
 
 
@@ -71,6 +94,13 @@ def _draw(entry: Entry, folder: Path) -> str:
     if not all(path in before for path in paths):
         return "picture new"
     return "picture the same" if all(path.read_bytes() == before[path] for path in paths) else "picture changed"
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """Tells a bad argument in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message}; see --help\n")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,7 @@
-"""Two checkpoints, one pre-trained longer: which pairs are better before fine-tuning and worse after it.
-
-Usage: python -m figures.checkpoint_pair [--data results/checkpoint_pair] [--out figures/gallery] [--name NAME]
-"""
+"""Two checkpoints, one pre-trained longer: which pairs are better before fine-tuning and worse after it."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -227,8 +223,5 @@ def _whom(cell: xr.Dataset, share: float) -> str:
     return f"all pairs from {ends[0]} to {ends[1]} steps"
 
 
-picture = Picture("checkpoint_pair", __doc__, "a result of pairs of checkpoints", _NEEDED, _paint, _message)
-draw, save, main = picture.draw, picture.save, picture.main
-
-if __name__ == "__main__":
-    sys.exit(main())
+picture = Picture("checkpoint_pair", "a result of pairs of checkpoints", _NEEDED, _paint, _message)
+draw, save = picture.draw, picture.save

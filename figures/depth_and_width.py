@@ -1,11 +1,7 @@
-"""Where overtraining starts, and how bad it gets, over the depth and over the width of the network.
-
-Usage: python -m figures.depth_and_width [--data results/depth_and_width] [--out figures/gallery] [--name NAME]
-"""
+"""Where overtraining starts, and how bad it gets, over the depth and over the width of the network."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -150,8 +146,5 @@ def _span(dataset: xr.Dataset, at: int) -> float:
     return float(turns.max() / turns.min()) if len(turns) else np.nan
 
 
-picture = Picture("depth_and_width", __doc__, "a result of depth_and_width", _NEEDED, _paint, _message)
-draw, save, main = picture.draw, picture.save, picture.main
-
-if __name__ == "__main__":
-    sys.exit(main())
+picture = Picture("depth_and_width", "a result of depth_and_width", _NEEDED, _paint, _message)
+draw, save = picture.draw, picture.save

@@ -1,11 +1,7 @@
-"""Fine-tuning at fixed rates on several shifts: loss curves, where they turn, and how much more pre-training costs.
-
-Usage: python -m figures.fixed_rate [--data results/fixed_rate] [--out figures/gallery] [--name NAME]
-"""
+"""Fine-tuning at fixed rates on several shifts: loss curves, where they turn, and how much more pre-training costs."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -152,8 +148,5 @@ def _short(name: Any) -> str:
     return str(name).replace(" x ", " × ")
 
 
-picture = Picture("fixed_rate", __doc__, "a result of fixed rates", _NEEDED, _paint)
-draw, save, main = picture.draw, picture.save, picture.main
-
-if __name__ == "__main__":
-    sys.exit(main())
+picture = Picture("fixed_rate", "a result of fixed rates", _NEEDED, _paint)
+draw, save = picture.draw, picture.save

@@ -77,3 +77,6 @@ GALLERY = (
     Entry("transformer"),
     Entry("transformer_24", "transformer", tuple(_TRANSFORMER_24.split())),
 )
+
+OTHERS = (Entry("watch"),)
+"""Pictures that the gallery does not show: of your own runs."""

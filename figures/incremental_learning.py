@@ -1,11 +1,7 @@
-"""Modes learned one after another: shares of the modes over the budget, and how sharp the steps are.
-
-Usage: python -m figures.incremental_learning [--data DIR] [--out figures/gallery] [--name NAME]
-"""
+"""Modes learned one after another: shares of the modes over the budget, and how sharp the steps are."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -144,8 +140,5 @@ def _scale(value: float) -> str:
     return power_of_ten(power) if np.isclose(value, 10.0**power) else short(value)
 
 
-picture = Picture("incremental_learning", __doc__, "a result of incremental_learning", _NEEDED, _paint, _message)
-draw, save, main = picture.draw, picture.save, picture.main
-
-if __name__ == "__main__":
-    sys.exit(main())
+picture = Picture("incremental_learning", "a result of incremental_learning", _NEEDED, _paint, _message)
+draw, save = picture.draw, picture.save

@@ -1,11 +1,7 @@
-"""Which monitor tells the truth: alarms against inflection points, and readings against forgetting.
-
-Usage: python -m figures.monitors [--data results/monitors] [--out figures/gallery] [--name NAME]
-"""
+"""Which monitor tells the truth: alarms against inflection points, and readings against forgetting."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -145,8 +141,5 @@ def _message(dataset: xr.Dataset) -> str:
     return f"Of the monitors of pre-training, {best} tells harm from no harm best"
 
 
-picture = Picture("monitors", __doc__, "scores of monitors", _NEEDED, _paint, _message)
-draw, save, main = picture.draw, picture.save, picture.main
-
-if __name__ == "__main__":
-    sys.exit(main())
+picture = Picture("monitors", "scores of monitors", _NEEDED, _paint, _message)
+draw, save = picture.draw, picture.save

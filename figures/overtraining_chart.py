@@ -1,11 +1,7 @@
-"""Beyond which pre-training budget more pre-training makes the fine-tuned model worse, over rates and strengths.
-
-Usage: python -m figures.overtraining_chart [--data results/overtraining_chart] [--out figures/gallery] [--name NAME]
-"""
+"""Beyond which pre-training budget more pre-training makes the fine-tuned model worse, over rates and strengths."""
 
 from __future__ import annotations
 
-import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -119,8 +115,5 @@ def _caveat(dataset: xr.Dataset) -> str | None:
     return textwrap.fill(f"{computed(dataset).capitalize()} only: {reason}.", 62)
 
 
-picture = Picture("overtraining_chart", __doc__, "an overtraining chart", _NEEDED, _paint)
-draw, save, main = picture.draw, picture.save, picture.main
-
-if __name__ == "__main__":
-    sys.exit(main())
+picture = Picture("overtraining_chart", "an overtraining chart", _NEEDED, _paint)
+draw, save = picture.draw, picture.save

@@ -1,12 +1,7 @@
-"""Loss under noise, sensitivity, inflection points and the strengths there, along pre-training.
-
-Usage: python -m figures.progressive_sensitivity [--data results/progressive_sensitivity] [--out figures/gallery]
-  [--name NAME]
-"""
+"""Loss under noise, sensitivity, inflection points and the strengths there, along pre-training."""
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise
 from typing import Any
 
@@ -212,8 +207,5 @@ def _largest_fall(rise: xr.DataArray) -> float:
     return float(np.nanmax(falls, initial=0.0))
 
 
-picture = Picture("progressive_sensitivity", __doc__, "a result of progressive_sensitivity", _NEEDED, _paint, _message)
-draw, save, main = picture.draw, picture.save, picture.main
-
-if __name__ == "__main__":
-    sys.exit(main())
+picture = Picture("progressive_sensitivity", "a result of progressive_sensitivity", _NEEDED, _paint, _message)
+draw, save = picture.draw, picture.save

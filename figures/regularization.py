@@ -1,11 +1,7 @@
-"""What regularisers of fine-tuning do to overtraining, what they cost, and which is best at equal fine-tuning loss.
-
-Usage: python -m figures.regularization [--data results/regularization] [--out figures/gallery] [--name NAME]
-"""
+"""What regularisers of fine-tuning do to overtraining, what they cost, and which is best at equal fine-tuning loss."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -129,8 +125,5 @@ def _early(dataset: xr.Dataset) -> int:
     return int(np.argmin(np.abs(np.log(budgets / steps)))) if np.isfinite(steps) else len(budgets) // 2
 
 
-picture = Picture("regularization", __doc__, "a result of regularization", _NEEDED, _paint)
-draw, save, main = picture.draw, picture.save, picture.main
-
-if __name__ == "__main__":
-    sys.exit(main())
+picture = Picture("regularization", "a result of regularization", _NEEDED, _paint)
+draw, save = picture.draw, picture.save

@@ -1,11 +1,7 @@
-"""Loss after fine-tuning over the budget in rich and lazy networks, and what becomes of its U.
-
-Usage: python -m figures.rich_and_lazy [--data results/rich_and_lazy] [--out figures/gallery] [--name NAME]
-"""
+"""Loss after fine-tuning over the budget in rich and lazy networks, and what becomes of its U."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -121,8 +117,5 @@ def _level(dataset: xr.Dataset) -> float:
     return float(dataset["level"].values[dataset.sizes["level"] // 2])
 
 
-picture = Picture("rich_and_lazy", __doc__, "a result of rich_and_lazy", _NEEDED, _paint)
-draw, save, main = picture.draw, picture.save, picture.main
-
-if __name__ == "__main__":
-    sys.exit(main())
+picture = Picture("rich_and_lazy", "a result of rich_and_lazy", _NEEDED, _paint)
+draw, save = picture.draw, picture.save

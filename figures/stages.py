@@ -1,11 +1,7 @@
-"""Harm feature by feature: loss after fine-tuning over stages, and which features are harm.
-
-Usage: python -m figures.stages [--data results/stages] [--out figures/gallery] [--name NAME]
-"""
+"""Harm feature by feature: loss after fine-tuning over stages, and which features are harm."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -159,8 +155,5 @@ def _decided(harm: xr.DataArray, stated: xr.DataArray) -> tuple[int, int]:
     return int((((ours > _HARMFUL) == (theirs > _HARMFUL)) & known).sum()), int(known.sum())
 
 
-picture = Picture("stages", __doc__, "a result of stages", _NEEDED, _paint, _message)
-draw, save, main = picture.draw, picture.save, picture.main
-
-if __name__ == "__main__":
-    sys.exit(main())
+picture = Picture("stages", "a result of stages", _NEEDED, _paint, _message)
+draw, save = picture.draw, picture.save

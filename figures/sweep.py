@@ -1,12 +1,8 @@
-"""Harm along every axis of a sweep, over all others.
-
-Usage: python -m figures.sweep [--data results/sweep] [--out figures/gallery] [--name NAME]
-"""
+"""Harm along every axis of a sweep, over all others."""
 
 from __future__ import annotations
 
 import string
-import sys
 from typing import Any
 
 import numpy as np
@@ -96,8 +92,5 @@ def _key(dataset: xr.Dataset, shown: list[str]) -> list[Any]:
     return entries
 
 
-picture = Picture("sweep", __doc__, "a result of sweep", _NEEDED, _paint)
-draw, save, main = picture.draw, picture.save, picture.main
-
-if __name__ == "__main__":
-    sys.exit(main())
+picture = Picture("sweep", "a result of sweep", _NEEDED, _paint)
+draw, save = picture.draw, picture.save

@@ -1,11 +1,7 @@
-"""A small transformer along its pre-training: loss after fine-tuning, sensitivity to noise, and what the monitors say.
-
-Usage: python -m figures.transformer [--data results/transformer] [--out figures/gallery] [--name NAME]
-"""
+"""A small transformer along its pre-training: loss after fine-tuning, sensitivity to noise, what the monitors say."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -140,8 +136,5 @@ def _draw_correlations(axes: Axes, dataset: xr.Dataset) -> None:
         ranges(axes, rows + beside, span(values[:, rate]), look, width=2.0)
 
 
-picture = Picture("transformer", __doc__, "a result of the transformer", _NEEDED, _paint)
-draw, save, main = picture.draw, picture.save, picture.main
-
-if __name__ == "__main__":
-    sys.exit(main())
+picture = Picture("transformer", "a result of the transformer", _NEEDED, _paint)
+draw, save = picture.draw, picture.save

@@ -1,11 +1,7 @@
-"""Curves over the budget with the fine-tuning rate fixed and tuned, on a near and a far task, and the tuned rate.
-
-Usage: python -m figures.tuned_rate [--data results/tuned_rate] [--out figures/gallery] [--name NAME]
-"""
+"""Curves over the budget with the fine-tuning rate fixed and tuned, on a near and a far task, and the tuned rate."""
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -155,8 +151,5 @@ def _list(factors: list[float]) -> str:
     return ", ".join(f"×{factor:g}" for factor in factors)
 
 
-picture = Picture("tuned_rate", __doc__, "a result of experiments.tuned_rate", _NEEDED, _paint, _message)
-draw, save, main = picture.draw, picture.save, picture.main
-
-if __name__ == "__main__":
-    sys.exit(main())
+picture = Picture("tuned_rate", "a result of experiments.tuned_rate", _NEEDED, _paint, _message)
+draw, save = picture.draw, picture.save

@@ -1,12 +1,8 @@
-"""What every monitor says along the checkpoints of a training run, and where the alarm rings.
-
-Usage: python -m figures.watch [--data results/watch] [--out figures/gallery] [--name NAME]
-"""
+"""What every monitor says along the checkpoints of a training run, and where the alarm rings."""
 
 from __future__ import annotations
 
 import string
-import sys
 from typing import Any
 
 import numpy as np
@@ -102,8 +98,5 @@ def _message(dataset: xr.Dataset) -> str:
     return f"{_title(dataset.attrs.get('alarm_on', ''))}: the alarm {verdict}"
 
 
-picture = Picture("watch", __doc__, "a record of monitors", ("pretrain_steps", "alarm_rings"), _paint, _message)
-draw, save, main = picture.draw, picture.save, picture.main
-
-if __name__ == "__main__":
-    sys.exit(main())
+picture = Picture("watch", "a record of monitors", ("pretrain_steps", "alarm_rings"), _paint, _message)
+draw, save = picture.draw, picture.save

@@ -2,6 +2,7 @@
 
 from matplotlib.text import Text
 
+from figures import __main__ as command
 from linsim.storage import store
 
 
@@ -22,6 +23,7 @@ def assert_redrawn(figure, dataset, folder):
     """A stored result is redrawn from the command line with the bytes of the picture that Python saves."""
     store.save(dataset, folder / "result")
     first = figure.save(dataset, folder / "a")
-    assert figure.main(["--data", str(folder / "result"), "--out", str(folder / "b")]) == 0
+    name = figure.picture.name
+    assert command.main([name, "--data", str(folder / "result"), "--out", str(folder / "b")]) == 0
     for path in first:
         assert path.read_bytes() == (folder / "b" / path.name).read_bytes()

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 
 from experiments.monitors.experiment import Config, run
 from experiments.monitors.values import MONITORS
+from figures import __main__ as command
 from figures import monitors as figure
 from figures.monitor_example import typical
 from linsim.errors import InvalidInput
@@ -80,5 +81,5 @@ def test_what_is_no_result_of_monitors_is_refused(result):
 
 
 def test_a_stored_result_is_drawn_again_or_refused_in_one_line(tmp_path, capsys):
-    assert figure.main(["--data", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert command.main(["monitors", "--data", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.overtraining_chart import Config, run
+from figures import __main__ as command
 from figures import overtraining_chart as figure
 from figures.panels.maps import crossings, scale
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
@@ -81,13 +82,13 @@ def test_the_same_chart_gives_the_same_bytes(chart, tmp_path):
 
 def test_a_stored_chart_is_redrawn_from_the_command_line(chart, tmp_path, capsys):
     store.save(chart, tmp_path)
-    assert figure.main(["--data", str(tmp_path), "--out", str(tmp_path / "gallery")]) == 0
+    assert command.main(["overtraining_chart", "--data", str(tmp_path), "--out", str(tmp_path / "gallery")]) == 0
     assert (tmp_path / "gallery" / "overtraining_chart.svg").is_file()
     capsys.readouterr()
-    assert figure.main(["--data", str(tmp_path / "absent")]) == 2
+    assert command.main(["overtraining_chart", "--data", str(tmp_path / "absent")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
     (tmp_path / "file").write_text("")
-    assert figure.main(["--data", str(tmp_path), "--out", str(tmp_path / "file")]) == 3
+    assert command.main(["overtraining_chart", "--data", str(tmp_path), "--out", str(tmp_path / "file")]) == 3
     assert "could not be drawn" in capsys.readouterr().err
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from figures import __main__ as command
 from figures import transformer as figure
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
@@ -89,7 +90,7 @@ def test_a_stored_result_is_redrawn_with_the_same_bytes(tmp_path, capsys):
     dataset = result(after=turning(), monitors=GROWING)
     assert_redrawn(figure, dataset, tmp_path)
     capsys.readouterr()
-    assert figure.main(["--data", str(tmp_path / "absent")]) == 2
+    assert command.main(["transformer", "--data", str(tmp_path / "absent")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from figures import __main__ as command
 from figures import watch as figure
 from figures.panels.axes import decades
 from figures.panels.canvas import new_figure
@@ -86,7 +87,7 @@ def test_a_stored_record_is_redrawn_with_the_same_bytes(tmp_path, capsys):
     dataset = watched(fisher=GROWING, hessian_trace=FALLING, loss=GROWING)
     assert_redrawn(figure, dataset, tmp_path)
     capsys.readouterr()
-    assert figure.main(["--data", str(tmp_path / "absent")]) == 2
+    assert command.main(["watch", "--data", str(tmp_path / "absent")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
