@@ -124,6 +124,13 @@ def spread(values: Any, digits: int = 3) -> str:
     return middle if whole == middle else f"{middle} ({whole})"
 
 
+def tabular(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Lines of a table, its columns flush right."""
+    cells = [[str(cell) for cell in row] for row in (heads, *rows)]
+    widths = [max(map(len, column)) + 3 for column in zip(*cells, strict=True)]
+    return ["".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+
+
 def wrapped(line: str) -> str:
     """A line in at most 120 columns, what follows its first row indented by two more."""
     indent = line[: len(line) - len(line.lstrip())] + "  "

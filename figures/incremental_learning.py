@@ -18,8 +18,6 @@ from .panels.rows import ranges, span
 from .panels.words import power_of_ten, short
 from .picture import Picture
 
-_SHARPENS = 0.8  # of the share at the largest scale, as in the experiment's conclusion
-_DIVERGED = 1e3  # share of a mode beyond which a run has diverged, as there
 _KINDS = ("aligned", "random", "predicted")
 _NEEDED = {
     *("depth", "scale", "pretrain_steps", "mode", "seed", "strength"),
@@ -99,46 +97,11 @@ def _layers(depth: int) -> str:
     return "1 layer" if depth == 1 else f"{depth} layers"
 
 
-def _message(dataset: xr.Dataset) -> str:
-    """The finding, in one sentence."""
-    if dataset.sizes["mode"] < 2:
-        return "One mode alone is learned in one step, at any depth"
-    shares = dataset["aligned_overlap"].isel(mode=0)
-    first, last = shares.isel(scale=0).values, shares.isel(scale=-1).values
-    depths, scales = dataset["depth"].values, dataset["scale"].values
-    known = np.isfinite(first) & np.isfinite(last)
-    aligned = dataset["aligned_learned"].values
-    if not known.any() and not (np.abs(aligned) <= _DIVERGED).all(axis=(2, 3)).any():
-        return "Every run from the aligned start diverged"
-    if len(scales) < 2 or not known.any():
-        return "One initial scale, or too few budgets: how sharp the steps are cannot be compared"
-    falls = known & (first < _SHARPENS * last)
-    if not falls.any():
-        share = _percent(first[known][0])
-        return f"A smaller start does not sharpen the steps: mode 2 is at {share} when mode 1 is half learned"
-    each = [
-        f"from {_percent(high)} to {_percent(low)} ({_layers(int(depth))})"
-        for depth, low, high, fell in zip(depths, first, last, falls, strict=True)
-        if fell
-    ]
-    kept = known & ~falls
-    stays = f", and stays at {_percent(first[kept][0])} ({_layers(int(depths[kept][0]))})" if kept.any() else ""
-    return (
-        "Modes are learned one after another, the sharper the smaller the start: between "
-        f"$s_0$\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{_scale(scales[-1])} and {_scale(scales[0])} the share of mode 2 "
-        f"at half of mode 1 falls {' and '.join([each[0], each[-1]] if len(each) > 1 else each)}{stays}"
-    )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g}\N{NO-BREAK SPACE}%"
-
-
 def _scale(value: float) -> str:
     """A power of ten as such."""
     power = round(float(np.log10(value)))
     return power_of_ten(power) if np.isclose(value, 10.0**power) else short(value)
 
 
-picture = Picture("incremental_learning", "a result of incremental_learning", _NEEDED, _paint, _message)
+picture = Picture("incremental_learning", "a result of incremental_learning", _NEEDED, _paint)
 draw, save = picture.draw, picture.save

@@ -23,9 +23,9 @@ from linsim.labels import attrs_of, texts
 from linsim.progress.showing import Progress
 from linsim.sweeping.along import part_of
 from linsim.theory.inflection import locate
+from linsim.theory.rises import rise_of
 
 from ..command import command
-from ..rises import rise_of
 from ..trajectory import Trajectory, pretrained
 from .measuring import KINDS, Kind, increases, sampled, strengths_at
 from .summary import summarise

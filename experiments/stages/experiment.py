@@ -42,9 +42,9 @@ from linsim.progress.showing import Progress
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.lanes import run_all
 from linsim.tasks import Transfer
+from linsim.theory.rises import rise_of
 
 from ..command import command
-from ..rises import rise_of
 from ..trajectory import Trajectory, pretrained
 from .summary import summarise
 from .theory import boundary, limits, own_time, predicted, why_not

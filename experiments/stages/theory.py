@@ -12,8 +12,7 @@ from jaxtyping import Float, Int
 from linsim.commands.config import PhaseConfig
 from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow
 from linsim.tasks import Transfer
-
-from ..rises import flow_time
+from linsim.theory.rises import flow_time
 
 _STABLE = 2.0  # learning rate x curvature beyond which descent oscillates instead of following the flow
 _NODES = 64

@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.integrate import solve_ivp
 
-from experiments import rises as measures
-from experiments.incremental_learning import Config, main, run
-from experiments.incremental_learning.summary import summarise
+from experiments.incremental_learning import Config, experiment, find, main, run, table
 from linsim.commands.config import PretrainConfig
+from linsim.finding import Finding
 
 RATE = 0.005
 CONFIG = Config(
@@ -39,7 +37,7 @@ def test_aligned_shares_are_those_of_scalar_descent(dataset):
 
 def test_random_shares_are_those_of_descent_from_the_stored_weights(dataset):
     at = {"scale": 1e-2, "seed": 1}
-    first, second = (dataset[f"initial_weights_{layer}_of_depth_2"].sel(at).values for layer in (1, 2))
+    first, second = (dataset[f"initial_weights_{layer}_of_2"].sel(at).values for layer in (1, 2))
     budgets, target = dataset["pretrain_steps"].values, dataset["pretrain_target"].values
     until = int(budgets[budgets >= 300][0])
     for _ in range(until):
@@ -59,79 +57,58 @@ def test_half_learned_budgets_and_rises_agree_with_the_closed_form(dataset):
         np.testing.assert_allclose(ours.values[known.values], theirs.values[known.values], rtol=0.02)
 
 
-def test_flow_time_is_the_time_an_integrator_takes():
-    for depth in (1, 2, 3, 5):
-        start, end = 0.01, 0.6
-        reached = measures.flow_time(depth, np.array(start), np.array(end), np.array(0.7))
-        solved = solve_ivp(
-            lambda _, s, L=depth: 2 * L * s ** (2 - 2 / L) * (0.7 - s), (0, reached), [start], rtol=1e-11, atol=1e-14
-        )
-        np.testing.assert_allclose(solved.y[0, -1], end, rtol=1e-8)  # a thousand times the integrator's tolerance
-    assert np.isnan(measures.flow_time(2, np.array(0.5), np.array(0.1), np.array(0.7)))
+def test_a_smaller_start_gives_sharper_steps_at_two_layers_and_not_at_one(dataset):
+    found = Finding.of(dataset)
+    assert (found.verdict, found.trust) == ("seen", "")
+    assert (found.numbers["depths"], found.numbers["sharper"]) == (2, 1)
+    for end, scale in ("smallest", 1e-3), ("largest", 1e-2):
+        share = dataset["aligned_overlap"].sel(scale=scale, depth=2, mode=1)
+        assert found.numbers[f"{end} start, depth 2"] == float(share)
+    assert "at depth 2, and stays at 50 % at depth 1" in found.sentence
+    alone = find(dataset.sel(depth=[1]))
+    assert (alone.verdict, alone.numbers["sharper"]) == ("not seen", 0)
 
 
-def test_at_two_layers_the_next_mode_has_the_stated_odds(dataset):
-    scales = CONFIG.scales
-    share = dataset["predicted_overlap"].sel(depth=2).isel(mode=slice(2)).values
-    for index, start in enumerate(scales):
-        odds = (SIGMA[:-1] / start - 1) ** (SIGMA[1:] / SIGMA[:-1]) / (SIGMA[1:] / start - 1)
-        np.testing.assert_allclose(share[index], odds / (1 + odds), rtol=1e-10)  # arithmetic on both sides
-
-
-def test_a_rise_is_found_between_budgets_and_left_out_where_they_do_not_resolve_it():
-    budgets = np.arange(1, 2001)
-    known = 1 / (1 + np.exp(-(budgets - 500.5) / 40))
-    curves = np.stack([known, known * 0.4, np.ones(2000), budgets > 700.0])
-    rise = measures.rise_of(budgets, curves)
-    # A chord of a curve with curvature 1 / (10 x 40^2) errs by 1/8 of that.
-    np.testing.assert_allclose(rise.half, [500.5, np.nan, np.nan, 700.5], atol=1e-3)
-    np.testing.assert_allclose(rise.width[0], 2 * np.log(9) * 40, atol=0.01)
-    assert np.isnan(rise.width[1:]).all()
-
-
-def test_the_conclusion_finds_steps_at_two_layers_and_none_at_one(dataset):
-    told = summarise(dataset)
-    assert "At depth 2 a smaller start (s_0 from 0.01 to 0.001) gives sharper steps" in told
-    assert "At depth 1 a smaller start (s_0 from 0.01 to 0.001) gives no sharper steps" in told
-    assert "depth 2: stronger first in" in told
-
-
-def test_the_conclusion_says_so_where_nothing_can_be_said(dataset):
-    assert "one scale, or too few budgets" in summarise(dataset.isel(scale=[0]))
-    early = summarise(run_early(dataset))
-    assert "Nothing can be said of sharper steps at depths 1 and 2" in early
-    assert "no mode is half learned within the budgets" in early
-    assert "One mode alone" in summarise(dataset.isel(mode=[0]))
-
-
-def run_early(dataset):
-    """The result as it would be had training ended before anything was learned."""
-    gone = [name for name in dataset if str(name).endswith(("_half_learned_steps", "_rise_steps", "_overlap"))]
-    return dataset.assign({name: dataset[name] * np.nan for name in gone}).isel(pretrain_steps=[0])
-
-
-def test_runs_that_diverge_are_said_to_and_leave_no_measures(dataset):
-    config = Config(
-        dim=2, depth=(2,), seeds=1, scales=(0.01, 0.1), pretrain=PretrainConfig(learning_rate=5, steps=300, budgets=9)
+def test_where_nothing_can_be_said_the_verdict_is_open(dataset):
+    early = dataset.isel(pretrain_steps=[0]).assign(
+        {name: dataset[name] * np.nan for name in dataset if str(name).endswith(("_steps", "_overlap"))}
     )
-    assert summarise(run(config)) == "Every run diverged: nothing can be said."  # and no warnings, errors in tests
-    deep = dataset["depth"] == 2
-    told = summarise(dataset.assign(aligned_learned=dataset["aligned_learned"].where(~deep, -1e11)))
-    assert "Nothing can be said of sharper steps at depth 2: runs diverged" in told
-    assert "diverged (0." in told
-    assert "e+" not in told
-    first = deep & (dataset["seed"] == 0)
-    told = summarise(dataset.assign(random_learned=dataset["random_learned"].where(~first)))
-    assert "2 of 4 runs diverged" in " ".join(told.split())
-    told = summarise(dataset.assign(random_learned=dataset["random_learned"].where(~deep)))
-    assert "depth 2: every run diverged" in told
+    for nothing in (dataset.isel(scale=[0]), dataset.isel(mode=[0]), early):
+        assert find(nothing).verdict == "cannot tell"
+        experiment.tell(nothing.pipe(experiment.found))  # without a warning, which is an error here
+    assert "no mode is half learned within the budgets" in find(early).details[0]
 
 
-def test_cells_of_the_table_stay_apart(dataset):
-    table = summarise(dataset.assign(aligned_overlap=dataset["aligned_overlap"] * np.nan)).splitlines()
-    (row,) = (line for line in table if line.startswith(f"{2:>7}"))
-    assert row.count(" not learned (") == 3
-    assert max(len(line) for line in table) <= 120
+def coarse(rate, scales):
+    """Pre-training at a rate that some starts do not bear."""
+    pretrain = PretrainConfig(learning_rate=rate, steps=300, first=1, budgets=60)
+    return run(Config(dim=2, depth=(2,), seeds=1, scales=scales, pretrain=pretrain))
+
+
+def test_where_runs_from_an_end_of_the_scales_diverge_nothing_is_compared():
+    found = coarse(0.1, (0.01, 20.0))  # 20 is ten times the target
+    np.testing.assert_array_equal(found["aligned_diverged"], [[False, True]])
+    assert Finding.of(found).verdict == "cannot tell"
+    assert Finding.of(found).sentence.endswith("runs diverged")
+    assert "2 of 4 runs diverged." in Finding.of(found).details
+
+
+def test_runs_that_diverge_once_modes_are_learned_leave_no_measures():
+    found = coarse(0.4, (0.01, 0.1))
+    assert found["random_diverged"].all()
+    assert not found["aligned_diverged"].any()
+    assert found["aligned_half_learned_steps"].notnull().all()
+    for name in ("half_learned_steps", "rise_steps", "overlap"):
+        assert found[f"random_{name}"].isnull().all()
+
+
+def test_the_table_has_a_row_for_each_depth_and_says_who_was_first_at_random(dataset):
+    head, first, second = table(dataset)[-3:]
+    half = dataset["random_half_learned_steps"].sel(depth=2).transpose("scale", "seed", "mode").values.reshape(-1, 3)
+    ordered = np.sum(half[:, :-1] < half[:, 1:])
+    assert f"{ordered} of 8" in second
+    assert second.split()[0] == "2"
+    assert max(map(len, (head, first, second))) <= 120
 
 
 def test_without_a_closed_form_it_says_why():
@@ -140,8 +117,8 @@ def test_without_a_closed_form_it_says_why():
     )
     dataset = run(config)
     assert dataset["predicted_learned"].isnull().all()
-    assert dataset.attrs["prediction"].startswith("none: depth 1: ")
-    assert "Closed form: none" in summarise(dataset)
+    assert "none: pre-training is not plain gradient descent" in dataset.attrs["prediction"]
+    assert "none: pre-training is not plain gradient descent" in Finding.of(dataset).details[0]
 
 
 @pytest.mark.parametrize(

@@ -50,3 +50,11 @@ def test_nothing_follows_where_all_runs_diverged_or_budgets_are_too_few():
     assert words.undecided(chart(9, True)).verdict == "cannot tell"
     assert words.diverged(chart(9, False)) == []
     assert words.diverged(chart(9, True)) == ["18 of 18 fine-tuning runs diverged."]
+
+
+def test_columns_of_a_table_are_flush_right_and_never_touch():
+    assert words.tabular(["depth", "s"], [[1, "0.5 (0.5)"], [12, "none"]]) == [
+        "   depth           s",
+        "       1   0.5 (0.5)",
+        "      12        none",
+    ]

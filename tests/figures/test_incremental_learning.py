@@ -6,6 +6,7 @@ import xarray as xr
 
 from figures import incremental_learning as figure
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 from tests.figures.pictures import assert_redrawn, in_full, words
 
 BUDGETS = np.unique(np.geomspace(5, 5000, 60).astype(int))
@@ -65,25 +66,9 @@ def test_bars_of_random_starts_carry_the_marker_of_their_depth():
     assert all(line.get_markerfacecolor() == "white" for line in alone)
 
 
-def test_where_every_run_diverged_the_title_says_so():
-    lost = result().map(lambda x: x if x.name == "strength" or "predicted" in str(x.name) else x * np.nan)
-    assert "Every run from the aligned start diverged" in words(figure.draw(lost))
-
-
-def test_the_title_tells_the_steps_and_the_control():
-    text = words(figure.draw(result()))
-    assert (
-        "the share of mode 2 at half of mode 1 falls from 10 % to 1 % (2 layers), and stays at 50 % (1 layer)" in text
-    )
-
-
-def test_where_nothing_is_sharper_the_title_says_so():
-    text = words(figure.draw(result(depths=(1,))))
-    assert "A smaller start does not sharpen the steps: mode 2 is at 50 % when mode 1 is half learned" in text
-
-
-def test_one_scale_cannot_be_compared():
-    assert "cannot be compared" in words(figure.draw(result(scales=(1e-3,))))
+def test_the_title_is_what_was_found():
+    found = Finding("Steps are sharp at 2 of 2 depths", "seen")
+    assert "Steps are sharp at 2 of 2 depths" in words(figure.draw(found.stored_in(result())))
 
 
 RESULTS = {

@@ -1,7 +1,0 @@
-"""`python -m experiments.incremental_learning`."""
-
-import sys
-
-from .experiment import main
-
-sys.exit(main())
