@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -28,9 +28,12 @@ from linsim.commands.cli import Resumable
 from linsim.commands.config import require_choices
 from linsim.commands.named import call_named, named
 from linsim.errors import InvalidInput, require, require_integer
+from linsim.finding import Finding
+from linsim.labels import Label, label
 from linsim.measures.estimates import Estimate
-from linsim.monitoring.alarm import Alarm, Watched
-from linsim.monitoring.checkpoints import Checkpoint, Tolerance, find, read
+from linsim.monitoring.alarm import Alarm
+from linsim.monitoring.checkpoints import Checkpoint, Tolerance, read
+from linsim.monitoring.checkpoints import find as checkpoints_in
 from linsim.monitoring.measuring import MEASURES, Monitor, Reading
 from linsim.monitoring.named_trees import put_into
 from linsim.monitoring.record import Record
@@ -39,7 +42,14 @@ from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
 from linsim.sweeping.remembering import remembered
 
-from .command import command
+from .experiment import Experiment
+
+LABELS = {
+    "alarm_growth": Label("growth rate x budget of the measure that the alarm listens to", "e-folds"),
+    "alarm_lower": Label("lower confidence bound of the growth", "e-folds"),
+    "alarm_exceeds": Label("bound above the threshold"),
+    "alarm_rings": Label("alarm rings"),
+}
 
 
 @dataclass(frozen=True)
@@ -138,14 +148,14 @@ class _Work:
             call_named("loss", f"{self.config.loss} on {name}", check)
 
 
-def run(config: Config, report: Progress | None = None) -> xr.Dataset:
+def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     """The record of all checkpoints and what the alarm makes of it; `InvalidInput` for bad input of any kind."""
     require_choices(config)
     require_integer("seed", config.seed, at_least=0)
     tolerance = Tolerance(config.skip_broken)
-    checkpoints = find(config.folder, tolerance)
+    checkpoints = checkpoints_in(config.folder, tolerance)
     _require_enough(len(checkpoints), config)
-    with jax.enable_x64(config.precision == "float64"), jax.default_matmul_precision("highest"):
+    with jax.default_matmul_precision("highest"):
         work = _prepare(config)
         for done, checkpoint in enumerate(checkpoints):
             work.measure(checkpoint, tolerance)
@@ -153,7 +163,7 @@ def run(config: Config, report: Progress | None = None) -> xr.Dataset:
                 report(done + 1, len(checkpoints))
     _tell(tolerance)
     _require_enough(len(work.record.budgets), config)
-    return _label(config, work, checkpoints, tolerance)
+    return _judged(config, work, checkpoints, tolerance)
 
 
 def _prepare(config: Config) -> _Work:
@@ -184,25 +194,19 @@ def _tell(tolerance: Tolerance) -> None:
             print(f"{kind} {reason if reason.startswith(name) else f'{name}: {reason}'}", file=sys.stderr)
 
 
-def _label(config: Config, work: _Work, checkpoints: Sequence[Checkpoint], tolerance: Tolerance) -> xr.Dataset:
-    dataset, listens = work.record.to_dataset(), _alarm_on(config, work.monitor)
+def _judged(config: Config, work: _Work, checkpoints: Sequence[Checkpoint], tolerance: Tolerance) -> xr.Dataset:
+    """The record with what the alarm makes of the measure that it listens to."""
+    listens = _alarm_on(config, work.monitor)
     watched = work.record.watch(listens, config.alarm)
-    for name, described in (
-        ("growth", f"growth rate of {listens} x budget"),
-        ("lower", f"lower {config.alarm.confidence:.0%} bound of the growth"),
-        ("exceeds", f"bound above {config.alarm.growth:g}"),
-        ("rings", "alarm rings"),
-    ):
-        dataset[f"alarm_{name}"] = ("pretrain_steps", getattr(watched, name), {"long_name": described})
+    dataset = work.record.to_dataset().assign(
+        {f"alarm_{name}": ("pretrain_steps", values) for name, values in watched._asdict().items()}
+    )
     used = {one.budget: one.path.name for one in checkpoints}
     names = [used[budget] for budget in work.record.budgets]
-    told = asdict(config) | {"folder": str(config.folder), "measures": list(work.monitor.measures or ())}
     examples = sum(examples_in(batch) for batch in work.batches)
-    return dataset.assign_attrs(
-        config=json.dumps(told),
+    return label(dataset, LABELS).assign_attrs(
         loss=config.loss,
         alarm_on=listens,
-        alarm=_verdict(watched, work.record.budgets, config.alarm),
         checkpoints=json.dumps(names),
         skipped=json.dumps(tolerance.skipped),
         ignored=json.dumps(tolerance.ignored),
@@ -214,16 +218,23 @@ def _label(config: Config, work: _Work, checkpoints: Sequence[Checkpoint], toler
     )
 
 
-def _verdict(watched: Watched, budgets: Sequence[int], alarm: Alarm) -> str:
-    if watched.first is not None:
-        return f"rings at {budgets[watched.first]:,} steps"
-    if len(budgets) < alarm.needs:
-        return f"does not ring; it needs {alarm.needs} checkpoints, has {len(budgets)}"
-    return "does not ring"
+def find(dataset: xr.Dataset) -> Finding:
+    """Whether the alarm rings, and from which budget on."""
+    heard, details = dataset.attrs["alarm_on"], (f"{dataset.attrs['measured']}.",)
+    needs, count = Alarm(**json.loads(dataset.attrs["config"])["alarm"]).needs, dataset.sizes["pretrain_steps"]
+    rings = dataset["pretrain_steps"].values[dataset["alarm_rings"].values]
+    if rings.size:
+        numbers = {"steps": rings[0], "rings": rings.size}
+        return Finding(f"The alarm on {heard} rings at {rings[0]:,} steps", "seen", numbers, details)
+    if count < needs:
+        told = f"The alarm on {heard} does not ring: it needs {needs} checkpoints and has {count}"
+        return Finding(told, "cannot tell", {"checkpoints": count, "needs": needs}, details)
+    numbers = {"checkpoints": count, "rings": 0}
+    return Finding(f"The alarm on {heard} does not ring in {count} checkpoints", "not seen", numbers, details)
 
 
-def summarise(dataset: xr.Dataset) -> str:
-    """Every measure at the first and the last checkpoint, and whether the alarm rings."""
+def table(dataset: xr.Dataset) -> list[str]:
+    """Every measure at the first and the last checkpoint."""
     first, last = (dataset.isel(pretrain_steps=position) for position in (0, -1))
     heads = [f"at {int(end['pretrain_steps']):,} steps" for end in (first, last)]
     lines = [f"{'measure':<18}{heads[0]:>26}{heads[1]:>26}{'ratio':>10}"]
@@ -232,14 +243,13 @@ def summarise(dataset: xr.Dataset) -> str:
         ratio = ends[1][0] / ends[0][0] if ends[0][0] else np.nan
         cells = [f"{value:.4g} ± {error:.1g}" for value, error in ends]
         lines.append(f"{name:<18}{cells[0]:>26}{cells[1]:>26}{ratio:>10.3g}")
-    verdict = f"{dataset.attrs['alarm_on']}: the alarm {dataset.attrs['alarm']}"
-    return "\n".join([*lines, "", verdict, "", dataset.attrs["measured"]])
+    return lines
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    return command(Config, run, "watch", __doc__, summarise, arguments, doing="measuring", flags=Resumable)
-
+experiment = Experiment(
+    "watch", __doc__, Config, compute, find, table, doing="measuring", flags=Resumable, precision=None
+)
+run, main = experiment.run, experiment.main
 
 if __name__ == "__main__":
     sys.exit(main())

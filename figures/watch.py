@@ -92,11 +92,5 @@ def _title(measure: str) -> str:
     return _TITLES.get(measure, measure.replace("_", " "))
 
 
-def _message(dataset: xr.Dataset) -> str:
-    """What the alarm says, thousands apart as in all figures."""
-    verdict = str(dataset.attrs.get("alarm", "")).replace(",", "\N{THIN SPACE}")
-    return f"{_title(dataset.attrs.get('alarm_on', ''))}: the alarm {verdict}"
-
-
-picture = Picture("watch", "a record of monitors", ("pretrain_steps", "alarm_rings"), _paint, _message)
+picture = Picture("watch", "a record of monitors", ("pretrain_steps", "alarm_rings"), _paint)
 draw, save = picture.draw, picture.save

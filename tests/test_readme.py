@@ -12,7 +12,7 @@ SAID = {
     "The paper's findings, one by one": ["1 \\+ lambda/2"],
     "Bring your own data": ["Extra pre-training was harmful"],
     # A falling trace rings no alarm while training, nor when the checkpoints are watched.
-    "Watch a training run of your own": ["^2000 .*", "fisher: the alarm does not ring"],
+    "Watch a training run of your own": ["^2000 .*", "The alarm on fisher does not ring"],
 }
 LEFT = {
     "From command to picture": [

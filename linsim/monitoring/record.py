@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from linsim.errors import require
+from linsim.labels import labelled
 from linsim.monitoring.alarm import Alarm, Watched
 from linsim.monitoring.measuring import Monitor, Reading
 from linsim.monitoring.trees import Batch, parameters_of, require_same_shapes, shapes_of
@@ -72,7 +73,7 @@ class Record:
             name = measure.replace("_", " ")
             variables[measure] = ("pretrain_steps", means, {"long_name": name})
             variables[f"{measure}_error"] = ("pretrain_steps", errors, {"long_name": f"standard error of {name}"})
-        steps = ("pretrain_steps", np.asarray(self.budgets, np.int64), {"units": "steps", "long_name": "budget"})
+        steps = labelled("pretrain_steps", np.asarray(self.budgets, np.int64))
         return xr.Dataset(variables, {"pretrain_steps": steps})
 
 

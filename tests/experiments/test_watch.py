@@ -9,8 +9,9 @@ import pytest
 from flax import nnx
 from safetensors.numpy import save_file
 
-from experiments.watch import Config, main, run, summarise
+from experiments.watch import Config, main, run
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 from linsim.monitoring.alarm import Alarm
 from linsim.monitoring.measuring import Monitor
 from linsim.storage import store
@@ -135,7 +136,7 @@ def test_the_same_weights_read_the_same_from_every_format(tmp_path):
     np.testing.assert_allclose(first["loss"], losses, rtol=1e-5)  # a mean of 8 numbers in float32
 
 
-def test_the_command_leaves_a_record_a_picture_and_a_summary(tmp_path, capsys):
+def test_the_command_leaves_a_record_a_picture_and_its_finding(tmp_path, capsys):
     # The gradient of a square grows as the weights, its square as e^(2 b / 300): twice the budget in units of 300.
     save(tmp_path / "checkpoints", range(100, 1300, 100), lambda budget: np.exp(budget / 300))
     flags = ["--folder", str(tmp_path / "checkpoints"), "--out", str(tmp_path / "out")]
@@ -151,11 +152,13 @@ def test_the_command_leaves_a_record_a_picture_and_a_summary(tmp_path, capsys):
     assert main([*flags, *named, *taken]) == 0
     told = capsys.readouterr()
     assert told.err == ""
-    assert "gradient_square: the alarm rings at 700 steps" in told.out
+    assert told.out.startswith("The alarm on gradient_square rings at 700 steps.")
     for line in ("measure", "gradient_square ", "noise_increase ", "loss ", "12 checkpoints, 0 skipped; 8 examples"):
         assert line in told.out
     assert (tmp_path / "out" / "watch.png").is_file()
     dataset = store.load(tmp_path / "out")
+    found = Finding.of(dataset)
+    assert (found.verdict, found.numbers) == ("seen", {"steps": 700, "rings": 6})
     budgets = dataset["pretrain_steps"].values
     np.testing.assert_array_equal(budgets, np.arange(100, 1300, 100))
     np.testing.assert_allclose(
@@ -170,9 +173,10 @@ def test_the_command_leaves_a_record_a_picture_and_a_summary(tmp_path, capsys):
 
 def test_too_few_checkpoints_to_ring_are_charted_and_said_so(tmp_path):
     save(tmp_path, (10, 20, 30))
-    assert "the alarm does not ring; it needs 7 checkpoints, has 3" in summarise(run(config(tmp_path)))
-    early = config(tmp_path, alarm=Alarm(window=3, consecutive=1, growth=50.0))
-    assert "gradient_square: the alarm does not ring" in summarise(run(early))
+    few = Finding.of(run(config(tmp_path)))
+    assert (few.verdict, few.numbers) == ("cannot tell", {"checkpoints": 3, "needs": 7})
+    early = run(config(tmp_path, alarm=Alarm(window=3, consecutive=1, growth=50.0)))
+    assert Finding.of(early).verdict == "not seen"
 
 
 def test_bad_flags_are_one_line(tmp_path, capsys):

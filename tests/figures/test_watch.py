@@ -1,8 +1,12 @@
 """The picture of any record: every measure has its panel, the alarm its mark, and bytes are the same every time."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
+from experiments.watch import experiment
 from figures import __main__ as command
 from figures import watch as figure
 from figures.panels.axes import decades
@@ -25,15 +29,15 @@ def watched(heard="fisher", budgets=range(100, 1300, 100), **curves):
     dataset, found = record.to_dataset(), record.watch(heard, Alarm())
     for name, values in found._asdict().items():
         dataset[f"alarm_{name}"] = ("pretrain_steps", values)
-    verdict = "does not ring" if found.first is None else f"rings at {record.budgets[found.first]:,} steps"
-    return dataset.assign_attrs(alarm_on=heard, alarm=verdict)
+    config = json.dumps({"alarm": asdict(Alarm())})
+    return experiment.found(dataset.assign_attrs(alarm_on=heard, config=config, measured="12 examples"))
 
 
 def test_every_measure_has_a_panel_and_the_alarm_its_mark():
     # Growth rate x budget is (centre of the window) / 300: above 1 from the window 200 to 600 on, the third is at 800.
     drawn = figure.draw(watched(fisher=GROWING, hessian_trace=FALLING, loss=lambda b: 1 / b))
     text = words(drawn)
-    for part in ("Fisher trace: the alarm rings at 800 steps", "(a) Fisher trace", "(b) Hessian trace", "(c) loss"):
+    for part in ("The alarm on fisher rings at 800 steps", "(a) Fisher trace", "(b) Hessian trace", "(c) loss"):
         assert part in text
     assert "first ring" in text
     panels = drawn.get_axes()
@@ -45,7 +49,7 @@ def test_every_measure_has_a_panel_and_the_alarm_its_mark():
 
 def test_a_quiet_alarm_leaves_no_mark():
     drawn = figure.draw(watched(fisher=lambda b: 1.0, loss=GROWING))
-    assert "the alarm does not ring" in words(drawn)
+    assert "The alarm on fisher does not ring in 12 checkpoints" in words(drawn)
     assert "first ring" not in words(drawn)
     assert not [line for axes in drawn.get_axes() for line in axes.lines if line.get_linestyle() == "--"]
 
