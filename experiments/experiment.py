@@ -55,6 +55,7 @@ C = TypeVar("C")
 
 _HERE = __package__  # `experiments` in a checkout, inside another package where it is installed
 _FIGURES = f"{_HERE.removesuffix('experiments')}figures"
+_REASONS = 4  # for a solver, told in full
 _FRESH = {"--overwrite", "--no-overwrite", "--resume", "--no-resume"}  # not on the command that goes on
 
 
@@ -155,7 +156,7 @@ class Experiment(Generic[C]):
             self.table(dataset) if self.table else (),
             [wrapped(line) for line in (*finding.details, finding.trust) if line],
             [self.claims_told] * bool(self.claims),
-            [str(dataset.attrs["solver_reason"])] if "solver_reason" in dataset.attrs else (),
+            _few(str(dataset.attrs.get("solver_reason", "")).splitlines()),
         ]
         return "\n\n".join("\n".join(part) for part in parts if part)
 
@@ -180,3 +181,9 @@ class Experiment(Generic[C]):
         """The command that goes on with what was kept."""
         given = [each for each in arguments if each not in _FRESH]
         return shlex.join(["python", "-m", self.module, *given, "--resume"])
+
+
+def _few(reasons: Sequence[str]) -> list[str]:
+    """The first of many reasons, which differ from place to place in a number mostly."""
+    more = len(reasons) - _REASONS
+    return [*reasons[:_REASONS], *[f"... and {more} more lines in the attribute solver_reason"] * (more > 0)]

@@ -68,7 +68,7 @@ def percent(share: float) -> str:
     if not np.isfinite(share):
         return "diverged"
     size = abs(share)
-    return "0 %" if size < 5e-4 else f"{100 * share:.2g} %" if size < 1 else f"{100 * share:.0f} %"
+    return "0 %" if size < 5e-4 else f"{100 * share:.2g} %" if size < 0.995 else f"{100 * share:.0f} %"
 
 
 def change(ratio: float) -> str:

@@ -16,12 +16,9 @@ from .panels.curves import closed_form, curves
 from .panels.looks import GREY, REFERENCE, Look, looks
 from .picture import Picture
 
-_HARMFUL = 0.01  # in units of sigma_pre^2, as in the experiment's conclusion
-_MOST = 0.9  # of the features decided rightly, below which the ratio is not said to decide
 _NEEDED = {
     *("checkpoint", "stage", "learning_rate", "regularization", "seed", "ratio", "effort", "own_time"),
-    *("pretrain_loss_after", "predicted_pretrain_loss_after", "feature_harm", "limit_harm", "boundary_effort"),
-    *("diverged", "limit_harm_learned_anyway", "predicted_feature_harm", "limit_curve", "critical_ratio"),
+    *("pretrain_loss_after", "diverged", "feature_harm", "boundary_effort", "limit_curve", "critical_ratio"),
 }
 _HARM, _NONE = Look("#D55E00", "x", size=4.2), Look("#0072B2", size=3.6)
 
@@ -108,7 +105,8 @@ def _draw_plane(axes: Axes, dataset: xr.Dataset) -> None:
     harm = dataset["feature_harm"].sel(checkpoint="idealised")
     pull = (dataset["ratio"] + dataset["regularization"]) / (1 + dataset["regularization"])
     x, y, z = (part.values.ravel() for part in xr.broadcast(dataset["effort"], pull, harm))
-    for label, look, where in (("no harm", _NONE, z <= _HARMFUL), ("harm", _HARM, z > _HARMFUL)):
+    harmful = dataset.attrs["harmful"]
+    for label, look, where in (("no harm", _NONE, z <= harmful), ("harm", _HARM, z > harmful)):
         axes.plot(x[where], y[where], label=label, **look.points)
     edge: dict[str, Any] = {"color": "black", "zorder": 5}
     boundary = r"$F_T(\sigma_{\mathrm{pre}}) = 2\,\sigma_{\mathrm{pre}}$"
@@ -123,37 +121,5 @@ def _draw_plane(axes: Axes, dataset: xr.Dataset) -> None:
     axes.legend(loc="upper center", ncols=2, fontsize=8.5)
 
 
-def _message(dataset: xr.Dataset) -> str:
-    """The finding, in one sentence."""
-    harm = dataset["feature_harm"].isel(learning_rate=-1)
-    ideal, real = (harm.sel(checkpoint=kind) for kind in ("idealised", "real"))
-    if not ideal.notnull().any():
-        return "Fine-tuning diverged from every stage: no harm can be told"
-    if not (ideal > _HARMFUL).any():
-        return "No learned feature does harm after the longest fine-tuning from idealised stages"
-    right, count = _decided(ideal, dataset["limit_harm"])
-    if right < _MOST * count:
-        time = f"T = {_time(dataset):.3g}"
-        return (
-            rf"Fine-tuning for {time} is too short for the critical ratio 2 + $\lambda$: it decides {right} of {count} "
-            "features rightly"
-        )
-    told = r"Having learned a feature is harm where fine-tuning wants it more than 2 + $\lambda$ times as strong "
-    told += f"({right} of {count} rightly decided)"
-    anyway = real.where(dataset["own_time"] < _time(dataset))
-    if not anyway.notnull().any():
-        return told
-    right, count = _decided(anyway, dataset["limit_harm_learned_anyway"])
-    limit = "1 + $\\lambda$/2".replace(" ", "\N{NO-BREAK SPACE}")
-    return f"{told}; once fine-tuning learns it by itself, more than {limit} times ({right} of {count})"
-
-
-def _decided(harm: xr.DataArray, stated: xr.DataArray) -> tuple[int, int]:
-    """Of how many verdicts a rule has how many right."""
-    ours, theirs = xr.broadcast(harm, stated)
-    known = ours.notnull()
-    return int((((ours > _HARMFUL) == (theirs > _HARMFUL)) & known).sum()), int(known.sum())
-
-
-picture = Picture("stages", "a result of stages", _NEEDED, _paint, _message)
+picture = Picture("stages", "a result of stages", _NEEDED, _paint)
 draw, save = picture.draw, picture.save

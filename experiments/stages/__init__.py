@@ -1,6 +1,5 @@
 """Which learned feature turns fine-tuning into harm? The budget counted in features learned instead of steps."""
 
-from .experiment import CLAIMS, Config, main, run
-from .summary import summarise
+from .experiment import Config, experiment, main, run
 
-__all__ = ["CLAIMS", "Config", "main", "run", "summarise"]
+__all__ = ["Config", "experiment", "main", "run"]

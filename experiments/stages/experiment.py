@@ -12,17 +12,18 @@ the plateau, where features not learned yet are small but not 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Literal
 
-import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Int
 
-from linsim.commands.building import build_problem, learning_rates, strengths
+from linsim import network
+from linsim.commands.building import build_pretraining, build_problem, learning_rates, strengths
 from linsim.commands.config import (
+    ChartConfig,
     FinetuneConfig,
     NetworkConfig,
     PretrainConfig,
@@ -34,31 +35,54 @@ from linsim.commands.config import (
     require_choices,
 )
 from linsim.commands.transfers import build_transfer
-from linsim.dynamics.choosing import choose
-from linsim.dynamics.training import Session
 from linsim.errors import require, require_integer, require_number
-from linsim.labels import texts
+from linsim.labels import PLAIN, STEPS, STRENGTH, Label, label
+from linsim.measures.built_in import LEARNED, LEARNED_SHARE
+from linsim.phase import Phase
+from linsim.problem import Problem, stack_seeds
 from linsim.progress.showing import Progress
-from linsim.sweeping.axes import Axes
-from linsim.sweeping.lanes import run_all
-from linsim.tasks import Transfer
+from linsim.sweeping.along import Ready, along
+from linsim.sweeping.results import inputs_of
+from linsim.sweeping.sweep import chart, sweep
+from linsim.tasks import LinearTask, Transfer
 from linsim.theory.rises import rise_of
+from linsim.theory.stages import critical_effort, critical_ratios, harm_limits, learning_time
 
-from ..command import command
-from ..trajectory import Trajectory, pretrained
-from .summary import summarise
-from .theory import boundary, limits, own_time, predicted, why_not
+from ..experiment import Experiment
+from .finding import find, table
 
 CLAIMS = (
-    "sequential-learning",
-    "zero-mode-stays-zero",
-    "misaligned-iff",
-    "learned-anyway-iff",
+    *("sequential-learning", "zero-mode-stays-zero", "misaligned-iff", "learned-anyway-iff"),
     "critical-rate-times-steps",
 )
+HARMFUL = 0.01
+"""Harm, in units of sigma_pre^2, below which a feature counts as harmless: far below 1, what learning it is worth."""
 CHECKPOINTS: tuple[Literal["idealised", "real"], ...] = ("idealised", "real")
+LABELS = {
+    "seed": Label("drawn task"),
+    "regularization": Label("lambda", PLAIN),
+    "stage": Label("features learned"),
+    "feature": Label("feature, in the order of learning"),
+    "learned": Label("strength of a feature at the checkpoint", STRENGTH),
+    "begun": Label("strength of a feature at the real stage before", STRENGTH),
+    "strength": Label("sigma_pre", STRENGTH),
+    "ratio": Label("sigma_ft / sigma_pre", PLAIN),
+    "stage_steps": Label("budget of the stage", STEPS),
+    "feature_harm": Label("(L_n - L_(n-1)) / sigma_n^2", PLAIN),
+    "predicted_feature_harm": Label("(L_n - L_(n-1)) / sigma_n^2, in closed form", PLAIN),
+    "limit_harm": Label("harm to convergence, others at 0 or at rest", PLAIN),
+    "limit_harm_learned_anyway": Label("harm to convergence, where fine-tuning would have learned the feature", PLAIN),
+    "limit_curve": Label("either limit over the ratio", PLAIN),
+    "curve_ratio": Label("sigma_ft / sigma_pre", PLAIN),
+    "critical_ratio": Label("ratio from which on a feature is harm in that limit", PLAIN),
+    "own_time": Label("flow time of fine-tuning that learns the feature from the real stage before"),
+    "effort": Label("(1 + lambda) sigma^(2 - 2/L) T", PLAIN),
+    "boundary_pull": Label("(ratio + lambda) / (1 + lambda)", PLAIN),
+    "boundary_effort": Label("effort beyond which a feature is harm", PLAIN),
+}
 _SAME = ShiftConfig(rescale_factor=1.0)  # the fine-tuning task is drawn here
-_CURVE = 300  # ratios at which the limits are told
+_LOSSES = ("pretrain_loss_before", "pretrain_loss_after", "finetune_loss_after", "predicted_pretrain_loss_after")
+_CURVE = 300  # points of the limits over the ratio
 
 
 @dataclass(frozen=True)
@@ -83,28 +107,19 @@ class Config(SyntheticConfig, PretrainingConfig):
     )
 
 
-class _Task(NamedTuple):
-    """One drawn task, its stages, and what fine-tuning did from them. Features in the order they are learned."""
-
-    arrays: dict[str, np.ndarray]
-    transfer: Transfer
-    initial: tuple[np.ndarray, ...]
-    attributes: dict[str, Any]
-
-
-def run(config: Config, report: Progress | None = None) -> xr.Dataset:
+def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     """Losses after fine-tuning over (checkpoint, stage, rate, strength, seed), harm per feature, and both predicted.
 
     Raises:
       InvalidInput: a field outside its domain, or no plateau to take a stage from.
     """
     _check(config)
-    drawn = []
-    for number in range(config.seeds):
-        drawn.append(_one(config, number))
-        if report is not None:
-            report(number + 1, config.seeds)
-    return _label(config, drawn)
+    drawn = along({"seed": range(config.seeds)}, lambda seed: partial(_drawn, config, seed), report)
+    drawn["pretrain_target"] = drawn["pretrain_target"].broadcast_like(drawn["seed"])  # also where all are the same
+    found = drawn.assign(_harm(drawn)).assign(_limits(config, drawn))
+    dims = ("checkpoint", "stage", "feature", "learning_rate", "regularization", "seed")
+    ordered = found.transpose(*dims, ..., missing_dims="ignore")
+    return label(ordered.assign_attrs(seed=config.seed, depth=config.depth, harmful=HARMFUL), LABELS)
 
 
 def _check(config: Config) -> None:
@@ -123,175 +138,111 @@ def _check(config: Config) -> None:
     require(regularizer == "product_penalty", "finetune.regularizer", regularizer, said)
 
 
-def _one(config: Config, number: int) -> _Task:
-    """Pre-train, find the plateaus, and fine-tune from both kinds of checkpoints."""
-    chart = chart_of(config, seeds=1, seed=(config.seed + number) % 2**32, shift=_SAME)
-    task = build_transfer(chart).pretrain
-    kept = np.flatnonzero(task.strengths)
-    hidden = min(task.inputs, task.outputs) if config.network.hidden is None else config.network.hidden
-    require(len(kept) > 0 and bool(np.all(task.strengths >= 0)), "task", task.strengths, "strengths >= 0, some > 0")
-    require(hidden >= len(kept), "network.hidden", hidden, f"at least {len(kept)}, the number of features")
-    trajectory = pretrained(chart)
-    order, budgets = _stages(trajectory, kept)
-    ratio = np.random.default_rng([config.seed, number]).uniform(*config.ratios, len(kept))
-    strength = np.zeros_like(task.strengths)
-    strength[order] = ratio * task.strengths[order]
-    transfer = Transfer(task, replace(task, strengths=strength))
-    swept = learning_rates(config.finetune), strengths(config.finetune)
-    axes = Axes.of_chart(*swept, config.finetune.regularizer)
-    ends = []
-    for kind in CHECKPOINTS:
-        problem = replace(build_problem(replace(chart, checkpoints=kind), transfer), budgets=budgets)
-        with jax.enable_x64(True):
-            largest = axes.representative(problem)
-            session = Session.open(problem, choose(largest, config.solver).solver, np.dtype(config.precision).type)
-            checkpoints = session.pretrain()
-            tuned = run_all(session, axes, checkpoints)
-            weights = session.weights(checkpoints.states)
-        after, finetune, diverged = (np.asarray(part)[..., 0] for part in tuned[:3])
-        before = np.asarray(checkpoints.losses)[:, 0]
-        ends.append({"before": before, "after": after, "finetune": finetune, "diverged": diverged})
-    product, *others = (np.asarray(layer, np.float64)[:, 0] for layer in weights)
-    for layer in others:
-        product = layer @ product
-    modes = np.einsum("of,soi,if->sf", task.left[:, order], product, task.right[:, order])
-    arrays = {
-        "strength": task.strengths[order],
-        "ratio": ratio,
-        "budgets": budgets,
-        "begun": np.diagonal(modes),  # of feature n at the real stage n - 1
-        "predicted": predicted(config, transfer, order, budgets, trajectory.initial, *swept),
-        **{name: np.stack([end[name] for end in ends]) for name in ends[0]},
+def _drawn(config: Config, number: int, report: Progress | None = None) -> xr.Dataset:
+    """One fine-tuning task, from both kinds of stages."""
+    settings = chart_of(config, seeds=1, seed=(config.seed + number) % 2**32, shift=_SAME)
+    task = build_transfer(settings).pretrain
+    order, budgets = _stages(settings, task)
+    sigma, ratio = (
+        task.strengths[order],
+        np.random.default_rng([config.seed, number]).uniform(*config.ratios, len(order)),
+    )
+    goal = np.zeros_like(task.strengths)
+    goal[order] = ratio * sigma
+    problem = build_problem(settings, Transfer(task, replace(task, strengths=goal)))
+    kinds: dict[str, Ready] = {
+        "idealised": partial(_chart, settings, _idealised(problem, order), "seed"),
+        "real": partial(_chart, settings, replace(problem, budgets=budgets), "pretrain_steps"),
     }
-    return _Task(arrays, transfer, tuple(layer[0] for layer in trajectory.initial), trajectory.attributes)
+    found = along({"checkpoint": CHECKPOINTS}, lambda checkpoint: kinds[checkpoint], report)
+    found["learned"] = found["learned"].isel(mode=order).rename(mode="feature")
+    found = found.assign_coords(feature=np.arange(1, len(order) + 1))
+    found = found.assign(strength=("feature", sigma), ratio=("feature", ratio), stage_steps=("stage", budgets))
+    before = found["feature"] - 1
+    found["begun"] = found["learned"].sel(checkpoint="real", drop=True).sel(stage=before).drop_vars("stage")
+    return found.merge(inputs_of(problem).isel(seed=0))
 
 
-def _stages(trajectory: Trajectory, kept: np.ndarray) -> tuple[np.ndarray, Int[np.ndarray, " stages"]]:
+def _stages(settings: ChartConfig, task: LinearTask) -> tuple[Int[np.ndarray, " features"], Int[np.ndarray, " stages"]]:
     """The features in the order they are learned, and the budget of every stage.
 
     Stage n is taken at the harmonic mean of the half-learned budgets of features n and n + 1, where what is missing of
     the one and what has begun of the other fall off alike, as e^(-C tau); stage 0 after one step, the last one at twice
     the half-learned budget of the last feature. See the claim sequential-learning.
     """
-    shares = trajectory.learned()[:, 0, kept].T / trajectory.transfer.pretrain.strengths[kept][:, None]
-    half = rise_of(trajectory.budgets, shares).half
+    kept = np.flatnonzero(task.strengths)
+    require(len(kept) > 0 and bool(np.all(task.strengths >= 0)), "task", task.strengths, "strengths >= 0, some > 0")
+    problem = build_pretraining(settings, task)
+    hidden, last = min(problem.widths), int(problem.budgets[-1])
+    require(hidden >= len(kept), "network.hidden", hidden, f"at least {len(kept)}, the number of features")
+    curves = sweep(problem, {}, [LEARNED_SHARE], solver=settings.solver, precision=settings.precision)
+    shares = curves["learned_share"].isel(seed=0, mode=kept).transpose("mode", "pretrain_steps").values
+    half = rise_of(problem.budgets, shares).half
     learned = int(np.isfinite(half).sum())
-    last = int(trajectory.budgets[-1])
     allowed = "budgets within which every feature comes to be half learned"
     require(learned == len(kept), "pretrain", f"{learned} of {len(kept)} features within {last} steps", allowed)
     order = np.argsort(half, kind="stable")
-    inverse = np.append(1 / half[order], 0.0)
+    half, kept = half[order], kept[order]
+    inverse = np.append(1 / half, 0.0)
     means = np.minimum(2 / (inverse[:-1] + inverse[1:]), last)
     budgets = np.append(1, np.round(means).astype(np.int64))
-    between = np.all(budgets[1:-1] > half[order][:-1]) and np.all(budgets[1:-1] < half[order][1:])
-    apart = bool(np.all(np.diff(budgets) > 0) and between and budgets[-1] > half[order][-1])
+    between = np.all(budgets[1:-1] > half[:-1]) and np.all(budgets[1:-1] < half[1:])
+    apart = bool(np.all(np.diff(budgets) > 0) and between and budgets[-1] > half[-1])
     allowed = "features learned so far apart that there is a step between any two"
-    require(apart, "task", f"half-learned budgets {np.round(half[order]).tolist()}", allowed)
-    return kept[order], budgets
+    require(apart, "task", f"half-learned budgets {np.round(half).tolist()}", allowed)
+    return kept, budgets
 
 
-def _label(config: Config, drawn: list[_Task]) -> xr.Dataset:
-    axes = ("checkpoint", "stage", "learning_rate", "regularization", "seed")
-    by_feature = ("checkpoint", "feature", "learning_rate", "regularization", "seed")
-    square, flat, per_input = {"units": "squared output"}, {"units": "1"}, {"units": "output per input"}
-    all_of = {name: np.stack([each.arrays[name] for each in drawn], axis=-1) for name in drawn[0].arrays}
-    strength, ratio, budgets, begun, closed = (
-        all_of[name] for name in ("strength", "ratio", "budgets", "begun", "predicted")
-    )
-    before, after, finetune, diverged = (all_of[name] for name in ("before", "after", "finetune", "diverged"))
-    rates, penalties = learning_rates(config.finetune), strengths(config.finetune)
-    unit = strength[None, :, None, None, :] ** 2
-    known = np.where(diverged, np.nan, after)
-    never, anyway = limits(ratio[:, None, :], penalties[:, None])
-    every_ratio = np.linspace(min(ratio.min(), 0.0) - 0.1, max(ratio.max(), 1.0) + 0.1, _CURVE)
-    pull, effort = boundary(config.depth)
-    time = config.finetune.steps * rates
-    scaled = ((1 + penalties) * time[:, None])[..., None] * strength[:, None, None] ** (2 - 2 / config.depth)
-    alone = own_time(config.depth, begun[:, None, :], (ratio * strength)[:, None, :], penalties[:, None])
-    cells = ("feature", "learning_rate", "regularization", "seed")
-    limit = ("feature", "regularization", "seed")
-    variables: dict[str, Any] = {
-        "pretrain_loss_before": (("checkpoint", "stage", "seed"), before, {"long_name": "at the checkpoint", **square}),
-        "pretrain_loss_after": (axes, after, {"long_name": "pre-training loss after fine-tuning", **square}),
-        "finetune_loss_after": (axes, finetune, {"long_name": "fine-tuning loss after fine-tuning", **square}),
-        "diverged": (axes, diverged, {"long_name": "fine-tuning diverged"}),
-        "predicted_pretrain_loss_after": (axes, closed, {"long_name": "the same in closed form", **square}),
-        "feature_harm": (
-            by_feature,
-            np.diff(known, axis=1) / unit,
-            {"long_name": "(L_n - L_(n-1)) / sigma_n^2", **flat},
-        ),
-        "predicted_feature_harm": (by_feature, np.diff(closed, axis=1) / unit, {"long_name": "in closed form", **flat}),
-        "limit_harm": (limit, never, {"long_name": "to convergence, others at 0 or at rest", **flat}),
-        "limit_harm_learned_anyway": (
-            limit,
-            anyway,
-            {"long_name": "to convergence, where fine-tuning would have learned the feature by itself", **flat},
-        ),
-        "limit_curve": (
-            ("checkpoint", "regularization", "curve_ratio"),
-            np.stack(limits(every_ratio, penalties[:, None])),
-            {"long_name": "either limit over the ratio", **flat},
-        ),
-        "critical_ratio": (
-            ("checkpoint", "regularization"),
-            np.stack([2 + penalties, np.where(penalties > 0, 1 + penalties / 2, np.nan)]),
-            {"long_name": "from which on a feature is harm in that limit", **flat},
-        ),
-        "begun": (("feature", "seed"), begun, {"long_name": "strength at the real stage before", **per_input}),
-        "own_time": (
-            limit,
-            alone,
-            {"long_name": "flow time of fine-tuning that learns the feature from the real stage before"},
-        ),
-        "strength": (("feature", "seed"), strength, {"long_name": "sigma_pre", **per_input}),
-        "ratio": (("feature", "seed"), ratio, {"long_name": "sigma_ft / sigma_pre", **flat}),
-        "stage_steps": (("stage", "seed"), budgets, {"long_name": "budget of the stage", "units": "steps"}),
-        "effort": (cells, scaled, {"long_name": "(1 + lambda) sigma^(2 - 2/L) T", **flat}),
-        "boundary_effort": ("boundary_pull", effort, {"long_name": "effort beyond which a feature is harm", **flat}),
-        "pretrain_target": (
-            ("seed", "output", "input"),
-            np.stack([each.transfer.pretrain.target for each in drawn]),
-            {"long_name": "A of the pre-training task"},
-        ),
-        "finetune_target": (
-            ("seed", "output", "input"),
-            np.stack([each.transfer.finetune.target for each in drawn]),
-            {"long_name": "A of the fine-tuning task"},
-        ),
+def _idealised(problem: Problem, order: Int[np.ndarray, " features"]) -> Problem:
+    """The stages as starts: features at their target or exactly 0 are at rest, so that one step leaves them there."""
+    task = problem.transfer.pretrain
+    strengths = np.zeros((len(order) + 1, len(task.strengths)))
+    for stage in range(1, len(order) + 1):
+        strengths[stage:, order[stage - 1]] = task.strengths[order[stage - 1]]
+    starts = stack_seeds([network.aligned(problem.widths, task, each) for each in strengths])
+    return replace(problem, initial=starts, budgets=np.array([1]), pretrain=Phase(problem.pretrain.learning_rate))
+
+
+def _chart(settings: ChartConfig, problem: Problem, along: str, report: Progress | None = None) -> xr.Dataset:
+    """The chart of a problem with its stages, which are its budgets or its seeds, along one axis."""
+    swept = learning_rates(settings.finetune), strengths(settings.finetune), settings.finetune.regularizer
+    measured = chart(problem, *swept, [LEARNED], solver=settings.solver, precision=settings.precision, report=report)
+    (other,) = {"seed", "pretrain_steps"} - {along}
+    losses = [name for name in _LOSSES if name in measured]
+    staged = measured[[*losses, "diverged", "learned"]].isel({other: 0}, drop=True).rename({along: "stage"})
+    return staged.assign_coords(stage=np.arange(staged.sizes["stage"])).transpose("stage", ...)
+
+
+def _harm(drawn: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Of every feature, simulated and in closed form where there is one."""
+    losses = {"feature_harm": drawn["pretrain_loss_after"].where(~drawn["diverged"])}
+    if "predicted_pretrain_loss_after" in drawn:
+        losses["predicted_feature_harm"] = drawn["predicted_pretrain_loss_after"]
+    return {name: loss.diff("stage").rename(stage="feature") / drawn["strength"] ** 2 for name, loss in losses.items()}
+
+
+def _limits(config: Config, drawn: xr.Dataset) -> dict[str, xr.DataArray]:
+    """What harm tends to, the ratios and the effort from which on it is harm, and the time that takes."""
+    ratio, penalty, sigma, kinds = (drawn[name] for name in ("ratio", "regularization", "strength", "checkpoint"))
+    low, high = min(float(ratio.min()), 0.0) - 0.1, max(float(ratio.max()), 1.0) + 0.1
+    every_ratio, pull = np.linspace(low, high, _CURVE), 2 + np.geomspace(1e-6, 50, 200)
+    curve_ratio = xr.DataArray(every_ratio, {"curve_ratio": every_ratio}, "curve_ratio")
+    boundary_pull = xr.DataArray(pull, {"boundary_pull": pull}, "boundary_pull")
+    never, anyway = xr.apply_ufunc(harm_limits, ratio, penalty, output_core_dims=[(), ()])
+    curves = xr.apply_ufunc(harm_limits, curve_ratio, penalty, output_core_dims=[(), ()])
+    critical = xr.apply_ufunc(critical_ratios, penalty, output_core_dims=[(), ()])
+    own_time = xr.apply_ufunc(partial(learning_time, config.depth), drawn["begun"], ratio * sigma, penalty)
+    time = config.finetune.steps * drawn["learning_rate"]
+    return {
+        "limit_harm": never,
+        "limit_harm_learned_anyway": anyway,
+        "limit_curve": xr.concat(curves, kinds),
+        "critical_ratio": xr.concat(critical, kinds),
+        "own_time": own_time,
+        "effort": (1 + penalty) * time * sigma ** (2 - 2 / config.depth),
+        "boundary_effort": xr.apply_ufunc(partial(critical_effort, config.depth), boundary_pull),
     }
-    for layer in range(config.depth):
-        name = f"initial_weights_{layer + 1}"
-        weights = np.stack([each.initial[layer] for each in drawn])
-        variables[name] = (
-            ("seed", f"{name}_rows", f"{name}_columns"),
-            weights,
-            {"long_name": f"initial W_{layer + 1}"},
-        )
-    coords = {
-        "checkpoint": texts(CHECKPOINTS),
-        "stage": ("stage", np.arange(len(budgets)), {"long_name": "features learned"}),
-        "feature": ("feature", np.arange(1, len(budgets)), {"long_name": "feature, in the order of learning"}),
-        "learning_rate": ("learning_rate", rates, {"long_name": "fine-tuning rate", "units": "flow time per step"}),
-        "regularization": ("regularization", penalties, {"long_name": "lambda", "units": "1"}),
-        "seed": ("seed", np.arange(config.seeds), {"long_name": "drawn task"}),
-        "curve_ratio": ("curve_ratio", every_ratio, {"long_name": "sigma_ft / sigma_pre", **flat}),
-        "boundary_pull": ("boundary_pull", pull, {"long_name": "(ratio + lambda) / (1 + lambda)", "units": "1"}),
-    }
-    reasons = {kind: why_not(config, kind) for kind in CHECKPOINTS}
-    said = "; ".join(f"{kind}: none, {reason}" for kind, reason in reasons.items() if reason)
-    attributes = {
-        "config": config.to_json(),
-        **drawn[0].attributes,
-        "seed": config.seed,
-        "depth": config.depth,
-        "tau": config.network.tau,
-        "finetune_steps": config.finetune.steps,
-        "prediction": said or "gradient flow of balanced layers in the bases that both tasks share",
-    }
-    return xr.Dataset(variables, coords, attributes)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    return command(Config, run, "stages", __doc__, summarise, arguments, claims=CLAIMS)
+experiment = Experiment("stages", __doc__, Config, compute, find, table, CLAIMS)
+run, main = experiment.run, experiment.main

@@ -110,6 +110,19 @@ def inputs(problem: Problem, axes: Axes, measuring: Measuring) -> xr.Dataset:
     measured_at = {dim: xr.Variable(dim, values) for each in measuring.all for dim, values in each.coords.items()}
     if measuring.points:
         measured_at[FINETUNE_STEPS] = labelled(FINETUNE_STEPS, np.asarray(measuring.points))
+    swept = {axes.dims[number]: (field, values) for number, field, values in axes.fields()}
+    return inputs_of(problem).assign_coords(
+        {
+            BUDGETS: labelled(BUDGETS, problem.budgets),
+            **{name: xr.Variable(name, values, field.attrs(name)) for name, (field, values) in swept.items()},
+            **measured_at,
+            SEEDS: labelled(SEEDS, np.arange(problem.seeds)),
+        }
+    )
+
+
+def inputs_of(problem: Problem) -> xr.Dataset:
+    """The arrays of a problem: both targets and covariances, and the initial weights of every seed."""
     pretrain, finetune = problem.transfer.pretrain, problem.transfer.finetune
     units = ["input", *(f"hidden_{layer}" for layer in range(1, problem.depth)), "output"]
     variables = {
@@ -121,16 +134,7 @@ def inputs(problem: Problem, axes: Axes, measuring: Measuring) -> xr.Dataset:
     for layer, weight in enumerate(problem.initial, start=1):
         name = f"initial_weights_{layer}"
         variables[name] = labelled(name, weight, (SEEDS, units[layer], units[layer - 1]))
-    swept = {axes.dims[number]: (field, values) for number, field, values in axes.fields()}
-    return xr.Dataset(
-        variables,
-        coords={
-            BUDGETS: labelled(BUDGETS, problem.budgets),
-            **{name: xr.Variable(name, values, field.attrs(name)) for name, (field, values) in swept.items()},
-            **measured_at,
-            SEEDS: labelled(SEEDS, np.arange(problem.seeds)),
-        },
-    )
+    return xr.Dataset(variables)
 
 
 def describe(phase: Phase) -> dict[str, Any]:

@@ -116,7 +116,8 @@ def flow_time(
 ) -> Float[np.ndarray, "..."]:
     """t = integral from s_0 to s of ds / [2 L s^(2 - 2/L) (sigma - s)], of `BalancedModes` with unit input variance.
 
-    Gauss-Legendre in log s, where the integrand is at most exponential: exact to rounding. [re-derived]
+    Gauss-Legendre in log(s / (sigma - s)), along which the integrand is at most exponential: exact to rounding.
+    [re-derived]
 
     Args:
       depth: L.
@@ -127,12 +128,12 @@ def flow_time(
     Returns:
       Flow time; NaN where s < s_0.
     """
-    start, end, strength = np.broadcast_arrays(start, end, strength)
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    span = np.log(end / start)
-    s = start[..., None] * np.exp(span[..., None] * (nodes + 1) / 2)
-    integrand = s ** (2 / depth - 1) / (2 * depth * (strength[..., None] - s))
-    return np.where(span >= 0, np.sum(integrand * weights, axis=-1) * span / 2, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        first, last = (np.log(s / (strength - s))[..., None] for s in (start, end))
+        s = np.asarray(strength)[..., None] / (1 + np.exp(-first - (last - first) * (nodes + 1) / 2))
+        time = np.sum(weights * s ** (2 / depth - 1), axis=-1) * (last - first)[..., 0] / (4 * depth * strength)
+    return np.where(time >= 0, time, np.nan)
 
 
 def _crossing(budgets: np.ndarray, shares: np.ndarray, level: float) -> np.ndarray:

@@ -7,11 +7,13 @@ Both tasks share their singular vectors, inputs are whitened, and fine-tuning de
 from __future__ import annotations
 
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from linsim.dynamics.modes.mode_flow import Values, mode_flow
 from linsim.precision import in_float64
+from linsim.theory.rises import flow_time
 
 
 @in_float64
@@ -119,3 +121,73 @@ def stage_losses(
     pretrain = jnp.asarray(pretrain)
     change = (tuned_limit(pretrain, finetune, penalty) - pretrain) ** 2 - pretrain**2
     return jnp.sum(pretrain**2) + jnp.concatenate([jnp.zeros(1, change.dtype), jnp.cumsum(change)])
+
+
+def harm_limits(ratio: Values, penalty: Values) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    """Harm of having learned a mode, fine-tuned to convergence, in units of sigma_pre^2, at any depth from two on.
+
+    With it the mode ends at rho = max(0, (r + lambda) / (1 + lambda)) in units of sigma_pre; without it at 0 if it is
+    exactly 0, and at max(0, r / (1 + lambda)) if it is merely small: then fine-tuning learns it anyway. So harm is
+    (rho - 1)^2 - 1, or (rho - 1)^2 - (r / (1 + lambda) - 1)^2; see `critical_ratios`.
+
+    That rho stops at 0 holds for exactly balanced layers, w_1 = ... = w_L in a mode: they vanish together, and
+    the gradient with them. Out of balance by any d = w_1 - w_2 one layer passes 0 first, at two layers after about
+    ln(2 w / d) / (4 |r + lambda| sigma_pre), and the mode goes on to rho < 0. So in the end r < -lambda is harm too,
+    (rho - 1)^2 - 1 with rho = (r + lambda) / (1 + lambda) < 0. [as restated in Feng et al. 2026; the rest re-derived]
+
+    Args:
+      ratio: r = sigma_ft / sigma_pre.
+      penalty: lambda >= 0; both broadcast.
+
+    Returns:
+      Harm where a mode that is not learned is exactly 0, and where fine-tuning learns it anyway.
+    """
+    ratio, penalty = np.asarray(ratio), np.asarray(penalty)
+    reached = np.maximum((ratio + penalty) / (1 + penalty), 0.0)
+    alone = np.maximum(ratio / (1 + penalty), 0.0)
+    return np.asarray((reached - 1) ** 2 - 1), np.asarray((reached - 1) ** 2 - (alone - 1) ** 2)
+
+
+def critical_ratios(penalty: Values) -> tuple[Float[np.ndarray, "..."], Float[np.ndarray, "..."]]:
+    """r = sigma_ft / sigma_pre beyond which the limits of `harm_limits` are harm: 2 + lambda, and 1 + lambda / 2.
+
+    The second one is NaN without a penalty, where it makes no difference whether the mode had been learned.
+    [as restated in Feng et al. 2026; the second re-derived]
+    """
+    penalty = np.asarray(penalty)
+    return np.asarray(2 + penalty), np.where(penalty > 0, 1 + penalty / 2, np.nan)
+
+
+def critical_effort(depth: int, pull: Values) -> Float[np.ndarray, "..."]:
+    """Effort (1 + lambda) sigma_pre^(2 - 2/L) T beyond which having learned a mode in full is harm.
+
+    Fine-tuning takes it from sigma to 2 sigma at (1 / 2L) integral over 1 < u < 2 of du / [u^(2 - 2/L) (rho - u)]: one
+    curve for all modes, penalties and rates. At L = 2 it is ln[2 (rho - 1) / (rho - 2)] / (4 rho), see `critical_time`.
+    [re-derived]
+
+    Args:
+      depth: L.
+      pull: rho = (r + lambda) / (1 + lambda) > 2.
+    """
+    return flow_time(depth, np.asarray(1.0), np.asarray(2.0), np.asarray(pull))
+
+
+def learning_time(depth: int, begun: Values, finetune: Values, penalty: Values = 0.0) -> Float[np.ndarray, "..."]:
+    """Flow time in which fine-tuning itself takes a mode from s_0 to half of its limit.
+
+    That is s_inf = (sigma_ft + lambda s_0) / (1 + lambda). Infinite where it never does, for s_inf <= 0 or s_0 <= 0,
+    and 0 where half is there. About ln(s_inf / s_0) / (4 sigma_ft) at two layers. [re-derived]
+
+    Args:
+      depth: L.
+      begun: s_0, strength at the checkpoint.
+      finetune: sigma_ft.
+      penalty: lambda >= 0. All but depth broadcast.
+    """
+    begun, finetune, penalty = (np.asarray(value) for value in (begun, finetune, penalty))
+    start, limit = np.broadcast_arrays(begun, (finetune + penalty * begun) / (1 + penalty))
+    learns = (start > 0) & (limit > 0)
+    start, limit = np.where(learns, start, 0.5), np.where(learns, limit, 1.0)
+    rises = start < limit / 2
+    time = flow_time(depth, np.where(rises, start, limit / 4), np.asarray(limit / 2), limit) / (1 + penalty)
+    return np.where(learns, np.where(rises, time, 0.0), np.inf)

@@ -148,6 +148,15 @@ def test_the_balance_is_conserved_by_the_layers_of_a_mode():
         np.testing.assert_allclose(outer**2 - inner**2, balance, rtol=8 * EPS, atol=8 * EPS * inner * outer)
 
 
+def test_balanced_layers_are_equal_to_the_last_bit_and_so_never_cross_0():
+    products = np.random.default_rng(0).uniform(0, 3, 1000)
+    inner, outer = mode_layers(products, 0.0)
+    np.testing.assert_array_equal(inner, outer)
+    # By a difference of one bit a target of the other sign would be reached after this time.
+    later = mode_flow(products, -2.0, 1.0, 50.0, (outer - inner) * (outer + inner))
+    assert np.all(np.asarray(later) >= 0)
+
+
 def test_flow_takes_an_array_of_times_and_stays_finite_at_extremes():
     times = jnp.asarray([0.0, 1.0, 1e2, 1e4, 1e8])
     assert np.all(np.isfinite(flow(1e-12, 2.0, 1.0, times)))

@@ -77,6 +77,13 @@ def test_a_terminal_is_told_the_sentence_the_table_the_details_and_whether_to_tr
     assert plain.tell(plain.run(Config())) == "There are 3.\n\nA detail."
 
 
+def test_of_many_reasons_for_a_solver_the_first_are_told():
+    reasons = "\n".join(f"{seed}: dense, off by {seed}e-01" for seed in range(9))
+    told = plain.tell(plain.run(Config()).assign_attrs(solver_reason=reasons)).splitlines()
+    assert told[-5:-1] == reasons.splitlines()[:4]
+    assert "5 more" in told[-1]
+
+
 def test_the_command_keeps_and_tells_what_the_function_returns(tmp_path, capsys):
     assert plain.main(["--count", "4", "--no-figure", "--out", str(tmp_path / "new")]) == 0
     told = capsys.readouterr().out

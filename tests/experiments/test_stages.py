@@ -1,13 +1,15 @@
 """Harm feature by feature: against NumPy, against closed forms, and what the conclusion may say."""
 
+import dataclasses
+
 import numpy as np
 import pytest
-from scipy.integrate import quad
 
-from experiments.stages import Config, main, run, theory
-from experiments.stages.summary import calls, summarise
+from experiments.stages import Config, main, run
+from experiments.stages.finding import decided, find, table
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
-from linsim.theory.stages import critical_time, misaligned, stage_losses
+from linsim.finding import Finding
+from linsim.theory.stages import misaligned, stage_losses
 
 CONFIG = Config(
     dim=3,
@@ -96,8 +98,8 @@ def test_stages_have_n_features_learned(dataset):
 
 def test_the_critical_ratio_decides_on_idealised_stages_and_half_of_it_on_real_ones(dataset):
     for index, penalty in enumerate((0.0, 1.0)):
-        right, count = calls(dataset, "idealised", 1, index)
-        assert right == count == 12
+        cells = dataset.sel(checkpoint="idealised").isel(learning_rate=1, regularization=index)
+        assert decided(cells, "limit_harm") == (12, 12)
         harm = dataset["feature_harm"].sel(checkpoint="idealised", regularization=penalty).isel(learning_rate=1)
         stated = misaligned(dataset["strength"].values, (dataset["ratio"] * dataset["strength"]).values, penalty)
         np.testing.assert_array_equal(harm.values > 0.01, stated)
@@ -107,61 +109,46 @@ def test_the_critical_ratio_decides_on_idealised_stages_and_half_of_it_on_real_o
     np.testing.assert_array_equal((harm > 0.01).values[own.values], (dataset["ratio"] > 1.5).values[own.values])
 
 
-def test_the_boundary_is_the_critical_time_at_any_depth():
-    pull, effort = theory.boundary(2)
-    # sigma = 1, lambda = 0: rho is the ratio, and effort the flow time.
-    np.testing.assert_allclose(effort, critical_time(np.ones_like(pull), pull), rtol=1e-9)  # quadrature, to rounding
-    pull, effort = theory.boundary(4)
-    for at in (60, 120, 199):
-        time, _ = quad(lambda s, rho=pull[at]: 1 / (8 * s**1.5 * (rho - s)), 1, 2, epsrel=1e-10)
-        np.testing.assert_allclose(effort[at], time, rtol=1e-7)
+def test_the_finding_counts_what_both_critical_ratios_decide(dataset):
+    finding = Finding.of(dataset)
+    assert finding.verdict == "seen"
+    assert (finding.numbers["right"], finding.numbers["features"]) == (24, 24)
+    own = dataset["own_time"] < finding.numbers["flow_time"]
+    assert finding.numbers["features_alone"] == int(own.sum()) >= 8
+    assert finding.numbers["right_alone"] >= 0.9 * finding.numbers["features_alone"]
+    assert decided(dataset.sel(checkpoint="idealised"), "predicted_feature_harm") == (48, 48)
+    assert not any("other sign" in line for line in finding.details)
+    for line, penalty in zip(table(dataset)[2:], (0, 1), strict=True):
+        cells = [cell.strip() for cell in line.split("|")]
+        harm = dataset["feature_harm"].sel(checkpoint="idealised", regularization=penalty).isel(learning_rate=-1)
+        ratio = dataset["ratio"].where(dataset["ratio"] >= 0)
+        assert cells[1:3] == [
+            f"{float(ratio.where(harm > 0.01).min()):.3g}",
+            f"{float(ratio.where(harm <= 0.01).max()):.3g}",
+        ]
+        assert cells[3] == "12 of 12"
+        turning = dataset["pretrain_loss_after"].sel(regularization=penalty).isel(learning_rate=-1)
+        worse = (turning.isel(stage=-1) > 1.01 * turning.min("stage")).sum("seed")
+        assert [cells[4], cells[7]] == [f"{int(worse.sel(checkpoint=kind))} of 4" for kind in ("idealised", "real")]
+    assert max(map(len, table(dataset))) <= 120
 
 
-def test_limits_change_sign_at_the_critical_ratios():
-    for penalty in (0.0, 0.5, 2.0):
-        for part, critical in zip(
-            theory.limits(np.array([2, 1]) + penalty * np.array([1, 0.5]), penalty), (0, 1), strict=True
-        ):
-            np.testing.assert_allclose(part[critical], 0, atol=1e-12)  # of numbers near 1
-    never, anyway = theory.limits(np.array([-3.0, 0.0, 1.0, 9.0]), np.array(0.0))
-    np.testing.assert_allclose(never, [0, 0, -1, 63])
-    np.testing.assert_allclose(anyway, 0)
-
-
-def test_own_time_is_that_of_the_logistic_curve():
-    begun, goal = 1e-3, 0.8
-    time = theory.own_time(2, np.array(begun), np.array(goal), np.array(0.0))
-    np.testing.assert_allclose(time, np.log(goal / begun - 1) / (4 * goal), rtol=1e-9)
-    # The penalty acts like a faster clock and a nearer limit.
-    limit = (goal + 2 * begun) / 3
-    time = theory.own_time(2, np.array(begun), np.array(goal), np.array(2.0))
-    np.testing.assert_allclose(time, np.log(limit / begun - 1) / (4 * 3 * limit), rtol=1e-9)
-    others = theory.own_time(2, np.array([0.0, 0.1, 0.7]), np.array([1.0, -1.0, 0.8]), np.zeros(3))
-    np.testing.assert_array_equal(others, [np.inf, np.inf, 0.0])
-
-
-def test_the_conclusion_names_the_line_and_where_it_moves(dataset):
-    told = summarise(dataset)
-    assert "r > 2 + lambda = 3 decides 12 of 12 rightly" in told
-    assert "F_T(sigma) > 2 sigma of 100%" in told
-    assert "with r > 1 + lambda/2 = 1.5 for the" in told
-    assert "does no harm" in told
-    assert "balanced layers cannot cross 0" in told
-    assert max(len(line) for line in told.splitlines()) <= 120
+def _with_harm(dataset, harm, where):
+    return dataset.assign(feature_harm=dataset["feature_harm"].where(~where, harm))
 
 
 def test_harm_of_the_other_sign_is_put_down_to_imbalance_where_modes_cross_zero(dataset):
     other = dataset["ratio"] < 0
     beyond = dataset["ratio"] < -dataset["regularization"]
     assert int(other.sum()) >= 1
-    told = " ".join(summarise(dataset.assign(feature_harm=dataset["feature_harm"].where(~beyond, 0.4))).split())
-    assert "does harm for r < -lambda, up to 0.4: by imbalance" in told
-    assert "harm from r = -" not in told
-    within = summarise(dataset.assign(feature_harm=dataset["feature_harm"].where(~other, 0.4)))  # at lambda = 1 too
-    assert "by imbalance" not in within
-    assert "does harm: up to 0.4" in within
-    lost = dataset.assign(feature_harm=dataset["feature_harm"].where(~other))
-    assert "features): every run diverged" in summarise(lost)
+    (told,) = (line for line in find(_with_harm(dataset, 0.4, beyond)).details if "other sign" in line)
+    assert "up to 0.4, for r < -lambda: by imbalance" in told
+    (told,) = (
+        line for line in find(_with_harm(dataset, 0.4, other)).details if "other sign" in line
+    )  # at lambda = 1 too
+    assert "by imbalance" not in told and "up to 0.4" in told
+    assert not any("other sign" in line for line in find(_with_harm(dataset, np.nan, other)).details)
+    assert "-" not in table(_with_harm(dataset, 0.4, beyond))[2].split("|")[1]
 
 
 def test_a_mode_out_of_balance_crosses_zero_after_the_stated_time_and_is_harm():
@@ -176,22 +163,42 @@ def test_a_mode_out_of_balance_crosses_zero_after_the_stated_time_and_is_harm():
     assert (first * second - 1) ** 2 - 1 == pytest.approx((goal - 1) ** 2 - 1, rel=1e-3)  # converged
 
 
-def test_the_conclusion_denies_harm_where_there_is_none(dataset):
-    harmless = dataset.assign(feature_harm=-np.abs(dataset["feature_harm"]))
-    assert "From idealised stages no feature does harm" in summarise(harmless)
-    lost = dataset.assign(feature_harm=dataset["feature_harm"] * np.nan)
-    assert summarise(lost).startswith("Nothing can be said")
-    silent = dataset.assign(predicted_feature_harm=dataset["feature_harm"] * np.nan)
-    assert "Closed form: " in summarise(silent.isel(seed=[0], learning_rate=[0]))
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        (lambda dataset: {"feature_harm": -abs(dataset["feature_harm"])}, "not seen"),
+        (lambda dataset: {"feature_harm": dataset["feature_harm"] * np.nan}, "cannot tell"),
+        (lambda dataset: {"limit_harm": -dataset["limit_harm"]}, "cannot tell"),
+    ],
+    ids=["no harm", "all diverged", "the rule does not decide"],
+)
+def test_harm_is_not_seen_where_there_is_none_or_nobody_can_tell(dataset, change, verdict):
+    finding = find(dataset.assign(change(dataset)))
+    assert finding.verdict == verdict
+    assert "nan" not in " ".join((finding.sentence, *finding.details, *table(dataset.assign(change(dataset)))))
 
 
-def test_there_is_no_closed_form_where_descent_is_not_plain():
-    momentum = FinetuneConfig(momentum=0.5)
-    assert "plain descent" in theory.why_not(Config(finetune=momentum), "idealised")
-    assert theory.why_not(Config(), "idealised") == theory.why_not(Config(), "real") == ""
-    gaussian = Config(network=NetworkConfig(init="gaussian"))
-    assert theory.why_not(gaussian, "idealised") == ""
-    assert "aligned" in theory.why_not(gaussian, "real")
+PLAIN = dataclasses.replace(CONFIG.finetune, steps=5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "known"),
+    [
+        ({"finetune": dataclasses.replace(PLAIN, momentum=0.5)}, []),
+        ({"network": NetworkConfig(init="gaussian", tau=10.0), "finetune": PLAIN}, ["idealised"]),
+        ({"finetune": PLAIN}, ["idealised", "real"]),
+    ],
+    ids=["momentum", "a start out of line", "neither"],
+)
+def test_there_is_a_closed_form_where_descent_is_plain_and_starts_are_aligned(changes, known):
+    few = run(dataclasses.replace(CONFIG, seeds=1, **changes))
+    assert Finding.of(few).verdict == "not seen"  # 5 steps do nothing
+    if known:
+        closed = few["predicted_feature_harm"].notnull().all(["feature", "learning_rate", "regularization", "seed"])
+        assert few["checkpoint"].values[closed.values].tolist() == known
+    else:
+        assert "predicted_feature_harm" not in few
+        assert any("plain gradient descent" in line for line in Finding.of(few).details)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,15 @@ from experiments import words
 
 @pytest.mark.parametrize(
     ("share", "said"),
-    [(0.0, "0 %"), (4e-4, "0 %"), (0.0031, "0.31 %"), (0.123, "12 %"), (12.345, "1234 %"), (np.inf, "diverged")],
+    [
+        (0.0, "0 %"),
+        (4e-4, "0 %"),
+        (0.0031, "0.31 %"),
+        (0.123, "12 %"),
+        (0.997, "100 %"),
+        (12.345, "1234 %"),
+        (np.inf, "diverged"),
+    ],
 )
 def test_a_share_in_percent(share, said):
     assert words.percent(share) == said

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from experiments.stages import experiment
 from figures import stages as figure
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 from tests.figures.pictures import assert_redrawn, in_full, words
 
 
@@ -44,7 +46,7 @@ def result(seeds=3, highest=6.0, features=3):
         "boundary_pull": pull,
         "curve_ratio": every,
     }
-    return xr.Dataset(variables, coords, {"depth": 2, "finetune_steps": 1000})
+    return xr.Dataset(variables, coords, {"depth": 2, "finetune_steps": 1000, "harmful": 0.01})
 
 
 def test_theory_is_drawn_as_lines_and_simulation_as_markers():
@@ -63,29 +65,16 @@ def test_theory_is_drawn_as_lines_and_simulation_as_markers():
     assert len(bad.get_xdata()) == int((dataset["feature_harm"].sel(checkpoint="idealised") > 0.01).sum())
 
 
-def test_the_title_counts_what_both_rules_decide():
-    dataset = result()
-    text = words(figure.draw(dataset))
-    assert "times as strong (18 of 18 rightly decided); once fine-tuning learns it by itself, more than" in text
-    apart = dataset.assign(own_time=dataset["own_time"] + np.inf)
-    assert "once fine-tuning learns it" not in words(figure.draw(apart))
-
-
-def test_where_nothing_does_harm_the_title_says_so():
-    assert "No learned feature does harm" in words(figure.draw(result(highest=0.9)))
-
-
-def test_where_fine_tuning_is_too_short_the_title_says_so():
-    dataset = result()
-    late = dataset.assign(limit_harm=-dataset["limit_harm"])
-    assert "too short for the critical ratio" in words(figure.draw(late))
+def test_the_title_is_what_was_found():
+    dataset = experiment.found(result())
+    assert Finding.of(dataset).sentence in words(figure.draw(dataset))
 
 
 RESULTS = {
     "one seed": lambda: result(seeds=1),
     "one feature": lambda: result(features=1),
     "one penalty": lambda: result().isel(regularization=[0]),
-    "no closed form": lambda: result().map(lambda x: x * np.nan if str(x.name).startswith("predicted") else x),
+    "no closed form": lambda: result().drop_vars(["predicted_pretrain_loss_after", "predicted_feature_harm"]),
     "all diverged": lambda: result().assign(
         feature_harm=lambda x: x["feature_harm"] * np.nan, diverged=lambda x: x["diverged"] | True
     ),

@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.integrate import quad
 
-from linsim.theory.stages import critical_time, misaligned, stage_losses, tuned, tuned_limit
+from linsim.theory.stages import (
+    critical_effort,
+    critical_ratios,
+    critical_time,
+    harm_limits,
+    learning_time,
+    misaligned,
+    stage_losses,
+    tuned,
+    tuned_limit,
+)
 
 strengths = st.floats(0.2, 3)
 penalties = st.floats(0, 3)
@@ -78,3 +89,38 @@ def test_stage_losses_are_those_of_the_rank_n_checkpoints(pretrain, finetune, pe
         checkpoint = np.where(np.arange(3) < stage, pretrain, 0.0)
         end = [float(tuned(s, f, penalty, 200.0)) for s, f in zip(checkpoint, finetune, strict=True)]
         assert losses[stage] == pytest.approx(np.sum((np.asarray(end) - pretrain) ** 2), rel=1e-10, abs=1e-12)
+
+
+def test_the_critical_effort_is_the_critical_time_at_any_depth():
+    pull = 2 + np.geomspace(1e-6, 50, 200)
+    # sigma = 1, lambda = 0: rho is the ratio, and effort the flow time.
+    stated = critical_time(np.ones_like(pull), pull)
+    np.testing.assert_allclose(critical_effort(2, pull), stated, rtol=1e-9)  # quadrature, to rounding
+    for at in pull[[60, 120, 199]]:
+        time, _ = quad(lambda s, rho=at: 1 / (8 * s**1.5 * (rho - s)), 1, 2, epsrel=1e-10)
+        assert float(critical_effort(4, at)) == pytest.approx(time, rel=1e-7)
+
+
+def test_limits_change_sign_at_the_critical_ratios():
+    for penalty in (0.0, 0.5, 2.0):
+        for which, critical in enumerate(critical_ratios(penalty)):
+            if penalty > 0 or which == 0:
+                around = critical + np.array([-1e-3, 0.0, 1e-3])
+                harm = harm_limits(around, penalty)[which]
+                np.testing.assert_array_equal(np.sign(np.round(harm, 12)), [-1, 0, 1])  # of numbers near 1
+    assert np.isnan(critical_ratios(0.0)[1])
+    never, anyway = harm_limits(np.array([-3.0, 0.0, 1.0, 9.0]), 0.0)
+    np.testing.assert_allclose(never, [0, 0, -1, 63])
+    np.testing.assert_allclose(anyway, 0)
+
+
+def test_the_learning_time_is_that_of_the_logistic_curve():
+    begun, goal = 1e-3, 0.8
+    time = learning_time(2, begun, goal)
+    np.testing.assert_allclose(time, np.log(goal / begun - 1) / (4 * goal), rtol=1e-9)
+    # The penalty acts like a faster clock and a nearer limit.
+    limit = (goal + 2 * begun) / 3
+    time = learning_time(2, begun, goal, 2.0)
+    np.testing.assert_allclose(time, np.log(limit / begun - 1) / (4 * 3 * limit), rtol=1e-9)
+    others = learning_time(2, np.array([0.0, 0.1, 0.7]), np.array([1.0, -1.0, 0.8]))
+    np.testing.assert_array_equal(others, [np.inf, np.inf, 0.0])

@@ -87,10 +87,13 @@ def mode_flow(
 
 @in_float64
 def mode_layers(product: Values, balance: Values) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """(|w_1|, |w_2|) of a mode from s = w_1 w_2 and l = w_2^2 - w_1^2, the smaller one free of cancellation."""
+    """(|w_1|, |w_2|) of a mode from s = w_1 w_2 and l = w_2^2 - w_1^2, the smaller one free of cancellation.
+
+    To the last bit the same where l = 0: by the least difference a flow would leave 0 on the other side, in the end.
+    """
     product, balance = jnp.asarray(product), jnp.asarray(balance)
     larger = _root((_hypotenuse(jnp.abs(balance), 2 * jnp.abs(product)) + jnp.abs(balance)) / 2)
-    smaller = jnp.abs(product) / jnp.where(larger == 0, 1.0, larger)
+    smaller = jnp.where(balance == 0, larger, jnp.abs(product) / jnp.where(larger == 0, 1.0, larger))
     return jnp.where(balance > 0, smaller, larger), jnp.where(balance > 0, larger, smaller)
 
 
