@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from linsim.commands import cli
 from linsim.errors import RunFailed, require_integer
+from linsim.finding import Finding
 from linsim.progress.bar import progress_bar
 from linsim.progress.showing import Progress
 from linsim.storage import store
@@ -76,45 +75,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         started = time.perf_counter()
         with progress_bar("trying claims") as report:
             verdicts = run(config, report)
-        made.saved = save(config, verdicts, output.out)
-        _show(verdicts)
+        found, told = _judged(config, verdicts)
+        made.saved = store.write_json(told, output.out / FILE)
+        _show(found, verdicts)
         print(f"computed in {time.perf_counter() - started:.1f} s, saved in {made.saved}")
-        return 0 if all(verdict.sound for verdict in verdicts) else 1
+        return 0 if found.verdict == "seen" else 1
 
     return cli.complete(work)
 
 
-def save(config: Config, verdicts: Sequence[Verdict], folder: Path) -> Path:
-    """Write DIR/claims.json in one step; an older one is replaced."""
-    from linsim.claims.report import as_json
+def _judged(config: Config, verdicts: Sequence[Verdict]) -> tuple[Finding, dict[str, Any]]:
+    """What is found, and all that is kept of a run."""
+    from linsim.claims.report import as_json, finding
 
-    where = provenance()
-    versions = json.loads(where["versions"]) | {"hypothesis": version("hypothesis")}
-    told = {
+    found, where = finding(verdicts), provenance()
+    return found, {
+        "finding": json.loads(found.to_json()),
         "claims": [as_json(verdict) for verdict in verdicts],
         "config": asdict(config),
         **where,
-        "versions": versions,
+        "versions": json.loads(where["versions"]) | {"hypothesis": version("hypothesis")},
     }
-    partial, final = folder / f".{FILE}.partial", folder / FILE
-    try:
-        partial.write_text(json.dumps(told, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, final)
-    except OSError as error:
-        raise RunFailed(f"out: {final} could not be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return final
 
 
-def _show(verdicts: Sequence[Verdict]) -> None:
-    from linsim.claims.report import findings, table
+def _show(found: Finding, verdicts: Sequence[Verdict]) -> None:
+    from linsim.claims.report import table
 
     console = Console(file=sys.stdout)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
+    print(f"{found.sentence}.")
     console.print(table(verdicts))
-    print("\n".join(findings(verdicts)))
+    for line in found.details:
+        print(line)
 
 
 def _chosen(only: Sequence[str]) -> list[Claim]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from linsim.claims.judge import Case, Trial, Verdict
+from linsim.finding import Finding
 
 
 def table(verdicts: Sequence[Verdict]) -> Table:
@@ -29,13 +30,19 @@ def table(verdicts: Sequence[Verdict]) -> Table:
     return result
 
 
-def findings(verdicts: Sequence[Verdict]) -> list[str]:
-    """A line for everything that is not as it should be, and one with the totals."""
-    lines = [f"{verdict.id}: {line}" for verdict in verdicts for line in _wrong(verdict)]
-    held = sum(verdict.status == "holds" for verdict in verdicts)
+def finding(verdicts: Sequence[Verdict]) -> Finding:
+    """How many claims hold and how many wrong variants are refuted; a line for whatever is not as it should be."""
+    lines = tuple(f"{verdict.id}: {line}" for verdict in verdicts for line in _wrong(verdict))
     wrong = [trial for verdict in verdicts for trial in verdict.variants.values()]
-    refuted = sum(trial.status == "refuted" for trial in wrong)
-    return [*lines, f"{held} of {len(verdicts)} claims hold; {refuted} of {len(wrong)} wrong variants are refuted"]
+    numbers = {
+        "claims": len(verdicts),
+        "held": sum(verdict.status == "holds" for verdict in verdicts),
+        "sound": sum(verdict.sound for verdict in verdicts),
+        "variants": len(wrong),
+        "refuted": sum(trial.status == "refuted" for trial in wrong),
+    }
+    sentence = "{held} of {claims} claims hold; {refuted} of {variants} wrong variants are refuted".format(**numbers)
+    return Finding(sentence, "seen" if numbers["sound"] == len(verdicts) else "not seen", numbers, lines)
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:

@@ -134,8 +134,6 @@ def _begin(leased: Lease, of: Mapping[str, str], resume: bool) -> None:
         return
     try:
         leased.chunks.mkdir(exist_ok=True)
-        partial = run.with_suffix(".begin")
-        partial.write_text(json.dumps(dict(of), indent=1), encoding="utf-8")
-        os.replace(partial, run)
     except OSError as error:
-        raise RunFailed(f"out: {run} could not be written ({error.strerror or error})") from error
+        raise RunFailed(f"out: {leased.chunks} could not be made ({error.strerror or error})") from error
+    store.write_json(dict(of), run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import time
@@ -109,6 +110,23 @@ def verify(folder: Path | str) -> None:
                 array[part]
     except Exception as error:  # whatever the layers below say of a damaged chunk
         raise InvalidInput("folder", str(folder), f"a complete {DATA} ({error}), or --overwrite") from error
+
+
+def write_json(told: Any, file: Path) -> Path:
+    """Write plain data as JSON beside its final name and move it there in one step; an older one is replaced.
+
+    Raises:
+      RunFailed: the disk is full or fails; then nothing is left behind, and an older file stays as it was.
+    """
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        partial.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(partial, file)
+    except OSError as error:
+        raise RunFailed(f"out: {file} could not be written ({error.strerror or error})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return file
 
 
 def _readable(folder: Path | str) -> xr.Dataset:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from linsim.errors import RunFailed
 from linsim.storage.fingerprint import digest, fingerprint
+from linsim.storage.store import write_json
 from linsim.sweeping.running import current
 
 
@@ -34,12 +33,7 @@ def remembered(of: Mapping[str, Any], compute: Callable[[], Any]) -> Any:
     except (OSError, ValueError, TypeError, KeyError):
         pass  # not there yet, or damaged: either way it is computed
     value = json.loads(json.dumps(compute()))
-    beginning = file.with_suffix(".begin")
-    try:
-        beginning.write_text(json.dumps({"checksum": _checksum(value), "value": value}), encoding="utf-8")
-        os.replace(beginning, file)
-    except OSError as error:
-        raise RunFailed(f"out: {file} could not be written ({error.strerror or error})") from error
+    write_json({"checksum": _checksum(value), "value": value}, file)
     return value
 
 

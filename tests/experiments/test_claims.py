@@ -13,6 +13,7 @@ from experiments.claims import main
 from linsim.claims import registry
 from linsim.claims.claim import Variant, plain_from_json
 from linsim.claims.registry import CLAIMS
+from linsim.finding import Finding
 
 ROOT = Path(__file__).parent.parent.parent
 CLAIM = CLAIMS["zero-mode-stays-zero"]
@@ -43,7 +44,7 @@ def test_a_run_prints_a_table_and_writes_the_same_as_data(tmp_path, capsys):
     assert main([*SMALL, "--seed", "3", "--out", str(tmp_path / "new")]) == 0
     shown = capsys.readouterr().out
     for column in ("claim", "statement", "examples", "worst margin", "status", "outside"):
-        assert column in shown.splitlines()[1]
+        assert column in shown.splitlines()[2]
     for told in (
         CLAIM.id,
         "A mode that is exactly 0",
@@ -51,9 +52,12 @@ def test_a_run_prints_a_table_and_writes_the_same_as_data(tmp_path, capsys):
         "not: the fine-tuning task shares the singular vectors",
     ):
         assert told in shown
-    assert "1 of 1 claims hold; 2 of 2 wrong variants are refuted" in shown
+    assert shown.startswith("1 of 1 claims hold; 2 of 2 wrong variants are refuted.")
     assert str(tmp_path / "new" / "claims.json") in shown
     data = read(tmp_path / "new")
+    found = Finding.from_json(json.dumps(data["finding"]))
+    assert (found.verdict, found.details) == ("seen", ())
+    assert found.numbers == {"claims": 1, "held": 1, "sound": 1, "variants": 2, "refuted": 2}
     (claim,) = data["claims"]
     assert {name: claim[name] for name in ("id", "statement", "source", "equation", "status", "sound")} == {
         "id": CLAIM.id,
@@ -114,6 +118,7 @@ def test_a_refuted_claim_is_written_and_exits_1(tmp_path, capsys, registered):
 def test_a_variant_that_survives_and_an_example_that_holds_exit_1(tmp_path, capsys, registered):
     registered(check=lambda problem, **_: 1.0)
     assert main([*SMALL, "--out", str(tmp_path)]) == 1
+    assert read(tmp_path)["finding"]["verdict"] == "not seen"
     shown = capsys.readouterr().out
     assert "wrong variant tiny-instead-of-zero was not refuted in 30 examples" in shown
     assert "the kept example outside the domain is no counterexample" in shown
@@ -187,7 +192,7 @@ def test_a_write_that_fails_keeps_the_old_file_and_nothing_half_written(tmp_path
     def full(*_):
         raise error
 
-    monkeypatch.setattr("experiments.claims.os.replace", full)
+    monkeypatch.setattr("linsim.storage.store.os.replace", full)
     assert main([*SMALL, "--seed", "9", "--out", str(tmp_path), "--overwrite"]) == 3
     assert "run not completed: " in capsys.readouterr().err
     assert (tmp_path / "claims.json").read_text() == before
