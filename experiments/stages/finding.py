@@ -147,4 +147,4 @@ def _agreement(dataset: xr.Dataset) -> str:
                 said.append(f"{np.nanmedian(known):.1g} (most {np.nanmax(known):.2g}) on {kind} stages")
     if not said:
         return f"Closed form: {dataset.attrs['prediction']}."
-    return f"Closed form and simulation differ by {', '.join(said)}, in units of sigma_pre^2."
+    return f"Closed form is off by {', '.join(said)}, in sigma_pre^2."
