@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from linsim.finding import Finding
+
 from .panels.axes import decades, harm_axis, visible
 from .panels.canvas import new_figure
-from .panels.curves import before, closed_form, curves, median
+from .panels.curves import before, closed_form, curves
 from .panels.looks import BEFORE, Look, explain, known, legend, looks
 from .picture import Picture
 
@@ -26,7 +28,6 @@ _RULES = {
     "tuned, any rate": "tuned, any stable rate",
     "matched": "least rate that reaches a loss all can reach",
 }
-_TURN = 0.05  # harm from which a curve is said to turn, as in the conclusion of the experiment
 _LEAST = 0.01  # harm below it is drawn as this
 _LIMIT: dict[str, Any] = {"color": "0.5", "linewidth": 0.8, "linestyle": (0, (2, 2)), "zorder": 1}
 _EXPECTED: dict[str, Any] = {"marker": "<", "markersize": 8, "markeredgecolor": "black", "linestyle": "none"}
@@ -35,7 +36,8 @@ _EXPECTED: dict[str, Any] = {"marker": "<", "markersize": 8, "markeredgecolor": 
 def _paint(dataset: xr.Dataset) -> Figure:
     """Losses on the near and the far task, tuned rates, and harm over the largest rate."""
     sample = dataset.sel(trained_on="sample")
-    near, far = _near_and_far(sample)
+    factors = [float(factor) for factor in sample["factor"].values]
+    near, far = Finding.of(dataset).numbers.get("removed_up_to", factors[0]), factors[-1]
     figure = new_figure(9.6, 7.6)
     (first, second), (third, fourth) = figure.subplots(2, 2)
     for axes, factor, title in (first, near, "(a) near task"), (second, far, "(b) far task"):
@@ -62,7 +64,7 @@ def _looks() -> list[Look]:
 def _draw_losses(axes: Axes, cell: xr.Dataset) -> None:
     """The loss before, and after fine-tuning by each rule, with its turn where most seeds have one."""
     rules = cell.sel(rule=list(_RULES))
-    turned = rules["rule_harm"] >= _TURN
+    turned = rules["rule_harm"] >= cell.attrs["turning_harm"]
     turns = rules["rule_inflection_steps"].where(turned & (turned.mean("seed") > 0.5))
     losses = rules["rule_pretrain_loss"]
     before(axes, cell["pretrain_loss_before"])
@@ -107,49 +109,5 @@ def _draw_harm(axes: Axes, sample: xr.Dataset, near: float, far: float) -> None:
     legend(axes, drawn, loc="upper left", fontsize=9)
 
 
-def _near_and_far(sample: xr.Dataset) -> tuple[float, float]:
-    """The farthest task whose U tuning removes, or the nearest one; and the farthest of all."""
-    removed, _ = _removed_and_kept(sample)
-    factors = [float(factor) for factor in sample["factor"].values]
-    return (removed or factors)[-1 if removed else 0], factors[-1]
-
-
-def _removed_and_kept(sample: xr.Dataset) -> tuple[list[float], list[float]]:
-    """Tasks on which most curves turn at the fixed rate: those where few do at the tuned rate, and the others."""
-    harm = sample["rule_harm"].sel(rule=["fixed", "tuned"])
-    share = (harm >= _TURN).where(np.isfinite(harm)).mean("seed")  # else the run from the largest budget diverged
-    turns, stays = (share.sel(rule="fixed") > 0.5).values, (share.sel(rule="tuned") >= 0.5).values
-    factors = sample["factor"].values
-    return factors[turns & ~stays].tolist(), factors[turns & stays].tolist()
-
-
-def _message(dataset: xr.Dataset) -> str:
-    """The finding, in one sentence."""
-    sample = dataset.sel(trained_on="sample")
-    removed, kept = _removed_and_kept(sample)
-    if sample["rule_pretrain_loss"].isnull().all():
-        return "Every fine-tuning run diverged"
-    if not np.isfinite(sample["rule_harm"].sel(rule="fixed")).any():
-        return "At the fixed rate runs diverged: whether tuning removes a U cannot be told"
-    if not removed and not kept:
-        return "At the fixed rate more pre-training does not hurt: there is no U for tuning to remove"
-    off = f"Tuning the rate removes the U on near tasks ({_list(removed)}), whose tuned rate falls"
-    stays = f"the U stays on far ones ({_list(kept)}){_where(sample, kept)}"
-    if removed and kept:
-        return f"{off}; {stays}"
-    return off if removed else f"Tuning the rate does not remove the U ({_list(kept)})"
-
-
-def _where(sample: xr.Dataset, kept: list[float]) -> str:
-    """Whether the tuned rate of these tasks is above half of the largest one allowed at every budget."""
-    times = median(sample["rule_time"].sel(rule="tuned", factor=kept).values)
-    limit = sample.attrs["finetune_steps"] * sample.attrs["largest_rate"]
-    return ", which need more than half of the largest rate allowed" if (times > limit / 2).all() else ""
-
-
-def _list(factors: list[float]) -> str:
-    return ", ".join(f"×{factor:g}" for factor in factors)
-
-
-picture = Picture("tuned_rate", "a result of experiments.tuned_rate", _NEEDED, _paint, _message)
+picture = Picture("tuned_rate", "a result of experiments.tuned_rate", _NEEDED, _paint)
 draw, save = picture.draw, picture.save

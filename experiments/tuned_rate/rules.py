@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+import xarray as xr
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
+
+from linsim.theory.inflection import locate
 
 RULES = ("fixed", "tuned", "tuned, any rate", "stopped", "stopped within 1 %", "matched")
 """The largest rate allowed; the rate of least held-out loss up to it, and among all; at the largest rate allowed the
@@ -19,7 +24,7 @@ MATCHED = 1.05
 """Matched held-out loss over what the worst checkpoint reaches at best: max over budgets of min over rates."""
 
 EQUAL = 1e-12
-"""Held-out losses below this share of the zero network's are rounding and count as equal: runs that have converged."""
+"""Held-out losses that differ by less than this share of the zero network's are equal: those of converged runs."""
 
 MATCHED_AT_LEAST = 0.01
 """The same as a share of the zero network's loss, where converged runs come down to rounding."""
@@ -40,22 +45,6 @@ class Curves(NamedTuple):
         return Curves(self.times[:count], self.pretrain[..., :count], self.heldout[..., :count])
 
 
-class Tuned(NamedTuple):
-    """What fine-tuning on one task leads to from every checkpoint; arrays (budgets, seeds, times)."""
-
-    rates: Curves
-    """Over rates, for all the steps."""
-    stops: Curves
-    """Over steps at the largest rate allowed."""
-    stopped_steps: Int[np.ndarray, " times"]
-
-    def beyond(self, time: float) -> Tuned:
-        """The same with every rate x steps above `time` counted as diverged, and every stop of such a run."""
-        rates = (np.where(self.rates.times > time, np.inf, each) for each in self.rates[1:])
-        stops = (np.where(self.stops.times[-1] > time, np.inf, each) for each in self.stops[1:])
-        return self._replace(rates=Curves(self.rates.times, *rates), stops=Curves(self.stops.times, *stops))
-
-
 class Chosen(NamedTuple):
     """What a rule leads to, for every checkpoint."""
 
@@ -73,26 +62,28 @@ def longest(curves: Curves) -> Chosen:
     return Chosen(time, *values)
 
 
-def best(curves: Curves, floor: float = 0.0) -> Chosen:
+def best(curves: Curves, floor: ArrayLike = 0.0) -> Chosen:
     """The time of the least held-out loss, between the times tried where a parabola through three says so.
 
     Args:
       curves: of every checkpoint.
-      floor: held-out losses below it are rounding and count as equal; of equal ones the first time is taken.
+      floor: differences of held-out losses up to it, the same for all or of every curve, are rounding; of losses that
+        are equal but for rounding, as of runs that have all converged, the first time is taken.
     """
-    raised = np.maximum(curves.heldout, floor)
-    middle = np.argmin(raised, axis=-1)
+    floor, least = np.asarray(floor), curves.heldout.min(axis=-1)
+    equal = curves.heldout <= (least + floor)[..., None]
+    middle = np.argmax(equal, axis=-1)
     last = len(curves.times) - 1
     around = np.clip(middle, 1, max(last - 1, 0))[..., None] + np.arange(-1, 2) if last >= 2 else None
     chosen = _at(curves, middle)
     if around is None:
         return chosen
     x = np.log(curves.times)[around]
-    held = np.take_along_axis(raised, around, -1)
+    held, equal = (np.take_along_axis(values, around, -1) for values in (curves.heldout, equal))
     inside = (middle > 0) & (middle < last) & np.isfinite(held).all(axis=-1)
     held = np.where(inside[..., None], held, np.arange(3) ** 2.0)
     place, bends = _vertex(x, held)
-    refined = inside & bends & (raised.min(axis=-1) > floor)
+    refined = inside & bends & (least > floor) & ~equal[..., 2]
     pretrain, heldout = (
         _quadratic(x, np.where(inside[..., None], np.take_along_axis(values, around, -1), 0.0), place)
         for values in (curves.pretrain, curves.heldout)
@@ -120,19 +111,19 @@ def first_below(curves: Curves, level: Float[np.ndarray, "*batch"]) -> Chosen:
     return Chosen(*(np.where(reached, value, np.nan) for value in mixed))
 
 
-def by_rule(rates: Curves, stops: Curves, allowed: int, zero_loss: float) -> dict[str, Chosen]:
+def by_rule(rates: Curves, stops: Curves, allowed: int, zero_loss: ArrayLike) -> dict[str, Chosen]:
     """Every rule of RULES.
 
     Args:
-      rates: over rates at the full number of steps; shape (budgets, seeds, rates).
-      stops: over steps at the largest rate allowed; shape (budgets, seeds, stops).
+      rates: over rates at the full number of steps; shape (..., budgets, seeds, rates).
+      stops: over steps at the largest rate allowed; shape (..., budgets, seeds, stops).
       allowed: number of rates that may be used, the last of which is the largest.
-      zero_loss: fine-tuning loss of the zero network.
+      zero_loss: fine-tuning loss of the zero network, the same for all or of every curve.
     """
-    floor = EQUAL * zero_loss
-    limited = rates.up_to(allowed)
-    reached = np.where(np.isfinite(rates.heldout), rates.heldout, np.inf).min(axis=-1)
-    level = np.maximum(MATCHED * reached.max(axis=0, keepdims=True), MATCHED_AT_LEAST * zero_loss)
+    zero_loss = np.asarray(zero_loss)
+    floor, limited = EQUAL * zero_loss, rates.up_to(allowed)
+    reached = rates.heldout.min(axis=-1)
+    level = np.maximum(MATCHED * reached.max(axis=-2, keepdims=True), MATCHED_AT_LEAST * zero_loss)
     first = np.maximum(WITHIN * stops.heldout.min(axis=-1), floor)
     chosen = (
         longest(limited),
@@ -143,6 +134,51 @@ def by_rule(rates: Curves, stops: Curves, allowed: int, zero_loss: float) -> dic
         first_below(rates, np.broadcast_to(level, reached.shape)),
     )
     return dict(zip(RULES, chosen, strict=True))
+
+
+def outcomes(losses: xr.Dataset, steps: int, largest: float, zero_loss: np.ndarray, floor: float) -> xr.Dataset:
+    """What every rule chooses and leads to, and harm over rates, fixed or tuned up to them.
+
+    Args:
+      losses: pre-training and held-out, at every rate and every stop of the largest rate allowed; NaN where diverged.
+      steps: of fine-tuning.
+      largest: rate allowed, among those of the losses.
+      zero_loss: fine-tuning loss of the zero network, for every factor.
+      floor: pre-training losses below it are rounding.
+    """
+    over = ("trained_on", "factor", "pretrain_steps", "seed")
+
+    def curves(prefix: str, times: np.ndarray) -> Curves:
+        both = (losses[f"{prefix}{task}_loss_after"].transpose(*over, ...) for task in ("pretrain", "heldout"))
+        return Curves(times, *(loss.fillna(np.inf).values for loss in both))
+
+    def stacked(axis: str, chosen: Iterable[Chosen], what: str) -> xr.DataArray:
+        return xr.DataArray(np.stack([getattr(each, what) for each in chosen]), dims=(axis, *over))
+
+    def turns(loss: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+        first = loss.transpose("pretrain_steps", ...)
+        found = locate(losses["pretrain_steps"].values, first.values, floor=floor)
+        return xr.DataArray(found.steps, dims=first.dims[1:]), xr.DataArray(found.harm, dims=first.dims[1:])
+
+    rates = curves("", losses["learning_rate"].values * steps)
+    stops = curves("stopped_", losses["stop_steps"].values * largest)
+    allowed, zero_loss = int((losses["learning_rate"] <= largest).sum()), zero_loss[:, None, None]
+    chosen = by_rule(rates, stops, allowed, zero_loss).values()
+    loss = stacked("rule", chosen, "pretrain")
+    inflection, harm = turns(loss)
+    swept = [rates.up_to(count) for count in range(1, len(rates.times) + 1)]
+    _, fixed = turns(stacked("learning_rate", map(longest, swept), "pretrain"))
+    _, tuned = turns(stacked("learning_rate", (best(each, EQUAL * zero_loss) for each in swept), "pretrain"))
+    found = {
+        "rule_pretrain_loss": loss,
+        "rule_heldout_loss": stacked("rule", chosen, "heldout"),
+        "rule_time": stacked("rule", chosen, "time"),
+        "rule_harm": harm,
+        "rule_inflection_steps": inflection,
+        "fixed_harm": fixed,
+        "tuned_harm": tuned,
+    }
+    return xr.Dataset(found).transpose("trained_on", "factor", "rule", "learning_rate", "pretrain_steps", "seed")
 
 
 def _at(curves: Curves, index: np.ndarray) -> Chosen:
