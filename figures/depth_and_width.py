@@ -13,7 +13,7 @@ from .panels.axes import LEAST_HARM, decades, harm_axis, visible
 from .panels.canvas import new_figure
 from .panels.curves import curves, median, middle
 from .panels.looks import GREY, REFERENCE, explain, known, legend
-from .panels.words import rise, short
+from .panels.words import rise
 from .picture import Picture
 
 _NEEDED = {
@@ -81,9 +81,8 @@ def _draw_widths(harm: Axes, reach: Axes, turns: Axes, dataset: xr.Dataset) -> N
     legend(harm, drawn, title="width", loc="upper center", ncols=3, fontsize=7)
 
     reach.set_title("(e) most harm over the rates")
-    kinds = [f"{kind} checkpoints" for kind in dataset["checkpoints"].values]
     most = visible(dataset["width_harm"].max("learning_rate"))
-    curves(reach, most, over="width", by="checkpoints", names=kinds, joined=False)
+    curves(reach, most, over="width", by="checkpoints", names="{} checkpoints", joined=False)
     limit = visible(dataset["width_converged_harm"])
     reach.plot(dataset["width"], limit, color=GREY, label="stages in reach,\nfully fine-tuned")
     reach.legend(loc="lower right", fontsize=8)
@@ -95,8 +94,7 @@ def _draw_widths(harm: Axes, reach: Axes, turns: Axes, dataset: xr.Dataset) -> N
     near = real.isel(learning_rate=sorted({max(worst - 2, 0), worst, min(worst + 1, real.sizes["learning_rate"] - 1)}))
     counts = middle(near["width_harm"], "width_seed") > _NEGLIGIBLE
     seen, told = (near[f"width_{kind}inflection_steps"].where(counts) for kind in ("", "predicted_"))
-    rates = [f"rate {short(float(rate))}" for rate in near["learning_rate"]]
-    legend(turns, curves(turns, seen, told, over="width", by="learning_rate", names=rates), loc="lower left")
+    legend(turns, curves(turns, seen, told, over="width", by="learning_rate", names="rate {}"), loc="lower left")
     turns.set_ylabel("inflection (steps)")
     decades(turns.yaxis)
 

@@ -15,7 +15,6 @@ from .panels.canvas import new_figure
 from .panels.curves import before, closed_form, curves, middle
 from .panels.looks import BEFORE, REFERENCE, Look, explain, known, looks
 from .panels.rows import ranges, span
-from .panels.words import short
 from .picture import Picture
 
 _NEEDED = {
@@ -55,13 +54,12 @@ def _draw_losses(grid: Any, shown: xr.Dataset) -> dict[str, Look]:
     """The loss after fine-tuning on every shift, at a few rates, and the loss before, over that of the zero network."""
     after = shown["pretrain_loss_after"].where(~shown["diverged"]) / shown["zero_loss"]
     theory = closed_form(shown, "pretrain_loss_after") / shown["zero_loss"]
-    names = [f"rate {short(float(rate))}" for rate in shown["learning_rate"]]
     drawn: dict[str, Look] = {}
     for axes, shift in zip(grid.flat, shown["shift"].values, strict=False):
         here = {"shift": shift}
         before(axes, (shown["pretrain_loss_before"] / shown["zero_loss"]).sel(here))
         turns = shown["inflection_steps"].sel(here)
-        drawn = curves(axes, after.sel(here), theory.sel(here), by="learning_rate", names=names, turns=turns)
+        drawn = curves(axes, after.sel(here), theory.sel(here), by="learning_rate", names="rate {}", turns=turns)
         axes.set(xlabel="", ylabel="")
         axes.set_title(_short(shift), fontsize=9)
         ratio = _overshoot(shown.sel(here))

@@ -30,6 +30,7 @@ _NEEDED = {
     *("stopped_strengths_absolute", "absolute_noise", "relative_noise"),
 }
 _CURVES = 4
+_SCALES = "$\\gamma$ = {}"
 _BUDGETS = 3  # fewer tell nothing about growth and turns
 _STARTS = {
     "identity": "aligned start $e^{-\\tau}I$",
@@ -43,11 +44,10 @@ def _paint(dataset: xr.Dataset) -> Figure:
     figure = new_figure(9.6, 7.9)
     (losses, sensitivity), (turns, strengths) = figure.subplots(2, 2)
     few = dataset.sel(absolute_noise=_chosen(dataset))
-    scales = [f"$\\gamma$ = {scale:g}" for scale in few["absolute_noise"].values]
-    _draw_losses(losses, few, scales)
+    _draw_losses(losses, few)
     _draw_sensitivity(sensitivity, dataset)
     _draw_turns(turns, dataset)
-    _draw_strengths(strengths, few.isel(start=0), scales)
+    _draw_strengths(strengths, few.isel(start=0))
     figure.legend(handles=_explain(dataset), loc="outside lower left", ncols=3)
     return figure
 
@@ -62,14 +62,14 @@ def _draw(axes: Axes, runs: xr.DataArray, theory: xr.DataArray, styles: list[Loo
     curves(axes, runs.isel(start=0), theory.isel(start=0), styles=styles, turns=first, **how)
 
 
-def _draw_losses(axes: Axes, few: xr.Dataset, scales: list[str]) -> None:
+def _draw_losses(axes: Axes, few: xr.Dataset) -> None:
     """Loss under absolute noise from all starts, at a few scales; samples as points with error bars."""
     axes.set_title("(a) loss under absolute noise on all weights")
     less = " $- \\gamma^4 d_{out} h\\, d_{in}$" if "constant_absolute" in few else ""
     constant = few.get("constant_absolute", xr.DataArray(0.0))
-    styles = looks(len(scales), ordered=True, solid=True)
+    styles = looks(few.sizes["absolute_noise"], ordered=True, solid=True)
     runs, theory = few["loss_absolute"] - constant, closed_form(few, "loss_absolute") - constant
-    _draw(axes, runs, theory, styles, by="absolute_noise", names=scales, turns=few["inflection_absolute"])
+    _draw(axes, runs, theory, styles, by="absolute_noise", names=_SCALES, turns=few["inflection_absolute"])
     if "sampled_absolute" in few:
         bars: dict[str, Any] = {"fmt": "x", "color": "black", "markersize": 5, "elinewidth": 1, "capsize": 2}
         first = few.isel(start=0)
@@ -127,7 +127,7 @@ def _shade_plateaus(axes: Axes, dataset: xr.Dataset) -> None:
             label = None
 
 
-def _draw_strengths(axes: Axes, first: xr.Dataset, scales: list[str]) -> None:
+def _draw_strengths(axes: Axes, first: xr.Dataset) -> None:
     """Strengths at the inflection in units of the target, over the target in units of the price."""
     axes.set_title("(d) what early stopping has learned, absolute noise")
     if "price_absolute" not in first or first.sizes["mode"] == 0:
@@ -138,8 +138,8 @@ def _draw_strengths(axes: Axes, first: xr.Dataset, scales: list[str]) -> None:
         there["stopped_strengths_absolute"] / there["strengths"],
         there["strengths"] / there["price_absolute"],
     )
-    styles = looks(len(scales), ordered=True, solid=True)
-    curves(axes, shares, over="mode", by="absolute_noise", names=scales, styles=styles, places=places, log=False)
+    styles = looks(first.sizes["absolute_noise"], ordered=True, solid=True)
+    curves(axes, shares, over="mode", by="absolute_noise", names=_SCALES, styles=styles, places=places, log=False)
     ends = axes.get_xlim()
     grid = np.geomspace(*ends, 500)
     axes.plot(grid, np.maximum(1 - 0.5 / grid, 0), color="black", linewidth=2, label="soft threshold")

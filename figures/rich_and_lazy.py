@@ -45,7 +45,7 @@ def _paint(dataset: xr.Dataset) -> Figure:
             axes.text(place, 1.0, said, transform=axes.transAxes, va="top", ha=side, color=GREY)
     trace.set_title("(d) sensitivity to noise, $\\frac{1}{2}\\mathrm{tr}\\,H$ per $\\gamma^2$")
     shown = smallest["hessian_trace"].sel(balance=_chosen(smallest)) / 2
-    legend(trace, curves(trace, shown, by="balance", names=_names(shown)), loc="lower right", fontsize=9)
+    legend(trace, curves(trace, shown, by="balance", names="$l$ = {}"), loc="lower right", fontsize=9)
     trace.set_ylabel("$\\frac{1}{2}\\mathrm{tr}\\,H$ (squared output / squared weight)")
     entries = explain(
         dataset.sizes["seed"], closed_form(dataset, "curve_at_equal_loss"), dataset["inflection_steps_at_equal_loss"]
@@ -62,7 +62,7 @@ def _draw_losses(axes: Axes, smallest: xr.Dataset) -> None:
     cell = smallest.sel(balance=_chosen(smallest)).dropna("balance", how="all", subset=[name])
     styles, turns = looks(cell.sizes["balance"], ordered=True, solid=True), cell["inflection_steps_at_equal_loss"]
     theory = closed_form(cell, name)
-    drawn = curves(axes, cell[name], theory, by="balance", names=_names(cell), styles=styles, turns=turns)
+    drawn = curves(axes, cell[name], theory, by="balance", names="$l$ = {}", styles=styles, turns=turns)
     if drawn:
         laziest = cell.isel(balance=-1)
         axes.plot(laziest["pretrain_steps"], middle(laziest[f"lazy_{name}"]), zorder=5, **_LINEAR)
@@ -74,10 +74,10 @@ def _draw_losses(axes: Axes, smallest: xr.Dataset) -> None:
 def _draw_harm(axes: Axes, at_level: xr.Dataset) -> None:
     """Relative harm over |l| at every scale: at equal fine-tuning loss, and by linear dynamics."""
     harm = at_level["harm_at_equal_loss"].isel(tau=slice(None, None, -1))
-    harm, taus = harm.where(harm > _NONE), [f"$\\tau$ = {tau:g}" for tau in harm["tau"].values]
+    harm = harm.where(harm > _NONE)
     right, left = (harm.isel(balance=np.flatnonzero(side)) for side in (harm["balance"] >= 0, harm["balance"] < 0))
     styles = looks(harm.sizes["tau"])
-    drawn = curves(axes, right, over="balance", by="tau", names=taus, styles=styles, places=right["size"])
+    drawn = curves(axes, right, over="balance", by="tau", names="$\\tau$ = {}", styles=styles, places=right["size"])
     handles = [style.entry(name) for name, style in drawn.items()]
     if left.size:
         for other, style in zip(middle(left).transpose("tau", "balance"), styles, strict=True):
@@ -94,15 +94,11 @@ def _draw_harm(axes: Axes, at_level: xr.Dataset) -> None:
 def _draw_parts(axes: Axes, smallest: xr.Dataset) -> None:
     """The least loss over the budgets and that at the last."""
     shown = smallest.isel(balance=np.flatnonzero(smallest["balance"] >= 0))
-    losses, said = shown[["last_at_equal_loss", "least_at_equal_loss"]].to_dataarray("which"), ("last", "best")
-    names = [f"at the {budget} budget" for budget in said]
+    losses = shown[["last_at_equal_loss", "least_at_equal_loss"]].to_dataarray("which")
+    names = ("at the last budget", "at the best budget")
     drawn = curves(axes, losses, over="balance", by="which", names=names, places=shown["size"], log=False)
     legend(axes, drawn, loc="best", fontsize=9)
     axes.set(ylabel="pre-training loss after (squared output)", ylim=(0, None))
-
-
-def _names(shown: Any) -> list[str]:
-    return [f"$l$ = {balance:g}" for balance in shown["balance"].values]
 
 
 def _chosen(dataset: xr.Dataset) -> list[float]:

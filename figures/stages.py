@@ -49,9 +49,10 @@ def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
     drawn: dict[str, Look] = {}
     for kind, marked in ("idealised", styles), ("real", [look._replace(marker="x", line="--") for look in styles]):
         part = one.sel(checkpoint=kind)
-        names = [rf"$\lambda$ = {penalty:g}, {kind}" for penalty in part["regularization"].values]
         runs, theory = part["pretrain_loss_after"], closed_form(part, "pretrain_loss_after")
-        drawn |= curves(axes, runs, theory, over="stage", by="regularization", styles=marked, names=names)
+        drawn |= curves(
+            axes, runs, theory, over="stage", by="regularization", styles=marked, names=rf"$\lambda$ = {{}}, {kind}"
+        )
     stages = dataset["stage"].values
     axes.set_xticks(stages, [f"{stage}" for stage in stages])
     axes.set(xlabel="features learned, n", ylabel="pre-training loss $L_n$ (squared output)")

@@ -58,9 +58,8 @@ def _paint(dataset: xr.Dataset) -> Figure:
 def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
     """Base loss, and loss after fine-tuning at every rate; a star where the curve turns."""
     axes.set_title("(a) pre-training loss, before and after fine-tuning")
-    after, names = dataset["pretrain_loss_after"], [f"after, at rate {rate:g}" for rate in dataset["learning_rate"]]
-    turns = dataset["inflection_steps"]
-    curves(axes, after.where(np.isfinite(after)), by="learning_rate", names=names, turns=turns)
+    after, turns = dataset["pretrain_loss_after"], dataset["inflection_steps"]
+    curves(axes, after.where(np.isfinite(after)), by="learning_rate", names="after, at rate {}", turns=turns)
     before(axes, dataset["pretrain_loss_before"], label="before", **_BEFORE)
     axes.set_ylabel("excess loss (nats per token)")
     axes.legend(loc="lower left")

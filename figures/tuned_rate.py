@@ -77,8 +77,7 @@ def _draw_losses(axes: Axes, cell: xr.Dataset) -> None:
 def _draw_times(axes: Axes, sample: xr.Dataset) -> None:
     """The tuned rate over the budget, and where it is expected at last."""
     tuned = sample.sel(rule="tuned")
-    names = [f"×{factor:g}" for factor in tuned["factor"].values]
-    drawn = curves(axes, tuned["rule_time"], closed_form(tuned, "rule_time"), by="factor", names=names)
+    drawn = curves(axes, tuned["rule_time"], closed_form(tuned, "rule_time"), by="factor", names="×{}")
     for look, late in zip(drawn.values(), tuned["late_time"].values, strict=True):
         axes.plot(1.03, late, transform=axes.get_yaxis_transform(), clip_on=False, color=look.color, **_EXPECTED)
     limit = float(sample.attrs["finetune_steps"] * sample.attrs["largest_rate"])

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from .axes import Floats, along
 from .looks import BEFORE, STAR, Look, known, looks
-from .words import says
+from .words import says, short
 
 BUDGETS = "pretrain_steps"
 _MOST_POINTS = 25  # markers on a curve, so that the line below them shows
@@ -26,7 +26,7 @@ def curves(
     over: str = BUDGETS,
     by: str | None = None,
     styles: Sequence[Look] | None = None,
-    names: Sequence[str] | None = None,
+    names: str | Sequence[str] | None = None,
     turns: xr.DataArray | None = None,
     places: xr.DataArray | None = None,
     joined: bool | None = None,
@@ -45,7 +45,7 @@ def curves(
       over: dimension along the horizontal axis.
       by: dimension with a curve for each of its values.
       styles: a look for each curve; default dark to light for numbers, else the colours of the style.
-      names: of the curves, with which they stand in the legend of the axes.
+      names: of the curves, with which they stand in the legend of the axes: one each, or words with {} for the value.
       turns: where each turns, over `by` and seeds; NaN where it does not.
       places: where values stand on the horizontal axis, over `over` and perhaps `by`; default the axis itself.
       joined: whether thin lines join the markers; default where there is no theory to do so.
@@ -54,6 +54,9 @@ def curves(
     Returns:
       The look of each curve by its name, which is its value of `by` if no names are given.
     """
+    named = ["" if by is None else _value(value) for value in ([0] if by is None else runs[by].values)]
+    if names is not None:
+        named = [names.format(value) for value in named] if isinstance(names, str) else list(names)
     if log:
         axes.set_yscale("log")  # before there is anything: an axis without values has no logarithm to find limits for
     places = runs[over] if places is None else places
@@ -64,7 +67,7 @@ def curves(
         x, values = _table(where, over)[:, 0], _table(seen, over)
         band(axes, x, values, look.color)
         line = look.joined if (not known(told) if joined is None else joined) else look.points
-        label = None if names is None else names[at]
+        label = None if names is None else named[at]
         axes.plot(x, median(values), label=label, markevery=-(-len(x) // _MOST_POINTS) or 1, **line)
         if known(told):
             axes.plot(x, median(_table(told, over)), **look.path)
@@ -74,8 +77,7 @@ def curves(
     along(axes, places)
     if said := says(runs):
         axes.set_ylabel(said)
-    found = names or ([""] if by is None else [str(value) for value in runs[by].values])
-    return dict(zip(found, styles, strict=True))
+    return dict(zip(named, styles, strict=True))
 
 
 def closed_form(dataset: xr.Dataset, name: str) -> xr.DataArray:
@@ -127,6 +129,10 @@ def spread(runs: Floats) -> tuple[Floats, Floats]:
     there = np.where(gone[..., None], 0.0, runs)
     low, high = np.nanmin(there, axis=-1), np.nanmax(there, axis=-1)
     return np.where(gone, np.nan, low), np.where(gone, np.nan, high)
+
+
+def _value(value: Any) -> str:
+    return short(float(value)) if isinstance(value, np.number) else str(value)
 
 
 def _of_curve(values: Any, by: str | None, at: int) -> Any:
