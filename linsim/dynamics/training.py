@@ -27,7 +27,7 @@ from linsim.dynamics.seen import (
 )
 from linsim.dynamics.solver import Coordinates, Encoded, Solver, State
 from linsim.measure import Measure
-from linsim.phase import Phase, Regularizer
+from linsim.phase import Phase
 from linsim.problem import Problem
 from linsim.progress.showing import Progress
 
@@ -130,16 +130,6 @@ class Session:
         places = (measuring.checkpoint, measuring.tuned, measuring.along)
         traced = (self._traced(place) for place in places if not _of_losses(place))
         return max((formed_bytes(jax.make_jaxpr(f)(*arguments).jaxpr) for f, *arguments in traced), default=0)
-
-    def tuned(self, checkpoints: Checkpoints, regularizer: Regularizer, rate: float, strength: float) -> State:
-        """States after fine-tuning at one rate and strength, every leaf with leading axes (budget, trajectory)."""
-        shape = checkpoints.losses.shape
-        budget, trajectory = (jnp.ravel(index).astype(jnp.int32) for index in jnp.indices(shape))
-        values = {"learning_rate": rate, regularizer: strength}
-        swept = {name: jnp.full(budget.size, value, self.dtype) for name, value in values.items()}
-        lanes = Lanes(budget, trajectory, swept)
-        carry = self._advanced(self._begun(checkpoints, lanes), checkpoints, lanes, self.problem.finetune_steps)
-        return jax.tree.map(lambda leaf: leaf.reshape(shape + leaf.shape[1:]), programs.states(self.solver, carry))
 
     def weights(self, states: State) -> Recorded:
         """(W_1, ..., W_L) of states of one trajectory a seed, axes (budget, seed) first, as measures take weights.

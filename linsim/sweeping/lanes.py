@@ -14,7 +14,7 @@ from linsim.dynamics.runs import Checkpoints, Finetuned, Lanes, Trajectories
 from linsim.dynamics.training import Session
 from linsim.progress.showing import Progress
 from linsim.sweeping.axes import Axes
-from linsim.sweeping.plan import Box, Machine, Plan, cut
+from linsim.sweeping.plan import Box, Plan
 
 LaneIndices = Int[np.ndarray, "dims lanes"]
 """Positions of lanes on every dimension: budget, swept fields, seed."""
@@ -84,16 +84,6 @@ def run_lanes(
         if report is not None:
             report((first + part.shape[1]) * steps, count * steps)
     return jax.tree.map(lambda *parts: np.concatenate(parts), *pieces)
-
-
-def run_all(session: Session, axes: Axes, checkpoints: Checkpoints) -> Finetuned:
-    """Fine-tune every lane of small axes from checkpoints at hand, one trajectory a seed; arrays of the axes' shape."""
-    shape = axes.shape(session.problem)
-    machine = Machine(2**62, len(usable_devices(session)))
-    plan = cut(shape, axes.trajectory_dims, session.state_bytes, machine)
-    whole = Box((0,) * len(shape), shape)
-    tuned = run_lanes(session, axes, plan, whole, checkpoints, all_lanes(whole))
-    return jax.tree.map(lambda values: values.reshape(shape), tuned)
 
 
 def usable_devices(session: Session) -> list[jax.Device]:
