@@ -71,9 +71,7 @@ def _draw_sharpness(axes: Axes, dataset: xr.Dataset) -> None:
     names, styles = [_layers(int(depth)) for depth in dataset["depth"]], looks(dataset.sizes["depth"])
     drawn = curves(axes, aligned, theory, over="scale", by="depth", names=names, styles=styles, joined=False)
     for at, look in enumerate(styles):
-        beside = dataset["scale"].values * 1.09 ** (
-            at + 2.4
-        )  # so that the ranges of the depths do not cover each other
+        beside = dataset["scale"].values * 1.09 ** (at + 2.4)  # so that ranges of depths do not cover each other
         runs = random.isel(depth=at).transpose("scale", "seed").values
         ranges(axes, beside, span(runs), look, upright=True, width=2.6)
     decades(axes.xaxis, dataset["scale"][0] / 1.6, dataset["scale"][-1] * 2.2)

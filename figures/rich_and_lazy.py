@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from .panels.axes import decades
 from .panels.canvas import new_figure
-from .panels.curves import closed_form, curves, middle
+from .panels.curves import closed_form, curves, middle, some
 from .panels.looks import GREY, explain, known, legend, looks
 from .picture import Picture
 
@@ -101,12 +101,10 @@ def _draw_parts(axes: Axes, smallest: xr.Dataset) -> None:
     axes.set(ylabel="pre-training loss after (squared output)", ylim=(0, None))
 
 
-def _chosen(dataset: xr.Dataset) -> list[float]:
+def _chosen(dataset: xr.Dataset) -> Any:
     """Balances to draw curves of: those from 0 on, evenly over their list."""
     balances = dataset["balance"].values
-    usable = balances[balances >= 0] if (balances >= 0).any() else balances
-    count = min(_CURVES, len(usable))
-    return [float(usable[at]) for at in np.unique(np.linspace(0, len(usable) - 1, count).round().astype(int))]
+    return some(balances[balances >= 0] if (balances >= 0).any() else balances, _CURVES)
 
 
 def _level(dataset: xr.Dataset) -> float:

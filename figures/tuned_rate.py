@@ -99,9 +99,8 @@ def _draw_harm(axes: Axes, sample: xr.Dataset, near: float, far: float) -> None:
         cell = sample.sel(factor=factor)
         for kind, look in zip(("fixed", "tuned"), _looks(), strict=False):
             runs, theory = (visible(each, _LEAST) for each in (cell[f"{kind}_harm"], closed_form(cell, f"{kind}_harm")))
-            style = look._replace(marker=marker, line=line)
-            name = {"names": [f"×{factor:g}, {kind}"], "styles": [style], "places": times}
-            drawn |= curves(axes, runs, theory, over="learning_rate", **name)
+            names, style = f"×{factor:g}, {kind}", look._replace(marker=marker, line=line)
+            drawn |= curves(axes, runs, theory, over="learning_rate", names=names, styles=[style], places=times)
     axes.axvline(steps * sample.attrs["largest_rate"], **_LIMIT)
     axes.set_title("(d) harm over the largest rate allowed")
     harm_axis(axes, least=_LEAST)

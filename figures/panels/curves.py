@@ -131,6 +131,11 @@ def spread(runs: Floats) -> tuple[Floats, Floats]:
     return np.where(gone, np.nan, low), np.where(gone, np.nan, high)
 
 
+def some(values: Any, most: int) -> Any:
+    """At most so many of increasing values, evenly over their list and with both ends."""
+    return values[np.unique(np.linspace(0, len(values) - 1, min(len(values), most)).round().astype(int))]
+
+
 def _value(value: Any) -> str:
     return short(float(value)) if isinstance(value, np.number) else str(value)
 
