@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from .panels.axes import decades
 from .panels.canvas import new_figure
-from .panels.curves import BUDGETS, before, curves, middle
-from .panels.looks import BEFORE, REFERENCE, Look, explain, known, looks
+from .panels.curves import BUDGETS, curves, middle
+from .panels.looks import REFERENCE, Look, explain, known, looks
 from .panels.rows import ranges, span
 from .picture import Picture
 
@@ -35,7 +35,6 @@ _NOISES = {
     "rise_at_first_scale": ("absolute noise {:g}, residual\nstream at its first scale", Look("#56B4E9", "s", "--")),
     "rise_under_absolute_noise": ("absolute noise {:g}", Look("#0072B2", "^", "-")),
 }
-_BEFORE = BEFORE | {"color": "black", "linewidth": 1.4, "linestyle": "--"}
 _RING: dict[str, Any] = {
     **{"marker": "o", "markersize": 12, "markerfacecolor": "none", "markeredgecolor": "black", "zorder": 6},
 }
@@ -60,7 +59,7 @@ def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
     axes.set_title("(a) pre-training loss, before and after fine-tuning")
     after, turns = dataset["pretrain_loss_after"], dataset["inflection_steps"]
     curves(axes, after.where(np.isfinite(after)), by="learning_rate", names="after, at rate {}", turns=turns)
-    before(axes, dataset["pretrain_loss_before"], label="before", **_BEFORE)
+    curves(axes, dataset["pretrain_loss_before"], styles=[Look("black", "", "--")], names="before")
     axes.set_ylabel("excess loss (nats per token)")
     axes.legend(loc="lower left")
     decades(axes.yaxis)
