@@ -128,7 +128,7 @@ def tabular(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]
     """Lines of a table, its columns flush right."""
     cells = [[str(cell) for cell in row] for row in (heads, *rows)]
     widths = [max(map(len, column)) + 3 for column in zip(*cells, strict=True)]
-    return ["".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+    return ["".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def wrapped(line: str) -> str:

@@ -189,39 +189,5 @@ def _ends(cell: xr.Dataset) -> Floats:
     return np.asarray([first, float(cell["later_steps"].sel(pretrain_steps=first))])
 
 
-def _message(dataset: xr.Dataset) -> str:
-    """The finding, in one sentence."""
-    data = dataset.isel(regularization=0)
-    margin, shares, lost = float(data.attrs["margin"]), data["share"].values, data["diverged"].values
-    if data["later_steps"].isnull().all():
-        return f"No two of these budgets are a factor {float(data.attrs['factor']):g} apart"
-    if lost.all():
-        return "All fine-tuning runs diverged: nothing follows on pairs of checkpoints"
-    factor = _factor(data)
-    if not shares.any():
-        whom = "no pair of runs that did not diverge" if lost.any() else "no pair"
-        return f"{factor} times the pre-training makes the fine-tuned model over {margin:.0%} worse in {whom} here"
-    best = int(np.argmax(shares))
-    rate, share = short(float(data["learning_rate"].values[best])), float(shares[best])
-    keep = data["behaves"].all("seed").values
-    better = (data["finetune_change"].values[keep] < 1e-6).all()
-    said = (
-        f"{factor} times the pre-training lowers the base loss, yet makes the fine-tuned model over {margin:.0%} "
-        f"worse on the pre-training task, for {_whom(data.isel(learning_rate=best), share)} at rate {rate}"
-    )
-    return f"{said}; on the fine-tuning task none of these is worse" if better else said
-
-
-def _whom(cell: xr.Dataset, share: float) -> str:
-    """The pairs that behave so: from where to where if they are all that lie there, else their share."""
-    pairs = cell["later_steps"].notnull().values
-    budgets, keep = cell["pretrain_steps"].values[pairs], cell["behaves"].values[pairs].all(axis=-1)
-    first, last = np.flatnonzero(keep)[[0, -1]]
-    if first == last or not keep[first : last + 1].all():
-        return f"{share:.0%} of the pairs"
-    ends = grouped(float(budgets[first])), grouped(float(budgets[last]))
-    return f"all pairs from {ends[0]} to {ends[1]} steps"
-
-
-picture = Picture("checkpoint_pair", "a result of pairs of checkpoints", _NEEDED, _paint, _message)
+picture = Picture("checkpoint_pair", "a result of pairs of checkpoints", _NEEDED, _paint)
 draw, save = picture.draw, picture.save

@@ -102,8 +102,6 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     """Charts along `checkpoints` and `shift`, with excess and theory; `InvalidInput` for a field outside its domain."""
     kinds = config.checkpoints
     allowed = "real, idealised, or both"
-    balanced = config.network.init == "lambda_balanced"
-    require(config.depth == 2 or not balanced, "depth", config.depth, "2, with --network.init lambda_balanced")
     require(len(kinds) > 0 and len(set(kinds)) == len(kinds), "checkpoints", kinds, allowed)
     require(set(kinds) <= {"real", "idealised"}, "checkpoints", kinds, allowed)
     require_number("least_harm", config.least_harm, at_least=0)

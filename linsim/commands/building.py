@@ -164,7 +164,9 @@ def _initial_weights(config: TrainingConfig, task: LinearTask) -> list[Weights]:
     require_integer("network.hidden", hidden, at_least=1, at_most=widest)
     require_number("network.tau", settings.tau, at_least=-5, at_most=300)
     require_number("network.balance", settings.balance, at_least=-1e6, at_most=1e6)
-    balanceable = settings.init == "lambda_balanced" or settings.balance == 0
+    balanced = settings.init == "lambda_balanced"
+    require(config.depth == 2 or not balanced, "depth", config.depth, "2, with --network.init lambda_balanced")
+    balanceable = balanced or settings.balance == 0
     require(balanceable, "network.balance", settings.balance, "0 with any --network.init but lambda_balanced")
     widths = (task.inputs, *([hidden] * (config.depth - 1)), task.outputs)
     scale = float(np.exp(-settings.tau))

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.checkpoint_pair import Config, main, run, summarise
-from experiments.checkpoint_pair.experiment import partners, with_pairs
+from experiments.checkpoint_pair import Config, experiment, main, partners, run, with_pairs
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 
 SMALL = Config(
     dim=4,
@@ -100,24 +100,47 @@ def test_a_curve_that_rises_from_the_first_budget_has_no_matched_pair(result):
     assert np.isnan(with_pairs(flat, 1.3, 1.09, 0.02, 0.001)["matched_steps"]).all()
 
 
-def test_the_conclusion_tells_shares_pairs_and_the_fine_tuning_loss(result):
-    said = summarise(result).replace("\n  ", " ")
-    share = float(result["share"].values[1, 0])
-    for part in (f"{share:.0%} at 0.001", "rate 0.001: ", "worse on the fine-tuning task itself in 0 of", "Later, "):
-        assert part in said
-    lines = summarise(result).splitlines()
-    assert len(lines) <= 18 and max(map(len, lines)) <= 120
+def found(dataset, **changes):
+    """What is found in a result whose variables are others than they were."""
+    return Finding.of(experiment.found(with_pairs(dataset.assign(changes), 1.3, 1.09, 0.02, 0.001)))
+
+
+def test_the_finding_is_of_the_rate_at_which_most_pairs_behave_so(result):
+    finding, share = Finding.of(result), result["share"].values[:, 0]
+    behaves = result["behaves"].isel(regularization=0).all("seed")
+    assert finding.verdict == "seen"
+    assert finding.numbers["share"] == share.max()
+    assert finding.numbers["learning_rate"] == float(result["learning_rate"][share.argmax()])
+    assert finding.numbers["behaving"] == int(behaves.sum())
+    assert finding.numbers["worse on fine-tuning"] == 0
+    there = behaves.isel(learning_rate=share.argmax())
+    first, last = result["pretrain_steps"].values[there][[0, -1]]
+    assert f"for all pairs from {first} to {last} steps" in finding.sentence
+
+
+def test_pairs_with_a_gap_are_told_by_their_share(result):
+    behaves, best = result["behaves"].copy(), int(result["share"].values[:, 0].argmax())
+    behaves[np.flatnonzero(behaves.all("seed").values[:, best, 0])[2], best] = False
+    finding = experiment.find(result.assign(behaves=behaves))
+    assert f"for {100 * float(result['share'].max()):.2g} % of the pairs" in finding.sentence
+
+
+def test_a_terminal_is_told_in_a_dozen_lines(result):
+    lines = [line for line in experiment.tell(result).splitlines() if line]
+    solver = next(at for at, line in enumerate(lines) if line.startswith("The claims"))
+    assert solver <= 12 and max(map(len, lines[:solver])) <= 120
 
 
 def test_an_easier_task_has_no_such_pair_and_says_so():
-    said = summarise(run(dataclasses.replace(SMALL, shift=ShiftConfig(rescale_factor=0.5))))
-    assert said.startswith("No pair does it")
-    assert "No pair has an inflection point" in said
+    easier = run(dataclasses.replace(SMALL, shift=ShiftConfig(rescale_factor=0.5)))
+    assert Finding.of(easier).verdict == "not seen"
+    assert easier["matched_steps"].isnull().all()
 
 
 def test_no_pair_within_the_budgets_is_said(result):
-    few = with_pairs(result.isel(pretrain_steps=slice(0, 61, 20)), 1.3, 1.09, 0.02, 0.001).assign_attrs(result.attrs)
-    assert summarise(few).startswith("No two of these budgets are a factor 1.3 apart")
+    few = found(result.isel(pretrain_steps=slice(0, 61, 20)))
+    assert (few.verdict, few.numbers) == ("cannot tell", {"pairs": 0})
+    assert found(result.isel(pretrain_steps=slice(0, 4, 3))).verdict == "cannot tell"
 
 
 def test_a_later_checkpoint_that_diverges_counts_as_worse(result):
@@ -129,17 +152,15 @@ def test_a_later_checkpoint_that_diverges_counts_as_worse(result):
 
 
 def test_all_diverged_is_told_and_nothing_is_denied(result):
-    lost = with_pairs(result.assign(diverged=result["diverged"] | True), 1.3, 1.09, 0.02, 0.001)
-    said = summarise(lost.assign_attrs(result.attrs))
-    assert "runs diverged: nothing follows" in said and "No pair" not in said
+    assert found(result, diverged=result["diverged"] | True).verdict == "cannot tell"
 
 
 def test_the_factor_and_the_turn_are_those_reached(result):
-    coarse = with_pairs(result.isel(pretrain_steps=slice(0, 61, 5)), 1.3, 1.09, 0.02, 0.001).assign_attrs(result.attrs)
-    assert summarise(coarse).startswith("1.5 to 1.6 times the pre-training")
+    coarse = found(result.isel(pretrain_steps=slice(0, 61, 5)))
+    assert coarse.sentence.startswith("1.5 to 1.6 times the pre-training")
     cell = result.isel(learning_rate=1, regularization=0)
     reached = float(cell["inflection_steps"].median("seed") / cell["matched_steps"])
-    assert f"inflection at {reached:.3g}" in summarise(result)
+    assert f"{reached:.3g}" in experiment.tell(result)
 
 
 def test_no_pair_is_matched_whose_inflection_is_before_its_earlier_budget(result):
