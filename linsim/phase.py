@@ -135,6 +135,8 @@ class Term:
     strength: Strength | None = field(default=None, metadata=swept("strength", "per flow time", at_least=0))
     """None where it is swept."""
 
+    __repr__ = brief_fields
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)

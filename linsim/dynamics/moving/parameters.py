@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from linsim.errors import require, require_integer
+from linsim.errors import brief_fields, require, require_integer
 from linsim.losses import Weights, matmul
 from linsim.phase import Strength, swept
 
@@ -61,6 +61,8 @@ class Masked:
     masks: tuple[Any, ...]
     """One of 0 and 1 for every layer, of its shape."""
 
+    __repr__ = brief_fields
+
     def require_fits(self, name: str, shapes: Sequence[tuple[int, ...]]) -> None:
         """A mask of 0 and 1 of every layer's shape, not all of them 0."""
         masks = [np.asarray(mask) for mask in self.masks]
@@ -104,6 +106,8 @@ class LowRank:
     """Whether the rows of A_l are."""
     most: int | None = field(default=None, metadata={"static": True})
     """Largest rank that the program has room for; None is the smaller side of every layer."""
+
+    __repr__ = brief_fields
 
     def require_fits(self, name: str, shapes: Sequence[tuple[int, ...]]) -> None:
         """A rank that some of the layers can hold."""
