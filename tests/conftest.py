@@ -35,14 +35,6 @@ settings.register_profile("ci", parent=settings.get_profile("by_hand"), derandom
 settings.load_profile("ci" if os.environ.get("CI") else "by_hand")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def sweeps_are_not_held_against_another_solver():
-    """That takes a compilation a shape; what it says is tested in test_recheck.py and by whatever runs as users do."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("linsim.sweeping.recheck.other_solver", lambda *_: None)
-        yield
-
-
 @pytest.fixture
 def unchecked():
     """As users have it: annotations are not checked at run time."""

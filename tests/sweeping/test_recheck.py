@@ -15,20 +15,13 @@ from linsim.dynamics.modes.descent_modes import Modes
 from linsim.measure import Measure
 from linsim.measures.built_in import built_in
 from linsim.sweeping.axes import Axes
-from linsim.sweeping.recheck import TRUSTED, recheck
+from linsim.sweeping.recheck import TRUSTED, other_solver, recheck
 from linsim.sweeping.running import running
 from linsim.sweeping.sweep import sweep
 from tests.problems import aligned_problem, balanced_problem, gaussian_problem
 
-_ORIGINAL = linsim.sweeping.recheck.other_solver  # before the suite puts another in its place
 AXES = {"pretrain_learning_rate": [4e-3, 9e-3], "learning_rate": [1e-3, 1e-2, 50.0]}
 PROBLEM = aligned_problem(seeds=3, budgets=(5, 40), finetune_steps=30)
-
-
-@pytest.fixture(autouse=True)
-def held_against_another_solver(monkeypatch):
-    # The function as it was when this module was imported, whatever the suite has put in its place since.
-    monkeypatch.setattr(linsim.sweeping.recheck, "other_solver", _ORIGINAL)
 
 
 @pytest.fixture(scope="module")
@@ -137,19 +130,19 @@ def test_the_other_solver_is_exact_and_no_flow():
     flow = next(solver for solver in SOLVERS if not solver.stepping)
     for problem in (PROBLEM, gaussian_problem(), balanced_problem(), gaussian_problem(3)):
         for solver in SOLVERS:
-            other = _ORIGINAL(problem, solver, 1)
+            other = other_solver(problem, solver, 1)
             if other is not None:
                 assert solver.stepping
                 assert other.stepping
                 assert other.refusal(problem) is None
-    assert _ORIGINAL(PROBLEM, flow, 1) is None
-    assert _ORIGINAL(PROBLEM, choose(PROBLEM).solver, 10**12) is None  # it would take too long
+    assert other_solver(PROBLEM, flow, 1) is None
+    assert other_solver(PROBLEM, choose(PROBLEM).solver, 10**12) is None  # it would take too long
 
 
 def test_the_other_solver_steps_otherwise():
     problem = gaussian_problem()  # of width 6, where gram has nothing to make narrower
     for solver in SOLVERS:
-        other = _ORIGINAL(problem, solver, 1)
+        other = other_solver(problem, solver, 1)
         assert other is None or type(other).advance is not type(solver).advance
 
 

@@ -97,7 +97,7 @@ def test_the_memory_of_a_lane_is_no_more_than_the_plan_says(dtype):
     phase, states = problem.finetune.as_dtype(dtype), jax.tree.map(lambda leaf: leaf[None], session.encoded.initial)
     first = jnp.zeros(lanes, jnp.int32)
     given = Lanes(first, first, {"learning_rate": jnp.full(lanes, 0.01, dtype)})
-    carry = jax.eval_shape(lambda: programs.branch(session.solver, states, phase, given))
+    carry = jax.eval_shape(lambda: programs.branch(session.solver, states, phase, session._keys(1), given))
     lowered = programs.continued.lower(
         session.solver, carry, session.encoded.finetune, phase, given, np.int32(30), session._keys(1)
     )
