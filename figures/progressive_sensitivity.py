@@ -16,7 +16,6 @@ from .panels.axes import decades
 from .panels.canvas import new_figure
 from .panels.curves import closed_form, curves
 from .panels.looks import GREY, STAR, Look, known, looks
-from .panels.words import rise
 from .picture import Picture
 
 _KINDS = {"absolute": Look("#0072B2", "o", "-"), "relative": Look("#D55E00", "s", "--")}
@@ -31,7 +30,6 @@ _NEEDED = {
 }
 _CURVES = 4
 _SCALES = "$\\gamma$ = {}"
-_BUDGETS = 3  # fewer tell nothing about growth and turns
 _STARTS = {
     "identity": "aligned start $e^{-\\tau}I$",
     "gaussian": "Gaussian start",
@@ -174,38 +172,5 @@ def _explain(dataset: xr.Dataset) -> list[Any]:
     return entries
 
 
-def _message(dataset: xr.Dataset) -> str:
-    """The finding in one sentence."""
-    if dataset.sizes["pretrain_steps"] < _BUDGETS:
-        return "Too few budgets to tell how sensitivity grows and where the loss under noise turns up"
-    if not all(np.isfinite(dataset[f"sensitivity_{kind}"]).all() for kind in _KINDS):
-        return "Pre-training diverged: no conclusion on sensitivity"
-    falls = max(_largest_fall(dataset[f"sensitivity_{kind}"]) for kind in _KINDS)
-    grows = "never falls along pre-training" if falls <= 1e-9 else f"falls by up to {falls:.2g} between budgets"
-    runs = [dataset.sel(start=start).isel(seed=_distinct(dataset.sel(start=start))) for start in dataset["start"]]
-    turned = np.concatenate([part[f"inflection_{kind}"].values.ravel() for part in runs for kind in _KINDS])
-    count = int(np.isfinite(turned).sum())
-    if count == 0:
-        return f"Sensitivity to weight noise {grows}; within these budgets the loss under noise never turns up"
-    said = "at every scale" if count == turned.size else f"in {count} of {turned.size} curves"
-    worst = [float(np.nanmax(dataset[f"harm_{kind}"].values)) for kind in _KINDS]
-    costs = [f"{rise(harm).removeprefix('+')} ({kind})" for harm, kind in zip(worst, _KINDS, strict=True)]
-    first = f"Sensitivity to weight noise {grows}; under noise the loss turns up {said}"
-    return f"{first}, by up to {', '.join(costs)}"
-
-
-def _distinct(part: xr.Dataset) -> list[int]:
-    """The seeds whose runs are equal to no earlier seed's: one of a start that draws nothing."""
-    runs = part["sensitivity_absolute"].transpose("seed", ...).values
-    return sorted(np.unique(runs.reshape(len(runs), -1), axis=0, return_index=True)[1].tolist())
-
-
-def _largest_fall(rise: xr.DataArray) -> float:
-    values = rise.transpose("pretrain_steps", ...).values
-    with np.errstate(invalid="ignore", divide="ignore"):
-        falls = 1 - values[1:] / values[:-1]
-    return float(np.nanmax(falls, initial=0.0))
-
-
-picture = Picture("progressive_sensitivity", "a result of progressive_sensitivity", _NEEDED, _paint, _message)
+picture = Picture("progressive_sensitivity", "a result of progressive_sensitivity", _NEEDED, _paint)
 draw, save = picture.draw, picture.save

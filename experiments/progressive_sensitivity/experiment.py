@@ -10,26 +10,38 @@ means from a few samples.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, get_args
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jaxtyping import Float, Int
+from scipy.interpolate import CubicSpline
 
+from linsim.commands.building import build_pretraining
 from linsim.commands.config import PretrainingConfig, SyntheticConfig, chart_of, require_choices
+from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_axis, require_integer
-from linsim.labels import attrs_of, texts
+from linsim.labels import PLAIN, SQUARED, STEPS, STRENGTH, Label, label
+from linsim.losses import population_loss
+from linsim.measure import Measure
+from linsim.measures.built_in import LEARNED, LEARNED_SHARE, rise_under_noise
+from linsim.measures.perturbation import gaussian, perturbed_loss
+from linsim.measures.sensitivity import relative_scales
+from linsim.problem import Problem
 from linsim.progress.showing import Progress
-from linsim.sweeping.along import part_of
+from linsim.sweeping.along import Ready, along
+from linsim.sweeping.sweep import sweep
 from linsim.theory.inflection import locate
 from linsim.theory.rises import rise_of
 
-from ..command import command
-from ..trajectory import Trajectory, pretrained
-from .measuring import KINDS, Kind, increases, sampled, strengths_at
-from .summary import summarise
-from .theory import Curves, predict, refusal, thresholds
+from ..experiment import Experiment
+from .closed_form import Costs, Curves, best_under_noise, closed_form, costs_of, modes_of
+from .finding import KINDS, find, table
 
 CLAIMS = (
     "progressive-sensitivity",
@@ -42,6 +54,36 @@ CLAIMS = (
 Start = Literal["identity", "aligned", "balanced", "gaussian"]
 _SAMPLED = 7
 """Budgets at which the means are also taken from samples."""
+
+
+_CURVES = {
+    "loss_{}": Label("loss under {} noise", SQUARED),
+    "sensitivity_{}": Label("rise of the loss under {} noise", SQUARED),
+    "inflection_{}": Label("inflection point under {} noise", STEPS),
+    "harm_{}": Label("last loss under {} noise / least - 1", PLAIN),
+}
+_TOLD = {
+    **_CURVES,
+    **{f"predicted_{name}": Label(f"{said}, in closed form", units) for name, (said, units, _) in _CURVES.items()},
+    "stopped_strengths_{}": Label("strengths at the inflection point under {} noise", STRENGTH),
+    "sampled_{}": Label("loss under {} noise of seed 0, mean of some draws", SQUARED),
+    "sampled_{}_error": Label("standard error of the mean under {} noise", SQUARED),
+    "price_{}": Label("price of strength under {} noise once all is learned: G, or 2 q sum sigma", STRENGTH),
+    "useful_{}": Label("n*, the best stage under {} noise"),
+    "best_strengths_{}": Label("strengths of least loss under {} noise", STRENGTH),
+    "best_loss_{}": Label("least loss under {} noise, less what no weights change", SQUARED),
+    "constant_{}": Label("part of the loss under {} noise that no weights change", SQUARED),
+}
+LABELS = {
+    **{
+        name.format(kind): Label(said.format(kind), units) for kind in KINDS for name, (said, units, _) in _TOLD.items()
+    },
+    "pretrain_loss": Label("pre-training loss", SQUARED),
+    "sampled_steps": Label("budget at which samples are drawn", STEPS),
+    "absolute_noise": Label("scale of absolute noise", "weight"),
+    "relative_noise": Label("scale of relative noise", "root mean square entry of the layer"),
+    "start": Label("initial weights"),
+}
 
 
 @dataclass(frozen=True)
@@ -64,19 +106,23 @@ class Config(SyntheticConfig, PretrainingConfig):
     """Draws of noise in each mean that is also taken by sampling; 0 takes none."""
 
 
-def run(config: Config, report: Progress | None = None) -> xr.Dataset:
+def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     """Loss under noise and sensitivity over the budget from every start; `InvalidInput` for a bad field."""
     _check(config)
-    parts, trajectories, reasons = [], {}, {}
-    for number, start in enumerate(config.starts):
-        chart = chart_of(config, network=_network(config, start))
-        told = part_of(report, number, len(config.starts))
-        trajectories[start] = trajectory = pretrained(chart, told)
-        reasons[start] = refusal(config, trajectory)
-        theory = None if reasons[start] else predict(config, trajectory)
-        parts.append(_measured(config, trajectory, theory))
-    dataset = xr.concat(parts, xr.Variable("start", texts(config.starts)), join="exact", coords="minimal")
-    return _with_inputs(dataset, config, trajectories, reasons)
+    task = build_transfer(chart_of(config)).pretrain
+    charts = {start: chart_of(config, network=replace(config.network, init=start)) for start in config.starts}
+    problems = {start: build_pretraining(chart, task) for start, chart in charts.items()}
+    noise = rise_under_noise(config.absolute), rise_under_noise(config.relative, relative=True)
+    costs = costs_of(config, problems[config.starts[0]])
+
+    def prepare(start: Start) -> Ready:
+        return partial(_measured, config, problems[start], [LEARNED, LEARNED_SHARE, *noise], costs)
+
+    dataset = along({"start": config.starts}, prepare, report)
+    best = best_under_noise(problems[config.starts[0]], costs)
+    dataset = dataset.assign(best | {"strengths": ("mode", task.strengths)})
+    dataset = dataset.assign_coords(mode=1 + np.arange(len(task.strengths)))
+    return label(dataset.assign_attrs(samples=config.samples), LABELS)
 
 
 def _check(config: Config) -> None:
@@ -92,106 +138,87 @@ def _check(config: Config) -> None:
     require(config.samples != 1, "samples", 1, "0, or at least 2 for a standard error")
 
 
-def _network(config: Config, start: Start) -> Any:
-    return type(config.network)(**{**vars(config.network), "init": start})
-
-
-def _measured(config: Config, trajectory: Trajectory, theory: dict[Kind, Curves] | None) -> xr.Dataset:
-    """All that is known of one start."""
-    covariance, budgets = trajectory.transfer.pretrain.input_covariance, trajectory.budgets
-    square, curve = {"units": "squared output"}, ("pretrain_steps", "seed")
-    learned, sigma = trajectory.learned(), trajectory.transfer.pretrain.strengths
-    shares = np.divide(learned, sigma, out=np.zeros_like(learned), where=sigma > 0)
-    half = rise_of(budgets, np.moveaxis(shares, 0, -1)).half
-    variables: dict[str, Any] = {
-        "pretrain_loss": (curve, trajectory.losses, {"long_name": "pre-training loss", **square}),
-        "learned": ((*curve, "mode"), learned, {"long_name": "strength of a mode", "units": "output per input"}),
-        "half_learned_steps": (("seed", "mode"), half, attrs_of("half_learned_steps")),
-    }
-    coords: dict[str, Any] = {
-        "pretrain_steps": ("pretrain_steps", budgets, {"long_name": "pre-training budget", "units": "steps"}),
-        "seed": ("seed", np.arange(learned.shape[1]), {"long_name": "seed of the initial weights"}),
-        "mode": ("mode", 1 + np.arange(learned.shape[2])),
-    }
-    for kind in KINDS:
-        axis, scales = f"{kind}_noise", np.asarray(getattr(config, kind))
-        unit = "weight" if kind == "absolute" else "root mean square entry of the layer"
-        coords[axis] = (axis, scales, {"long_name": f"scale of {kind} noise", "units": unit})
-        rise = increases(trajectory.weights, covariance, scales, kind)
-        loss = trajectory.losses[..., None] + rise
-        turn = locate(budgets, loss)
-        lanes, cell = (*curve, axis), ("seed", axis)
-        stopped = strengths_at(budgets, learned, turn.steps)
-        variables |= {
-            f"stopped_strengths_{kind}": ((*cell, "mode"), stopped, {"long_name": "strengths at the inflection point"}),
-            f"sensitivity_{kind}": (lanes, rise, {"long_name": f"rise of the loss under {kind} noise", **square}),
-            f"loss_{kind}": (lanes, loss, {"long_name": f"loss under {kind} noise", **square}),
-            f"inflection_{kind}": (cell, turn.steps, {"long_name": "inflection point", "units": "pre-training steps"}),
-            f"harm_{kind}": (cell, turn.harm, {"long_name": "last loss under noise / least - 1", "units": "1"}),
-        }
-    if config.samples:
-        places = np.unique(np.linspace(0, len(budgets) - 1, _SAMPLED).round().astype(int))
-        scales_of = {kind: np.asarray(getattr(config, kind)) for kind in KINDS}
-        coords["sampled_steps"] = ("sampled_steps", budgets[places], {"units": "steps"})
-        for kind, (means, errors) in sampled(trajectory, places, scales_of, config.samples, config.seed).items():
-            noted = {"long_name": f"loss under {kind} noise of seed 0, mean of {config.samples} draws", **square}
-            axes = ("sampled_steps", f"{kind}_noise")
-            variables[f"sampled_{kind}"] = (axes, means, noted)
-            variables[f"sampled_{kind}_error"] = (axes, errors, {"long_name": "standard error"})
-    return xr.Dataset(variables | _predicted(theory, learned.shape, config), coords)
-
-
-def _predicted(theory: dict[Kind, Curves] | None, shape: tuple[int, ...], config: Config) -> dict[str, Any]:
-    """The closed form, NaN where there is none, so that starts can stand side by side."""
-    (budgets, seeds, _), variables = shape, {}
-    for kind in KINDS:
-        axis = f"{kind}_noise"
-        lengths = {"pretrain_steps": budgets, "seed": seeds, axis: len(getattr(config, kind))}
-        for name, axes in (
-            ("loss", ("pretrain_steps", "seed", axis)),
-            ("sensitivity", ("pretrain_steps", "seed", axis)),
-            ("inflection", ("seed", axis)),
-            ("harm", ("seed", axis)),
-        ):
-            values = np.full([lengths[each] for each in axes], np.nan)
-            if theory is not None:
-                values = theory[kind]._asdict()[name]
-            variables[f"predicted_{name}_{kind}"] = (axes, values)
-    return variables
-
-
-def _with_inputs(
-    dataset: xr.Dataset, config: Config, trajectories: dict[Start, Trajectory], reasons: dict[Start, str | None]
+def _measured(
+    config: Config, problem: Problem, measures: list[Measure], costs: Costs, report: Progress | None = None
 ) -> xr.Dataset:
-    """The task, its thresholds, the initial weights, and where all this comes from."""
-    first = trajectories[config.starts[0]]
-    task = first.transfer.pretrain
-    dataset["strengths"] = ("mode", task.strengths, {"long_name": "sigma of the task", "units": "output per input"})
-    dataset["pretrain_target"] = (("output", "input"), task.target, {"long_name": "A of the pre-training task"})
-    dataset["input_covariance"] = (("input", "input_"), task.input_covariance, {"long_name": "S"})
-    for start, trajectory in trajectories.items():
-        for layer, weight in enumerate(trajectory.initial, start=1):
-            ends = [f"unit_{layer}", f"unit_{layer - 1}"]
-            dataset[f"initial_weights_{layer}_of_{start}"] = (("seed", *ends), weight)
-    for name, (axes, values, said) in thresholds(config, task).items():
-        dataset[name] = (axes, values, {"long_name": said})
-    told = {f"{start}: {reason or 'gradient flow of aligned balanced layers'}" for start, reason in reasons.items()}
-    solvers = [f"{start}: {each.attributes['solver_reason']}" for start, each in trajectories.items()]
-    return dataset.assign_attrs(
-        first.attributes
-        | {
-            "solver": ", ".join(each.attributes["solver"] for each in trajectories.values()),
-            "solver_reason": "\n".join(solvers),
-            "prediction": "\n".join(sorted(told)),
-            "config": config.to_json(),
-            "seed": config.seed,
-            "pretrain_rate": config.pretrain.learning_rate,
-            "samples": config.samples,
-            "idealised_checkpoints": str(config.checkpoints == "idealised"),
-        }
-    )
+    """All that is known of one start."""
+    how: dict[str, Any] = {"solver": config.solver, "precision": config.precision}
+    swept = sweep(problem, {}, measures, report=report, **how)
+    losses, learned = swept["pretrain_loss_before"], swept["learned"]
+    shares = swept["learned_share"].transpose("seed", "mode", "pretrain_steps")
+    modes = modes_of(problem, costs)
+    found: dict[str, Any] = {
+        **{str(name): swept[name] for name in swept if str(name).startswith(("initial_weights", "pretrain_target"))},
+        "input_covariance": swept["input_covariance"],
+        "pretrain_loss": losses,
+        "learned": learned,
+        "half_learned_steps": (("seed", "mode"), rise_of(problem.budgets, shares.values).half),
+    }
+    for kind in KINDS:
+        rise = swept[f"rise_under_{kind}_noise"]
+        loss = losses + rise
+        turn = locate(problem.budgets, loss.values)
+        simulated = Curves(loss.values, rise.values, turn.steps, turn.harm)
+        nothing = Curves(*(np.nan * values for values in simulated))
+        closed = nothing if isinstance(modes, str) else closed_form(modes, problem, costs[kind])
+        for name, ours, theirs in zip(Curves._fields, simulated, closed, strict=True):
+            axes = loss.dims[-ours.ndim :]
+            found |= {f"{name}_{kind}": (axes, ours), f"predicted_{name}_{kind}": (axes, theirs)}
+        stopped = _strengths_at(problem.budgets, learned.values, turn.steps)
+        found[f"stopped_strengths_{kind}"] = ((*loss.dims[1:], "mode"), stopped)
+    told = f"none: {modes}" if isinstance(modes, str) else "gradient flow of aligned balanced layers"
+    sampled = _sampled(config, problem, how) if config.samples else {}
+    return xr.Dataset(found | sampled, swept.coords, swept.attrs).assign_attrs(prediction=told)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    return command(Config, run, "progressive_sensitivity", __doc__, summarise, arguments, claims=CLAIMS)
+def _strengths_at(
+    budgets: Int[np.ndarray, " budgets"],
+    learned: Float[np.ndarray, "budgets seeds modes"],
+    steps: Float[np.ndarray, "seeds scales"],
+) -> Float[np.ndarray, "seeds scales modes"]:
+    """Strengths of all modes at given steps, between budgets by a cubic spline over log budget; NaN at NaN steps."""
+    found = np.full((*steps.shape, learned.shape[2]), np.nan)
+    log = np.log(budgets.astype(np.float64))
+    for seed, of_seed in enumerate(steps):
+        known = np.isfinite(of_seed)
+        if len(log) > 1 and known.any() and np.isfinite(learned[:, seed]).all():
+            found[seed, known] = CubicSpline(log, learned[:, seed])(np.log(of_seed[known]))
+    return found
+
+
+def _sampled(config: Config, problem: Problem, how: Mapping[str, Any]) -> dict[str, xr.DataArray]:
+    """Mean and standard error of the loss under noise of seed 0 at some budgets."""
+    places = np.unique(np.linspace(0, len(problem.budgets) - 1, _SAMPLED).round().astype(int))
+    few = replace(problem, budgets=problem.budgets[places], initial=tuple(layer[:1] for layer in problem.initial))
+    swept = sweep(few, {}, [_mean_of_draws(config, few.budgets)], rechecked=0, **how)
+    told = swept["draws"].isel(seed=0, drop=True).rename(pretrain_steps="sampled_steps")
+    found: dict[str, xr.DataArray] = {}
+    first = 0
+    for kind in KINDS:
+        last = first + len(getattr(config, kind))
+        mean, error = told.isel(scale=slice(first, last)).rename(scale=f"{kind}_noise").transpose("moment", ...)
+        found |= {f"sampled_{kind}": mean, f"sampled_{kind}_error": error}
+        first = last
+    return found
+
+
+def _mean_of_draws(config: Config, budgets: Int[np.ndarray, " budgets"]) -> Measure:
+    """Mean and standard error at all scales, absolute ones first; every budget and scale has draws of its own."""
+    scales = np.asarray([*config.absolute, *config.relative])
+    relative = np.arange(len(scales)) >= len(config.absolute)
+
+    def of(seen: Any) -> Any:
+        def mean(scale: Any, is_relative: Any, key: Any) -> Any:
+            gammas = jnp.where(is_relative, relative_scales(seen.weights, scale), scale)
+            found = perturbed_loss(loss, seen.weights, key, gaussian(tuple(gammas)), config.samples)
+            return jnp.stack([found.mean, found.error])
+
+        loss = partial(population_loss, target=seen.pretrain.target, covariance=seen.pretrain.input_covariance)
+        keys = jax.random.split(jax.random.key(config.seed), (len(budgets), len(scales)))
+        return jax.vmap(mean)(scales, relative, keys[jnp.searchsorted(jnp.asarray(budgets), seen.steps)])
+
+    return Measure("draws", dims=("scale", "moment"), at="checkpoint", of=of)
+
+
+experiment = Experiment("progressive_sensitivity", __doc__, Config, compute, find, table, CLAIMS)
+run, main = experiment.run, experiment.main

@@ -158,7 +158,7 @@ def rise_under_noise(scales: Sequence[float] = NOISE, *, relative: bool = False)
             sizes = relative_scales(weights, gammas) if relative else gammas
             return expected_increase(weights, sizes, seen.pretrain.input_covariance)
 
-        return jnp.stack([rise(scale) for scale in scales])
+        return jax.vmap(rise)(jnp.asarray(scales, seen.weights[0].dtype))
 
     words = "relative" if relative else "absolute"
     return Measure(

@@ -26,7 +26,7 @@ class NoiseInflection(NamedTuple):
     bracket: tuple[float, float]
     """Times between which the loss provably turns; NaN where it does not, or too flatly to tell."""
     loss: float
-    """sum_i (sigma_i - s_i)^2 + G s_i there."""
+    """sum_i (sigma_i - s_i)^2 + G s_i + q N^2 there."""
     harm: float
     """Loss at the last time / smallest loss - 1."""
 
@@ -38,18 +38,21 @@ def noise_inflection(
     price: float,
     first: float,
     last: float,
+    collective: float = 0.0,
 ) -> NoiseInflection:
     """The inflection point of pre-training under Gaussian noise on the weights, for any spectrum.
 
-    Two aligned, balanced layers on a whitened task: L(t) = sum_i (sigma_i - s_i(t))^2 + G s_i(t), s_i(t) logistic. Each
-    mode turns at its own t* (`turning_time`); the sum has its minimum where the slopes cancel. [re-derived]
+    Two aligned, balanced layers on a whitened task: L(t) = sum_i (sigma_i - s_i(t))^2 + G s_i(t) + q N(t)^2, s_i(t)
+    logistic, N = sum_i s_i. At q = 0 each mode turns at its own t* (`turning_time`); the sum has its minimum where the
+    slopes cancel. [re-derived]
 
     Args:
       strengths: sigma_i >= 0.
       starts: s_i(0) >= 0.
       price: G = gamma^2 (d_in + d_out), see `noise_price`.
       first: earliest flow time considered, > 0.
-      last: latest, > first.
+      last: latest, >= first.
+      collective: q, see `linsim.theory.prices.NoiseCost`.
 
     Raises:
       InvalidInput: strengths and starts of different shapes, or numbers outside their domains.
@@ -67,8 +70,10 @@ def noise_inflection(
         require(allowed, name, values, "finite numbers >= 0")
     require_number("price", price, at_least=0)
     require_number("first", first, above=0)
-    require_number("last", last, above=first)
-    given = (jnp.asarray(values, jnp.float64) for values in (strengths, starts, price, np.log([first, last])))
+    require_number("last", last, at_least=first)
+    require_number("collective", collective, at_least=0)
+    numbers = strengths, starts, price, collective, np.log([first, last])
+    given = (jnp.asarray(values, jnp.float64) for values in numbers)
     turn, end = _lowest(*given)
     harm = float(end / turn.value - 1) if turn.value > 0 else 0.0
     turns = harm > np.sqrt(np.finfo(np.float64).eps)
@@ -82,9 +87,10 @@ def noise_inflection(
 
 
 @jax.jit
-def _lowest(strengths: Array, starts: Array, price: Array, ends: Array) -> tuple[Turn, Array]:
+def _lowest(strengths: Array, starts: Array, price: Array, collective: Array, ends: Array) -> tuple[Turn, Array]:
     def loss(log_time: Array) -> Array:
-        return modes_loss(mode_flow(starts, strengths, 1.0, jnp.exp(log_time)), strengths, price)
+        learned = mode_flow(starts, strengths, 1.0, jnp.exp(log_time))
+        return modes_loss(learned, strengths, price) + collective * jnp.sum(learned) ** 2
 
     grid = jnp.linspace(ends[0], ends[1], _SAMPLES)
     values = jax.vmap(loss)(grid)

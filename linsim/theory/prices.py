@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from linsim.errors import require_integer
 from linsim.measures.sensitivity import Values, require_not_negative
+from linsim.precision import in_float64
 
 
 def noise_price(scale: Values, d_in: int, d_out: int) -> Float[Array, "..."]:
@@ -94,6 +97,63 @@ def useful_modes(strengths: Float[ArrayLike, "... modes"], price: Values) -> Int
     """
     require_not_negative("price", price)
     return jnp.sum(jnp.abs(jnp.asarray(strengths)) > jnp.asarray(price), axis=-1)
+
+
+class NoiseCost(NamedTuple):
+    """G N + q N^2 + c, N = sum_i s_i: what noise adds to the loss of two aligned balanced layers on whitened inputs."""
+
+    price: float
+    """G, of each unit of strength."""
+    collective: float
+    """q, by which every learned mode raises the price of all."""
+    constant: float
+    """c, which no strengths change."""
+
+    @classmethod
+    @in_float64
+    def absolute(cls, scale: float, d_in: int, hidden: int, d_out: int) -> NoiseCost:
+        """Of noise gamma on every weight: G = gamma^2 (d_in + d_out), c = gamma^4 d_out h d_in. [re-derived]"""
+        return cls(float(noise_price(scale, d_in, d_out)), 0.0, scale**4 * d_out * hidden * d_in)
+
+    @classmethod
+    def relative(cls, scale: float, hidden: int) -> NoiseCost:
+        """Of noise of r root mean square entries of each layer: q = r^2 (2 + r^2) / h. [re-derived]
+
+        These are N / (h d_in) and N / (d_out h), squared, so that both orders of the noise are of order N^2.
+        """
+        require_not_negative("scale", scale)
+        return cls(0.0, scale**2 * (2 + scale**2) / hidden, 0.0)
+
+    def of(self, size: Any) -> Any:
+        """All of it at sizes N."""
+        return self.price * size + self.collective * size**2 + self.constant
+
+    def marginal(self, size: float) -> float:
+        """G + 2 q N, of the next unit of strength."""
+        return self.price + 2 * self.collective * size
+
+    def best_strengths(self, strengths: Float[np.ndarray, " modes"]) -> Float[np.ndarray, " modes"]:
+        """(sigma_i - G/2 - q N)_+, of least loss under the noise: without q the `soft_threshold`. [re-derived]
+
+        Args:
+          strengths: sigma_i >= 0, in any order.
+        """
+        order = np.sort(strengths)[::-1] - self.price / 2
+        kept = np.arange(1, len(order) + 1)
+        sizes = np.cumsum(order) / (1 + kept * self.collective)  # N if so many modes are kept
+        count = int(np.max(kept, where=order > self.collective * sizes, initial=0))
+        threshold = self.price / 2 + self.collective * (sizes[count - 1] if count else 0.0)
+        return np.maximum(strengths - threshold, 0)
+
+    def best_stage(self, strengths: Float[np.ndarray, " modes"]) -> int:
+        """n of the idealised checkpoint of least loss under the noise, strongest modes first: without q `useful_modes`.
+
+        Args:
+          strengths: sigma_i >= 0, in any order.
+        """
+        order = np.sort(strengths)[::-1]
+        missing = np.append(np.cumsum(order[::-1] ** 2)[::-1], 0)
+        return int(np.argmin(missing + self.of(np.append(0, np.cumsum(order)))))
 
 
 def turning_time(strengths: Values, starts: Values, price: Values) -> Float[Array, "..."]:

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.progressive_sensitivity import Config, main, run
-from experiments.progressive_sensitivity.summary import summarise
-from experiments.progressive_sensitivity.theory import collective_threshold
+from experiments.progressive_sensitivity import Config, experiment, main, run
+from experiments.progressive_sensitivity.finding import find, loss_gap, table
 from linsim.commands.config import NetworkConfig, PretrainConfig, TaskConfig
+from linsim.finding import Finding
 
 CONFIG = Config(
     dim=4,
@@ -46,7 +46,7 @@ def descended(first, second, rate, budgets):
 
 def test_losses_under_noise_are_those_of_a_script_in_numpy(small):
     part = small.sel(start="gaussian", seed=1)
-    start = [small[f"initial_weights_{layer}_of_gaussian"].values[1] for layer in (1, 2)]
+    start = [part[f"initial_weights_{layer}"].values for layer in (1, 2)]
     kept = descended(*start, 0.002, part["pretrain_steps"].values)
     for kind, scale in (("absolute", 0.3), ("relative", 1.0)):
         theirs = []
@@ -88,44 +88,65 @@ def test_samples_agree_with_the_exact_mean(small):
         assert 0.6 < np.std(units) < 1.5
 
 
-def test_the_collective_threshold_is_the_least_of_a_search():
-    sigma, price = np.array([2.0, 1.0, 0.6, 0.1]), 0.12
-    best = collective_threshold(sigma, price)
-    assert best[-1] == 0 < best[-2]
-    strengths = sigma.copy()
-    for _ in range(2000):  # projected descent; contracts by 1 - 0.1 a step
-        strengths = np.maximum(strengths - 0.1 * ((strengths - sigma) + price * strengths.sum()), 0)
-    np.testing.assert_allclose(best, strengths, atol=1e-12)
-
-
 def test_idealised_checkpoints_are_best_at_the_useful_modes():
     stages = run(dataclasses.replace(CONFIG, starts=("identity",), checkpoints="idealised", samples=0))
     for kind in ("absolute", "relative"):
         best = stages[f"loss_{kind}"].isel(start=0, seed=0).argmin("pretrain_steps")
         kept = (stages["learned"].isel(start=0, seed=0) > 0).sum("mode").isel(pretrain_steps=best)
         np.testing.assert_array_equal(kept, stages[f"useful_{kind}"])
-    assert "jump from stage to stage" in summarise(stages)
+    assert any("jump from stage to stage" in line for line in Finding.of(stages).details)
 
 
-def test_the_conclusion_names_growth_turns_and_the_soft_threshold(small):
-    text = " ".join(summarise(small).split())  # wherever lines break
-    assert text.count("turns up in 2 of 2 curves") == 2  # one run from a start that draws nothing
-    assert text.count("turns up in 4 of 4 curves") == 2
-    assert text.count("sensitivity never falls") == 4
-    assert "Early stopping is no soft threshold" in text
-    assert "No closed form from gaussian: the start overlaps" in text
+def test_sensitivity_that_never_falls_and_losses_that_turn_are_seen(small):
+    found = Finding.of(small)
+    assert (found.verdict, found.trust) == ("seen", "")
+    # 2 scales of 2 kinds of noise, from a start that draws nothing in one run, from the other in two.
+    assert (found.numbers["curves"], found.numbers["turned"], found.numbers["fall"]) == (12, 12, 0)
+    for kind in ("absolute", "relative"):
+        assert found.numbers[f"harm of {kind} noise"] == float(small[f"harm_{kind}"].max())
+    assert any("two modes to overlapping directions" in line for line in found.details)
+    counts = [line.split("of")[:2] for line in table(small)[1:]]
+    assert [(int(before.split()[-1]), int(after.split()[0])) for before, after in counts] == [(2, 2)] * 2 + [(4, 4)] * 2
 
 
-def test_the_conclusion_denies_what_does_not_happen(nothing):
-    text = " ".join(summarise(nothing).split())  # wherever lines break
-    assert text.count("the loss under noise never turns up") == 2
-    assert "soft threshold" not in text
+def test_early_stopping_leaves_more_loss_than_the_best_strengths(small):
+    part, sigma, gamma = small.sel(start="identity"), np.diag(TARGET), np.asarray(CONFIG.absolute)
+    price, constant = 8 * gamma**2, 4**3 * gamma**4
+    best = np.maximum(sigma - price[:, None] / 2, 0)
+    np.testing.assert_allclose(part["best_strengths_absolute"], best, rtol=1e-12)
+    least = np.sum((sigma - best) ** 2 + price[:, None] * best, axis=1)
+    lowest = part["loss_absolute"].min("pretrain_steps").isel(seed=0).values - constant
+    np.testing.assert_allclose(loss_gap(part, "absolute"), lowest / least - 1, rtol=1e-9)  # a difference of some 1 %
+    for kind in ("absolute", "relative"):
+        assert (loss_gap(part, kind) > 0).all()
 
 
-def test_a_fall_of_sensitivity_is_told(small):
-    falling = small.copy()
-    falling["sensitivity_absolute"] = 1 / small["sensitivity_absolute"]
-    assert "sensitivity FALLS" in summarise(falling)
+def test_where_nothing_turns_it_is_not_seen(nothing):
+    found = Finding.of(nothing)
+    assert (found.verdict, found.numbers["turned"]) == ("not seen", 0)
+    assert not any("early stopping" in line for line in found.details)
+
+
+def test_a_fall_of_sensitivity_is_not_what_was_asked_for(small):
+    falling = small.assign(sensitivity_absolute=1 / small["sensitivity_absolute"])
+    found = find(falling)
+    assert found.verdict == "not seen"
+    steps = falling["sensitivity_absolute"].transpose("pretrain_steps", ...).values
+    assert found.numbers["fall"] == pytest.approx(np.max(1 - steps[1:] / steps[:-1]), rel=1e-12)
+
+
+def test_equal_seeds_are_one_run(small):
+    some = small.copy(deep=True)
+    some["inflection_absolute"].loc[{"start": "identity", "absolute_noise": 0.1}] = np.nan
+    assert (find(some).numbers["turned"], find(some).numbers["curves"]) == (11, 12)
+    assert "1 turn in one alone" in table(some)[1]
+
+
+def test_starts_that_diverged_are_left_out(small):
+    lost = small["start"] == "gaussian"
+    one = find(small.assign(pretrain_loss=small["pretrain_loss"].where(~lost)))
+    assert (one.verdict, one.numbers["curves"]) == ("seen", 4)
+    assert find(small.assign(pretrain_loss=np.nan * small["pretrain_loss"])).verdict == "cannot tell"
 
 
 def test_three_layers_have_no_closed_form_and_say_so():
@@ -133,9 +154,9 @@ def test_three_layers_have_no_closed_form_and_say_so():
         dataclasses.replace(CONFIG, depth=3, starts=("identity",), samples=0, network=NetworkConfig(tau=1.0), seeds=1)
     )
     assert deep["predicted_inflection_absolute"].isnull().all()
-    text = " ".join(summarise(deep).split())  # wherever lines break
-    assert "No closed form from identity: it is for two layers, not 3." in text
-    assert "No thresholds" in text
+    details = Finding.of(deep).details
+    assert any(line.startswith("No closed form: it is for two layers") for line in details)
+    assert any(line.startswith("No thresholds") for line in details)
 
 
 @pytest.mark.parametrize(
@@ -157,25 +178,38 @@ def test_bad_input_is_one_line(tmp_path, capsys, flags, said):
 def test_a_single_budget_has_no_turn():
     alone = dataclasses.replace(CONFIG.pretrain, budgets=1)
     single = run(dataclasses.replace(CONFIG, starts=("identity",), samples=0, pretrain=alone))
-    told = summarise(single)
-    assert "Too few budgets to tell" in told and "never" not in told and "grows 1" not in told
+    assert Finding.of(single).verdict == "cannot tell"
+    assert single["predicted_inflection_relative"].isnull().all()
+    np.testing.assert_array_equal(single["predicted_harm_absolute"], 0)
+    experiment.tell(single)  # without a warning, which is an error here
 
 
 def test_means_below_the_rounding_of_the_losses_are_left_out(small):
-    assert "left out" not in summarise(small)
+    def told(dataset):
+        return [line for line in find(dataset).details if "means of" in line]
+
+    assert len(told(small)) == 1
     # Losses shifted by a rounding of float32, and errors as small as before anything is learned.
     coarse = small.assign_attrs(precision="float32")
     early = small["sampled_steps"] == small["sampled_steps"][0]
     for name in ("sampled_absolute", "sampled_relative"):
         coarse[name] = small[name].where(~early, small[name] * (1 + 1e-7))
         coarse[f"{name}_error"] = small[f"{name}_error"].where(~early, 1e-9).where(early, 1e-2)
-    told = summarise(coarse)
-    assert "8 means of samples are left out: rounding in float32 drowns" in told  # 2 starts x 4 scales
-    assert "48 means of 20 samples" in told  # at the other 6 of 7 budgets
+    left, kept = told(coarse)
+    assert left.startswith("8 means")  # 2 starts x 4 scales
+    assert kept.startswith("48 means of 20 samples")  # at the other 6 of 7 budgets
 
 
-def test_a_coloured_input_has_no_thresholds():
+def test_a_coloured_input_has_neither_closed_form_nor_thresholds():
     coloured = TaskConfig(covariance="aligned")
-    told = summarise(run(dataclasses.replace(CONFIG, starts=("identity",), samples=0, task=coloured)))
-    assert "inputs are not whitened" in told
-    assert "No thresholds" in told
+    told = run(dataclasses.replace(CONFIG, starts=("identity",), samples=0, task=coloured))
+    assert told["predicted_loss_absolute"].isnull().all()
+    assert "useful_absolute" not in told
+    assert any("whitened inputs" in line for line in Finding.of(told).details)
+
+
+def test_a_result_is_told_in_a_dozen_lines_of_a_terminal(small):
+    said, _, _ = experiment.tell(small).partition("\n\nThe claims behind it")
+    lines = [line for line in said.splitlines() if line]
+    assert len(lines) <= 12
+    assert max(map(len, lines)) <= 120

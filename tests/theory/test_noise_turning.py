@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from linsim.dynamics.modes.mode_flow import mode_flow
 from linsim.errors import InvalidInput
 from linsim.measures.sensitivity import expected_loss
 from linsim.theory.noise_turning import noise_inflection
-from linsim.theory.prices import noise_price, turning_time
+from linsim.theory.prices import NoiseCost, noise_price, turning_time
 
 
 @given(st.floats(0.3, 3), st.floats(1e-8, 1e-2), st.floats(0.05, 1.8))
@@ -44,6 +45,32 @@ def test_the_minimum_is_that_of_full_matrices_under_noise():
     assert found.harm > 0
 
 
+def test_under_relative_noise_the_minimum_is_that_of_full_matrices_too():
+    strengths, starts, scale = np.asarray([3.0, 1.2, 0.5, 0.1]), np.full(4, np.exp(-8)), 0.4
+    cost = NoiseCost.relative(scale, 4)
+    found = noise_inflection(strengths, starts, cost.price, 1e-2, 6.0, cost.collective)
+    layers = [np.diag(np.sqrt(starts))] * 2
+    rate, losses = 2e-4, []
+    for _ in range(30_000):
+        inner, outer = (scale**2 * np.mean(layer**2) for layer in layers)
+        residual = layers[1] @ layers[0] - np.diag(strengths)
+        rise = 4 * inner * np.sum(layers[1] ** 2) + 4 * outer * np.sum(layers[0] ** 2) + inner * outer * 4**3
+        losses.append(np.sum(residual**2) + rise)
+        layers = [layers[0] - 2 * rate * layers[1].T @ residual, layers[1] - 2 * rate * residual @ layers[0].T]
+    best = int(np.argmin(losses))
+    # Descent lags the flow by eta sigma = 6e-4 of the time.
+    assert best * rate == pytest.approx(found.time, rel=5e-3)
+    assert losses[best] == pytest.approx(found.loss, rel=1e-4)
+    assert found.harm == pytest.approx(losses[-1] / losses[best] - 1, rel=5e-3)  # likewise, of the mode on its way
+
+
+def test_at_a_single_time_nothing_turns():
+    found = noise_inflection(np.asarray([2.0]), np.asarray([1e-3]), 0.3, 2.0, 2.0, 0.1)
+    learned = float(mode_flow(1e-3, 2.0, 1.0, 2.0))
+    assert np.isnan(found.time)
+    assert found.loss == pytest.approx((2 - learned) ** 2 + 0.3 * learned + 0.1 * learned**2, rel=1e-12)
+
+
 def _noisy(layers, strengths, scale):
     """2.1 in NumPy; `expected_loss` at the end confirms it."""
     first, second = layers
@@ -72,6 +99,7 @@ def test_without_noise_there_is_no_inflection():
         ({"price": -0.1}, "price: got -0.1"),
         ({"first": 0.0}, "first: got 0.0"),
         ({"last": 1e-3}, "last: got 0.001"),
+        ({"collective": -0.1}, "collective: got -0.1"),
     ],
 )
 def test_bad_input_names_the_field(changes, message):

@@ -64,6 +64,56 @@ def test_the_best_idealised_checkpoint_has_learned_the_useful_modes(seed, gamma)
     assert np.argmin(stages) == prices.useful_modes(sigma, prices.noise_price(gamma, 5, 4))
 
 
+def costs(gamma):
+    """Of noise on three weights from 5 inputs to 4 hidden units and 3 outputs, with its scale in each layer."""
+    return {
+        "absolute": (prices.NoiseCost.absolute(gamma, 5, 4, 3), lambda weights: gamma),
+        "relative": (prices.NoiseCost.relative(gamma, 4), lambda weights: sensitivity.relative_scales(weights, gamma)),
+    }
+
+
+@pytest.mark.parametrize("kind", ["absolute", "relative"])
+@settings(max_examples=15)
+@given(seeds, scales)
+def test_the_cost_of_noise_is_its_exact_mean_on_balanced_aligned_layers(kind, seed, gamma):
+    rng = np.random.default_rng(seed)
+    learned = rng.uniform(0, 2, 3)
+    task = LinearTask.create(np.ones(3), outputs=3, inputs=5, left=random_basis(3, rng), right=random_basis(5, rng))
+    weights = network.aligned((5, 4, 3), task, learned)
+    cost, scale = costs(gamma)[kind]
+    # Sums of positive terms on both sides.
+    np.testing.assert_allclose(
+        cost.of(learned.sum()), sensitivity.expected_increase(weights, scale(weights)), rtol=1e-12
+    )
+    step = 1e-4
+    slope = (cost.of(learned.sum() + step) - cost.of(learned.sum() - step)) / (2 * step)
+    assert cost.marginal(learned.sum()) == pytest.approx(slope, rel=1e-6)  # of a square, but for rounding
+
+
+@given(st.lists(st.floats(0, 4), min_size=1, max_size=5), st.floats(0, 4), st.floats(0, 0.5))
+def test_the_best_strengths_have_the_least_loss_of_a_search(sigma, price, collective):
+    sigma, cost = np.asarray(sigma), prices.NoiseCost(price, collective, 0.3)
+    found = sigma.copy()
+    for _ in range(300):  # projected descent; contracts by at least 1 - 0.2 a step
+        found = np.maximum(found - 0.2 * ((found - sigma) + cost.marginal(found.sum()) / 2), 0)
+    np.testing.assert_allclose(cost.best_strengths(sigma), found, atol=1e-12)
+    if collective == 0:
+        np.testing.assert_allclose(found, prices.soft_threshold(sigma, price), atol=1e-12)
+
+
+@settings(max_examples=20)
+@given(seeds, st.floats(0.05, 0.8), st.sampled_from(["absolute", "relative"]))
+def test_the_best_stage_is_that_of_exact_means_over_all_stages(seed, gamma, kind):
+    rng = np.random.default_rng(seed)
+    sigma = rng.uniform(0, 4, 3)
+    strongest = np.sort(sigma)[::-1]
+    task = LinearTask.create(strongest, outputs=3, inputs=5, left=random_basis(3, rng), right=random_basis(5, rng))
+    cost, scale = costs(gamma)[kind]
+    stages = [network.rank_checkpoint((5, 4, 3), task, modes) for modes in range(4)]
+    losses_ = [float(sensitivity.expected_loss(stage, task.target, scale(stage))) for stage in stages]
+    assert cost.best_stage(sigma) == np.argmin(losses_)
+
+
 @settings(max_examples=20)
 @given(strengths, st.floats(1e-8, 0.9), st.floats(0.01, 0.99), st.sampled_from([-1.0, 1.0]))
 def test_a_mode_turns_where_its_flow_reaches_the_soft_threshold(size, fraction, half, sign):
