@@ -1,4 +1,4 @@
-"""Pre-training alone, and configurations that share fields."""
+"""Pre-training alone from a configuration, and configurations that share fields."""
 
 import dataclasses
 import functools
@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pytest
 
-from experiments.trajectory import pretrained
+from linsim.commands.building import build_pretraining
 from linsim.commands.config import (
     ChartConfig,
     FinetuneConfig,
@@ -15,7 +15,11 @@ from linsim.commands.config import (
     TaskConfig,
     chart_of,
 )
+from linsim.commands.transfers import build_transfer
 from linsim.errors import InvalidInput
+from linsim.measure import Measure
+from linsim.measures.built_in import LEARNED
+from linsim.sweeping.sweep import sweep
 
 SMALL = ChartConfig(
     dim=3,
@@ -42,8 +46,17 @@ def product_of(weights, inputs):
     return functools.reduce(lambda product, weight: weight @ product, weights, np.eye(inputs))
 
 
+def weights_of(layer):
+    return Measure(
+        f"weights_{layer}",
+        dims=(f"rows_{layer}", f"columns_{layer}"),
+        at="checkpoint",
+        of=lambda seen: seen.weights[layer],
+    )
+
+
 @pytest.mark.parametrize("depth", [1, 3])
-def test_a_trajectory_is_gradient_descent(depth):
+def test_pretraining_alone_is_gradient_descent(depth):
     config = dataclasses.replace(
         SMALL,
         depth=depth,
@@ -52,10 +65,12 @@ def test_a_trajectory_is_gradient_descent(depth):
         network=NetworkConfig(init="gaussian", tau=1.0),
         pretrain=PretrainConfig(steps=60, first=20, budgets=2),
     )
-    trajectory = pretrained(config)
-    target, eta = trajectory.transfer.pretrain.target, config.pretrain.learning_rate
+    task = build_transfer(config).pretrain
+    problem = build_pretraining(config, task)
+    found = sweep(problem, {}, [LEARNED, *map(weights_of, range(depth))])
+    target, eta = task.target, config.pretrain.learning_rate
     for seed in range(2):
-        weights = [layer[seed] for layer in trajectory.initial]
+        weights = [layer[seed] for layer in problem.initial]
         for step in range(1, 61):
             error = 2 * (product_of(weights, 3) - target)
             gradients = [
@@ -64,15 +79,17 @@ def test_a_trajectory_is_gradient_descent(depth):
             ]
             weights = [weight - eta * gradient for weight, gradient in zip(weights, gradients, strict=True)]
             if step in (20, 60):
-                position = list(trajectory.budgets).index(step)
+                here = found.sel(pretrain_steps=step, seed=seed)
                 for layer, weight in enumerate(weights):  # rounding of 60 steps
-                    np.testing.assert_allclose(trajectory.weights[layer][position, seed], weight, atol=1e-13)
-    product = trajectory.products[-1, 0]
-    task = trajectory.transfer.pretrain
-    np.testing.assert_allclose(trajectory.losses[-1, 0], np.sum((product - target) ** 2), rtol=1e-12)
-    np.testing.assert_allclose(trajectory.learned()[-1, 0], np.diag(task.left.T @ product @ task.right), atol=1e-14)
+                    np.testing.assert_allclose(here[f"weights_{layer}"], weight, atol=1e-13)
+                product = product_of(weights, 3)
+                np.testing.assert_allclose(here["pretrain_loss_before"], np.sum((product - target) ** 2), rtol=1e-12)
+                learned = np.diag(task.left.T @ product @ task.right)
+                np.testing.assert_allclose(here["learned"], learned, atol=1e-13)
 
 
-def test_a_trajectory_refuses_a_solver_that_is_not_exact():
+def test_pretraining_alone_refuses_a_solver_that_is_not_exact():
+    config = dataclasses.replace(SMALL, network=NetworkConfig(init="gaussian"))
+    problem = build_pretraining(config, build_transfer(config).pretrain)
     with pytest.raises(InvalidInput, match="solver: got modes"):
-        pretrained(dataclasses.replace(SMALL, solver="modes", network=NetworkConfig(init="gaussian")))
+        sweep(problem, {}, solver="modes")
