@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 
 from .panels.axes import LEAST_HARM, decades, harm_axis, visible
 from .panels.canvas import new_figure
-from .panels.curves import curves, median, middle
+from .panels.curves import curves, middle
 from .panels.looks import GREY, REFERENCE, explain, known, legend
-from .panels.words import rise
 from .picture import Picture
 
 _NEEDED = {
@@ -108,41 +107,5 @@ def _mark_level(axes: Axes, harm: xr.DataArray, said: str, place: float, side: s
         axes.text(place, 1.1 * level, said, color="0.3", fontsize=7, **where)
 
 
-def _message(dataset: xr.Dataset) -> str:
-    """The finding, in one sentence."""
-    depths = dataset["depth"].values
-    finite = [np.isfinite(dataset[name][0]).any() for name in ("harm", "width_harm")]
-    if not any(finite):
-        return "Every run diverged"
-    if min(dataset.sizes["pretrain_steps"], dataset.sizes["width_pretrain_steps"]) < _BUDGETS:
-        return "Too few budgets to tell whether more pre-training hurts"
-    most = np.nan_to_num(dataset["harm"][0].values, posinf=0.0).max(axis=1)
-    reached = np.nan_to_num(median(dataset["width_harm"][0].values), posinf=0.0).max(axis=1)
-    if not (most > _NEGLIGIBLE).any() and not (reached > _NEGLIGIBLE).any():
-        return "At no depth and no width does more pre-training hurt"
-    parts = []
-    single, deep = most[depths == 1], most[depths > 1]
-    if len(deep):
-        span = rise(float(deep.max())).removeprefix("+")
-        parts.append(f"With two or more layers overtraining costs up to {span}")
-    if len(single):
-        parts.append(f"with one layer at most {rise(float(single[0])).removeprefix('+')}")
-    none = dataset["width"].values[reached <= _NEGLIGIBLE]
-    if len(none) and len(none) < len(reached):
-        parts.append(f"and none where the width ({', '.join(map(str, none))}) keeps the harmful modes out of reach")
-    message = ", ".join(parts) or "More pre-training hurts"
-    spans = [_span(dataset, int(at)) for at in np.flatnonzero(depths > 1)]
-    if len(spans) > 1 and spans[-1] < spans[0]:
-        message += "; the deeper, the less the rate decides where it starts"
-    return message[0].upper() + message[1:]
-
-
-def _span(dataset: xr.Dataset, at: int) -> float:
-    """Latest over earliest inflection of a depth, over the rates with harm above 10 %; NaN where there are none."""
-    turns = dataset["inflection_steps"][0, at].values[dataset["harm"][0, at].values > 0.1]
-    turns = turns[np.isfinite(turns)]
-    return float(turns.max() / turns.min()) if len(turns) else np.nan
-
-
-picture = Picture("depth_and_width", "a result of depth_and_width", _NEEDED, _paint, _message)
+picture = Picture("depth_and_width", "a result of depth_and_width", _NEEDED, _paint)
 draw, save = picture.draw, picture.save

@@ -1,6 +1,5 @@
 """Where does overtraining start, and how bad does it get, over depth and over width?"""
 
-from .experiment import CLAIMS, Config, main, run
-from .summary import summarise
+from .experiment import CLAIMS, Config, experiment, main, run
 
-__all__ = ["CLAIMS", "Config", "main", "run", "summarise"]
+__all__ = ["CLAIMS", "Config", "experiment", "main", "run"]

@@ -9,15 +9,13 @@ beyond the rank at all; widths are therefore compared from Gaussian starts with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from linsim.commands.building import charted, strengths
-from linsim.commands.cli import Sweeping
 from linsim.commands.config import (
     ChartConfig,
     FinetuneConfig,
@@ -31,22 +29,33 @@ from linsim.commands.config import (
 )
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_integer
+from linsim.labels import PLAIN, RATE, SQUARED, STEPS, Label, label
 from linsim.progress.showing import Progress
-from linsim.sweeping.along import along, part_of
+from linsim.sweeping.along import Ready, along, part_of
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate
 
-from ..command import command
+from ..experiment import Experiment
 from . import theory as theory
-from .summary import summarise
+from .finding import find, table
 
 CLAIMS = (
     *("depth", "deep-misaligned-iff", "deep-critical-time", "minimum-spectrum", "chart-in-closed-form"),
     *("overtraining-inevitable", "one-layer-harm", "width-free-descent"),
 )
-
-_LOSS = {"units": "squared output"}
-_SWEPT = ("learning_rate", "pretrain_steps")
+LABELS = {
+    "learning_steps": Label("budget by which a mode is half learned", STEPS),
+    "onset_steps": Label("budget by which the strongest misaligned mode is half learned", STEPS),
+    "critical_rate": Label("rate from which a mode learned in full is net harm", RATE),
+    "converged_harm": Label("harm over the stages in reach after converged fine-tuning", PLAIN),
+    "one_layer_harm": Label("most harm at one layer, whatever the rate", PLAIN),
+}
+_MEAN_START = {
+    "predicted_pretrain_loss_after": Label("pre-training loss after fine-tuning, from the mean start", SQUARED),
+    "predicted_inflection_steps": Label("inflection point from the mean start", STEPS),
+    "predicted_harm": Label("harm from the mean start", PLAIN),
+}
+"""Of the width part, whose layers are not aligned."""
 
 
 @dataclass(frozen=True)
@@ -75,50 +84,40 @@ class Config(SyntheticConfig, PretrainingConfig):
     """One strength of the product penalty, by default 0."""
 
 
-class _Member(NamedTuple):
-    """One chart."""
-
-    part: str
-    value: int
-    kind: str
-    config: ChartConfig
-    transfer: Transfer
-
-
-def run(config: Config, report: Progress | None = None) -> xr.Dataset:
+def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     """Charts over depth and over width, with their closed forms; variables of the width part begin with `width_`.
 
     Raises:
       InvalidInput: any field outside its domain.
     """
     _check(config)
-    members = [*_members(config, "depth", config.depth), *_members(config, "width", config.width)]
-    ready = {
-        (member.part, member.kind, member.value): charted(member.config, member.transfer, predicted=False)
-        for member in members
+    axes = {"depth": config.depth, "width": config.width}
+    charts = {
+        (part, kind, value): _chart(config, part, kind, value)
+        for part, values in axes.items()
+        for kind in config.checkpoints
+        for value in values
     }
-    parts = {
-        "depth": along(
-            {"checkpoints": config.checkpoints, "depth": config.depth},
-            lambda checkpoints, depth: ready["depth", checkpoints, depth],
-            part_of(report, 0, 2),
-        ),
-        "width": along(
-            {"checkpoints": config.checkpoints, "width": config.width},
-            lambda checkpoints, width: ready["width", checkpoints, width],
-            part_of(report, 1, 2),
-        ),
-    }
-    dataset = parts["depth"].isel(seed=0, regularization=0, drop=True)
-    dataset = _add_depth_theory(dataset, config, members[0].transfer)
-    wide = _add_width_theory(parts["width"].isel(regularization=0, drop=True), config, members[-1].transfer)
+    transfers = {place: build_transfer(chart) for place, chart in charts.items()}
+    # All are ready before any is computed, so that nothing is lost to a width that is refused.
+    ready = {place: charted(chart, transfers[place], predicted=False) for place, chart in charts.items()}
+
+    def part(name: str, number: int) -> xr.Dataset:
+        def prepare(checkpoints: Any, **at: int) -> Ready:
+            return ready[name, checkpoints, at[name]]
+
+        along_both = along({"checkpoints": config.checkpoints, name: axes[name]}, prepare, part_of(report, number, 2))
+        return along_both.isel(regularization=0, drop=True)
+
+    first, one = config.checkpoints[0], (config.depth[0], config.width[0])
+    deep, wide = part("depth", 0).isel(seed=0, drop=True), part("width", 1)
+    deep = label(_with_depth_theory(deep, config, transfers["depth", first, one[0]]), LABELS)
+    wide = label(_with_width_theory(wide, config, transfers["width", first, one[1]]), LABELS | _MEAN_START)
     shared = {"width", "checkpoints", "learning_rate"}
-    names = {name: f"width_{name}" for name in {*wide.variables, *wide.dims} if name not in shared}
-    attributes = dataset.attrs | {
-        f"width_{name}": wide.attrs[name] for name in ("solver", "solver_reason", "rounding_floor")
-    }
-    merged = xr.merge([dataset, wide.rename(names)], combine_attrs="drop", join="exact", compat="identical")
-    return merged.assign_attrs(attributes | {"config": config.to_json(), "finetune_steps": config.finetune.steps})
+    wide = wide.rename({name: f"width_{name}" for name in {*wide.variables, *wide.dims} if name not in shared})
+    own = {f"width_{name}": value for name, value in wide.attrs.items() if deep.attrs.get(name) != value}
+    merged = xr.merge([deep, wide], combine_attrs="drop", join="exact", compat="identical")
+    return merged.assign_attrs(deep.attrs | own | {"finetune_steps": config.finetune.steps})
 
 
 def _check(config: Config) -> None:
@@ -147,103 +146,83 @@ def _check(config: Config) -> None:
     require(len(swept) == 1, "finetune.strengths", f"{len(swept)} strengths", "one; depth and width are swept here")
 
 
-def _members(config: Config, part: str, values: tuple[int, ...]) -> list[_Member]:
-    """The charts of one part. At depth L layers start at e^(-2 tau / L), the product at e^(-2 tau)."""
-    members = []
-    for kind in config.checkpoints:
-        for value in values:
-            if part == "depth":
-                network = replace(config.network, tau=2 * config.network.tau / value)
-                chart = chart_of(config, depth=value, seeds=1, checkpoints=kind, network=network)
-            else:
-                network = replace(config.network, init="gaussian", hidden=value)
-                pretrain = replace(config.pretrain, steps=config.width_steps, budgets=config.width_budgets)
-                changes = {"network": network, "pretrain": pretrain, "task": replace(config.task, bases="random")}
-                chart = chart_of(config, depth=2, dim=config.width_dim, checkpoints=kind, **changes)
-            members.append(_Member(part, value, kind, chart, build_transfer(chart)))
-    return members
+def _chart(config: Config, part: str, kind: str, value: int) -> ChartConfig:
+    """One chart. At depth L layers start at e^(-2 tau / L), the product at e^(-2 tau)."""
+    if part == "depth":
+        network = replace(config.network, tau=2 * config.network.tau / value)
+        return chart_of(config, depth=value, seeds=1, checkpoints=kind, network=network)
+    network = replace(config.network, init="gaussian", hidden=value)
+    pretrain = replace(config.pretrain, steps=config.width_steps, budgets=config.width_budgets)
+    changes = {"network": network, "pretrain": pretrain, "task": replace(config.task, bases="random")}
+    return chart_of(config, depth=2, dim=config.width_dim, checkpoints=kind, **changes)
 
 
-def _add_depth_theory(dataset: xr.Dataset, config: Config, transfer: Transfer) -> xr.Dataset:
+def _with_depth_theory(dataset: xr.Dataset, config: Config, transfer: Transfer) -> xr.Dataset:
     """Closed forms at every depth; those of the loss are NaN where the shift leaves the bases of the task."""
     pretrain, finetune, shared = theory.strengths_of(transfer)
-    penalty = float(strengths(config.finetune)[0])
-    steps, rates = (dataset[name].values for name in ("pretrain_steps", "learning_rate"))
+    penalty, depths, modes = float(strengths(config.finetune)[0]), config.depth, len(pretrain)
     start, eta = float(np.exp(-2 * config.network.tau)), config.pretrain.learning_rate
-    times = steps * eta, rates * config.finetune.steps
-    plain = shared and _plain(config) and bool(np.all(pretrain >= 0))
-    modes = len(pretrain)
-    loss = np.full((len(config.depth), len(steps), len(rates)), np.nan)
-    learned, critical = np.full((len(config.depth), modes), np.nan), np.full(len(config.depth), np.nan)
-    harm, most = critical.copy(), critical.copy()
-    for at, depth in enumerate(config.depth):
-        learned[at] = theory.learning_steps(pretrain, start, depth, eta)
-        if not plain:
-            continue
+    times = _times(dataset, config)
+    loss = np.full((len(depths), *map(len, times)), np.nan)
+    critical, harm, most = np.full((3, len(depths)), np.nan)
+    for at, depth in enumerate(depths if shared and _plain(config, pretrain) else ()):
         loss[at] = theory.predicted_losses((pretrain, finetune), np.full(modes, start), depth, times, penalty)
         critical[at] = theory.critical_rate(pretrain, finetune, penalty, depth, config.finetune.steps)
         if depth > 1:
             harm[at] = theory.converged_harm(pretrain, finetune, penalty, modes)
         elif penalty == 0:
             most[at] = theory.one_layer_harm(transfer, start * np.eye(*transfer.pretrain.target.shape))
-    stable = np.array([1 / (depth * pretrain[0] ** (2 - 2 / depth)) for depth in config.depth])
+    learned = np.stack([theory.learning_steps(pretrain, start, depth, eta) for depth in depths])
     first = theory.first_misaligned(pretrain, finetune, penalty)
-    onset = np.full(len(config.depth), np.nan) if first is None else learned[:, first]
-    return _add_predicted(dataset, "depth", loss, "of the", "closed form").assign(
-        learning_steps=(("depth", "mode"), learned, _told("budget by which a mode is half learned", units="steps")),
-        onset_steps=("depth", onset, _told("the same of the strongest misaligned mode", units="steps")),
-        stable_rate=("depth", stable, _told("rate x top curvature = 2 at the minimum of the pre-training task")),
-        critical_rate=("depth", critical, _told("rate from which a mode learned in full is net harm")),
-        converged_harm=("depth", harm, _told("harm over idealised stages after converged fine-tuning", units="1")),
-        one_layer_harm=("depth", most, _told("most harm at one layer, whatever the rate", units="1")),
+    return _with_predicted(dataset, "depth", loss).assign(
+        learning_steps=(("depth", "mode"), learned),
+        onset_steps=("depth", np.full(len(depths), np.nan) if first is None else learned[:, first]),
+        stable_rate=("depth", [1 / (depth * pretrain[0] ** (2 - 2 / depth)) for depth in depths]),
+        critical_rate=("depth", critical),
+        converged_harm=("depth", harm),
+        one_layer_harm=("depth", most),
     )
 
 
-def _add_width_theory(dataset: xr.Dataset, config: Config, transfer: Transfer) -> xr.Dataset:
+def _with_width_theory(dataset: xr.Dataset, config: Config, transfer: Transfer) -> xr.Dataset:
     """Stages that a width can reach, and curves from the mean start, as if layers were aligned."""
     pretrain, finetune, shared = theory.strengths_of(transfer)
-    penalty, eta = float(strengths(config.finetune)[0]), config.pretrain.learning_rate
-    steps, rates = (dataset[name].values for name in ("pretrain_steps", "learning_rate"))
+    penalty, widths, times = float(strengths(config.finetune)[0]), config.width, _times(dataset, config)
     first = theory.first_misaligned(pretrain, finetune, penalty)
-    loss = np.full((len(config.width), len(steps), len(rates)), np.nan)
-    harm, onset = np.full(len(config.width), np.nan), np.full(len(config.width), np.nan)
-    for at, width in enumerate(config.width):
-        if not shared or not _plain(config) or bool(np.any(pretrain < 0)):
-            continue
+    loss = np.full((len(widths), *map(len, times)), np.nan)
+    harm, onset = np.full((2, len(widths)), np.nan)
+    for at, width in enumerate(widths if shared and _plain(config, pretrain) else ()):
         start = theory.gaussian_start(len(pretrain), width, config.width_dim, config.network.tau)
-        times = steps * eta, rates * config.finetune.steps
         loss[at] = theory.predicted_losses((pretrain, finetune), start, 2, times, penalty)
         harm[at] = theory.converged_harm(pretrain, finetune, penalty, width)
         if first is not None:
-            onset[at] = theory.half_learned(pretrain, start, eta)[first]
-    return _add_predicted(dataset, "width", loss, "from the", "mean start").assign(
-        onset_steps=("width", onset, _told("budget by which the strongest misaligned mode is half learned")),
-        converged_harm=("width", harm, _told("harm over the stages in reach after converged fine-tuning", units="1")),
-    )
+            onset[at] = theory.half_learned(pretrain, start, config.pretrain.learning_rate)[first]
+    return _with_predicted(dataset, "width", loss).assign(onset_steps=("width", onset), converged_harm=("width", harm))
 
 
-def _add_predicted(dataset: xr.Dataset, over: str, loss: np.ndarray, which: str, name: str) -> xr.Dataset:
+def _with_predicted(dataset: xr.Dataset, over: str, loss: np.ndarray) -> xr.Dataset:
     """Curves of a theory, shape (over, budgets, rates), with their inflection points and harm."""
     turns = locate(dataset["pretrain_steps"].values, loss.transpose(1, 0, 2), floor=dataset.attrs["rounding_floor"])
     cells = (over, "learning_rate")
     return dataset.assign(
-        predicted_pretrain_loss_after=((over, "pretrain_steps", "learning_rate"), loss, _told(name, **_LOSS)),
-        predicted_inflection_steps=(cells, turns.steps, _told(f"inflection point {which} {name}", units="steps")),
-        predicted_harm=(cells, turns.harm, _told(f"harm {which} {name}", units="1")),
+        predicted_pretrain_loss_after=((over, "pretrain_steps", "learning_rate"), loss),
+        predicted_inflection_steps=(cells, turns.steps),
+        predicted_harm=(cells, turns.harm),
     )
 
 
-def _plain(config: Config) -> bool:
-    """Whether both phases are the plain descent that the closed forms describe."""
+def _times(dataset: xr.Dataset, config: Config) -> tuple[np.ndarray, np.ndarray]:
+    """Flow times of pre-training to every budget, and of fine-tuning at every rate."""
+    steps, rates = (dataset[name].values for name in ("pretrain_steps", "learning_rate"))
+    return steps * config.pretrain.learning_rate, rates * config.finetune.steps
+
+
+def _plain(config: Config, pretrain: np.ndarray) -> bool:
+    """Whether both phases are the plain descent that the closed forms describe, on strengths that are not negative."""
     phases = config.pretrain, config.finetune
     same = [(phase.momentum, phase.optimizer, phase.schedule, phase.batch_size, phase.weight_decay) for phase in phases]
-    return same == [(0.0, "sgd", "constant", None, 0.0)] * 2
+    return same == [(0.0, "sgd", "constant", None, 0.0)] * 2 and bool(np.all(pretrain >= 0))
 
 
-def _told(words: str, **units: str) -> dict[str, str]:
-    return {"long_name": words, **units}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    return command(Config, run, "depth_and_width", __doc__, summarise, arguments, claims=CLAIMS, flags=Sweeping)
+experiment = Experiment("depth_and_width", __doc__, Config, compute, find, table, CLAIMS)
+run, main = experiment.run, experiment.main

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import jax
 import numpy as np
 from jaxtyping import Float, Int
 
 from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow
 from linsim.dynamics.modes.mode_flow import rise_time
+from linsim.precision import in_float64
 from linsim.tasks import Transfer
 from linsim.theory.stages import stage_losses
 
@@ -58,6 +58,7 @@ def critical_rate(
     return float(np.min(times)) / steps
 
 
+@in_float64
 def predicted_losses(
     modes: tuple[Float[np.ndarray, " modes"], Float[np.ndarray, " modes"]],
     start: Float[np.ndarray, " modes"],
@@ -77,11 +78,11 @@ def predicted_losses(
     pretrain, finetune = modes
     shape = (len(times[0]), len(times[1]), len(pretrain))
     learning, tuning = np.broadcast_to(times[0][:, None, None], shape), np.broadcast_to(times[1][:, None], shape)
-    with jax.enable_x64(True):  # both calls have one shape, and compile once
-        at, goal = np.broadcast_to(start, shape), np.broadcast_to(pretrain, shape)
-        learned = np.asarray(deep_mode_flow(at, goal, np.ones(shape), learning, depth))
-        drive, stiffness = finetune + penalty * learned, np.full(shape, 1 + penalty)
-        tuned = np.asarray(deep_mode_flow(learned, drive, stiffness, tuning, depth))
+    # Both calls have one shape, and compile once.
+    at, goal = np.broadcast_to(start, shape), np.broadcast_to(pretrain, shape)
+    learned = np.asarray(deep_mode_flow(at, goal, np.ones(shape), learning, depth))
+    drive, stiffness = finetune + penalty * learned, np.full(shape, 1 + penalty)
+    tuned = np.asarray(deep_mode_flow(learned, drive, stiffness, tuning, depth))
     return np.asarray(np.sum((tuned - pretrain) ** 2, axis=-1))
 
 
@@ -98,12 +99,12 @@ def one_layer_harm(transfer: Transfer, start: Float[np.ndarray, "d_out d_in"]) -
     return cosine**2 / (1 - cosine**2) if cosine > 0 else 0.0
 
 
+@in_float64
 def converged_harm(
     pretrain: Float[np.ndarray, " modes"], finetune: Float[np.ndarray, " modes"], penalty: float, width: int
 ) -> float:
     """Harm over the idealised stages that a hidden layer of this width can reach, fine-tuned to convergence. [3.4]"""
-    with jax.enable_x64(True):
-        losses = np.asarray(stage_losses(pretrain, finetune, penalty))[: width + 1]
+    losses = np.asarray(stage_losses(pretrain, finetune, penalty))[: width + 1]
     least = float(losses.min())
     return float(losses[-1]) / least - 1 if least > 0 else (np.inf if losses[-1] > 0 else 0.0)
 
@@ -128,13 +129,13 @@ def learning_steps(
     return np.where(risen, passing_time(np.full(len(goal), start), goal / 2, goal, depth) / rate, np.nan)
 
 
+@in_float64
 def half_learned(
     pretrain: Float[np.ndarray, " modes"], start: Float[np.ndarray, " modes"], rate: float
 ) -> Float[np.ndarray, " modes"]:
     """The same for two layers with a start for every mode; NaN where there is none."""
     known = start > 0
-    with jax.enable_x64(True):
-        times = np.asarray(rise_time(pretrain, np.where(known, start, 1e-9)))
+    times = np.asarray(rise_time(pretrain, np.where(known, start, 1e-9)))
     return np.where(known, times / rate, np.nan)
 
 

@@ -1,13 +1,15 @@
-"""Depth and width: closed forms against steps in plain NumPy, and what the conclusion says."""
+"""Depth and width: closed forms against steps in plain NumPy, and what is found."""
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from experiments.depth_and_width import Config, main, run, summarise
+from experiments.depth_and_width import Config, experiment, main, run
 from experiments.depth_and_width import theory as theory
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig, chart_of
 from linsim.commands.transfers import build_transfer
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 
 PRETRAINING = PretrainConfig(steps=30_000, budgets=24, first=10)
 
@@ -127,41 +129,65 @@ def test_the_mean_start_is_that_of_gaussian_layers():
     np.testing.assert_array_equal(theory.gaussian_start(4, 2, 5, tau)[2:], 0)
 
 
-def test_the_conclusion_tells_depths_and_widths_apart(result):
-    told = summarise(result)
-    assert "One layer: harm is at most" in told and "cot^2" in told
-    assert "Widths without harm: 1 (median of 3 seeds)." in told
-    assert "800 %" in told
+def found(result, **changes):
+    """What is found in a result whose variables are others than they were."""
+    return Finding.of(experiment.found(result.assign(changes)))
 
 
-def test_where_nothing_hurts_the_conclusion_says_so():
+def test_the_finding_tells_depths_and_widths_apart(result):
+    finding = Finding.of(result)
+    assert finding.verdict == "seen"
+    assert "none where the width (1) keeps the harmful modes out of reach" in finding.sentence
+    assert finding.numbers["harm at depth 3"] == float(result["harm"][0, 1].max())
+    assert finding.numbers["harm at depth 1"] == float(result["harm"][0, 0].max())
+    assert finding.numbers["harm at width 4"] == float(result["width_harm"][0, 1].median("width_seed").max())
+    told = experiment.tell(result)
+    assert "800 %" in told and max(map(len, told.partition("\n\nThe claims")[0].splitlines())) <= 120
+
+
+def test_where_nothing_hurts_the_finding_says_so():
     # Weaker strengths in fine-tuning: the tasks' difference points away from what is learned.
     small = {"depth": (3,), "width": (4,), "checkpoints": ("idealised",), "shift": ShiftConfig(rescale_factor=0.5)}
-    told = summarise(run(config(**small)))
-    assert "At no depth does more pre-training hurt." in told and "Widths without harm: 4" in told
+    assert Finding.of(run(config(**small))).verdict == "not seen"
 
 
-def test_runs_that_diverged_and_too_few_budgets_are_told(result):
-    lost = summarise(result.assign(harm=result["harm"] * np.nan, width_harm=result["width_harm"] * np.inf))
-    assert "Over depth every run diverged" in lost and "Over width every run diverged" in lost
-    assert "Widths without harm" not in lost and "does more pre-training hurt" not in lost
-    told = summarise(result.isel(pretrain_steps=slice(1), width_pretrain_steps=slice(1)))
-    assert told.count("too few budgets to tell") == 2 and "Widths without harm" not in told
+@pytest.mark.parametrize("part", ["", "width_"])
+def test_runs_that_diverged_and_too_few_budgets_tell_nothing(result, part):
+    lost = found(result, **{f"{part}diverged": result[f"{part}diverged"] | True})
+    assert lost.verdict == "cannot tell" and "every fine-tuning run diverged" in lost.sentence
+    few = found(result.isel({f"{part}pretrain_steps": slice(1)}))
+    assert (few.verdict, few.numbers) == ("cannot tell", {"budgets": 1})
+
+
+def test_a_depth_and_a_width_at_which_every_run_diverged_are_named_and_nothing_is_said_of_them(result):
     some = result.copy(deep=True)
-    some["harm"][:, 0], some["width_harm"][:, 0] = np.nan, np.nan
-    told = summarise(some)
-    assert "Every run diverged at depth 1." in told and "One layer" not in told
-    assert "Widths without harm: none; every run diverged at width 1 (" in told
+    some["harm"][:, 0], some["width_harm"][:, 0] = np.nan, np.inf
+    finding = found(some)
+    assert np.isnan(finding.numbers["harm at depth 1"]) and np.isnan(finding.numbers["harm at width 1"])
+    assert "one layer" not in finding.sentence and "out of reach" not in finding.sentence
+    assert [line.split()[1] for line in experiment.tell(some).splitlines() if line.startswith("        1")] == [
+        "diverged"
+    ]
 
 
-def test_errors_of_inflections_are_ratios_in_percent(result):
-    twice = result.assign(
-        predicted_inflection_steps=2 * result["inflection_steps"][0],
+def test_the_rate_decides_less_where_turns_lie_closer_together(result):
+    three = result.isel(depth=slice(1, 2))
+    deeper = xr.concat([three, three], "depth", data_vars="minimal").assign_coords(depth=[2, 3])
+    turns = deeper["inflection_steps"].copy()
+    turns[:, 0] = turns[:, 0] ** 2  # twice as far apart, in the logarithm
+    assert "the deeper, the less the rate decides" in found(deeper, inflection_steps=turns).sentence
+    turns[:] = turns[:, ::-1].values
+    assert "the deeper" not in found(deeper, inflection_steps=turns).sentence
+
+
+def test_errors_of_inflections_are_ratios(result):
+    off = found(
+        result,
+        predicted_inflection_steps=2.5 * result["inflection_steps"][0],
         width_predicted_inflection_steps=result["width_inflection_steps"][0].median("width_seed") / 3,
     )
-    told = summarise(twice)
-    assert "inflections differ by 100 % in the median, at most 100 %" in told
-    assert "are off by 200 % in the median, at most 200 %" in told
+    assert any("the closed form are off by a factor of 2.5 in the median" in line for line in off.details)
+    assert any("are off by a factor of 3 in the median, at most a factor of 3" in line for line in off.details)
 
 
 def test_bad_input_is_one_line(tmp_path, capsys):
