@@ -58,12 +58,16 @@ class Measure:
         field_of = f"measure {self.name}"
         require(callable(self.of), f"{field_of}.of", self.of, "a function of what is seen")
         require(self.at in PLACES, f"{field_of}.at", self.at, f"one of {', '.join(PLACES)}")
-        words = not isinstance(self.dims, str) and all(isinstance(dim, str) and dim for dim in self.dims)
+        words = isinstance(self.dims, list | tuple) and all(isinstance(dim, str) and dim for dim in self.dims)
         require(words and len(set(self.dims)) == len(self.dims), f"{field_of}.dims", self.dims, "names, each once")
         object.__setattr__(self, "dims", tuple(self.dims))
+        require(isinstance(self.coords, Mapping), f"{field_of}.coords", self.coords, "name -> values")
         foreign = sorted(set(self.coords) - set(self.dims))
         require(not foreign, f"{field_of}.coords", foreign, f"coordinates of its dims {self.dims}")
-        object.__setattr__(self, "coords", {dim: np.asarray(values) for dim, values in self.coords.items()})
+        coords = {dim: np.asarray(values) for dim, values in self.coords.items()}
+        flat = all(values.ndim == 1 for values in coords.values())
+        require(flat, f"{field_of}.coords", self.coords, "a list of values for each dimension")
+        object.__setattr__(self, "coords", coords)
 
     def __repr__(self) -> str:
         over = f" over {', '.join(self.dims)}" if self.dims else ""
@@ -86,6 +90,8 @@ class Measure:
 
 def named_once(measures: Iterable[Measure]) -> tuple[Measure, ...]:
     """Measures as a tuple; `InvalidInput` for what is none, or a name that two of them have."""
+    several = isinstance(measures, Iterable) and not isinstance(measures, str)
+    require(several or isinstance(measures, Measure), "measures", measures, "values of linsim.Measure")
     found = (measures,) if isinstance(measures, Measure) else tuple(measures)
     names: set[str] = set()
     for measure in found:

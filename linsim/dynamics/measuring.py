@@ -46,8 +46,12 @@ class Measuring:
             require(points is None, "finetune_points", points, "none where no measure is taken along fine-tuning")
             return cls(tuple(by_place["checkpoint"]), tuple(by_place["tuned"]))
         if points is None:
-            spaced = np.geomspace(1, finetune_steps, POINTS).round().astype(int)
+            spaced = (
+                np.geomspace(1, max(finetune_steps, 1), POINTS).round().astype(int)[: POINTS * (finetune_steps > 0)]
+            )
             points = np.unique([0, *spaced]).tolist()
+        require(np.ndim(points) == 1, "finetune_points", points, "a list of steps")
+        points = np.asarray(points).tolist()  # whatever library's integers they are
         for point in points:
             require_integer("finetune_points", point, at_least=0, at_most=finetune_steps)
         increasing = len(points) > 0 and all(np.diff(points) > 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -47,9 +47,14 @@ def _learned_share(seen: SEEN) -> Any:
     return jnp.where(present, _learned(seen) / jnp.where(present, strengths, 1), 0)
 
 
+def _total(parts: Iterable[Scalar]) -> Scalar:
+    """Their sum, of their own type."""
+    return jnp.sum(jnp.stack(list(parts)))
+
+
 def _distance(seen: SEEN) -> Scalar:
     pairs = zip(seen.weights, seen.checkpoint.weights, strict=True)
-    return jnp.sqrt(sum((jnp.sum((weight - start) ** 2) for weight, start in pairs), start=jnp.zeros(())))
+    return jnp.sqrt(_total(jnp.sum((weight - start) ** 2) for weight, start in pairs))
 
 
 def _imbalance(seen: SEEN) -> Scalar:
@@ -69,8 +74,8 @@ def _along_displacement(seen: SEEN) -> Scalar:
     start = seen.checkpoint.weights
     moved = jax.tree.map(jnp.subtract, seen.weights, start)
     product = hessian_product(start, seen.pretrain.target, seen.pretrain.input_covariance)
-    square = sum((jnp.sum(layer**2) for layer in moved), start=jnp.zeros(()))
-    bend = sum((jnp.sum(a * b) for a, b in zip(moved, product(moved), strict=True)), start=jnp.zeros(()))
+    square = _total(jnp.sum(layer**2) for layer in moved)
+    bend = _total(jnp.sum(a * b) for a, b in zip(moved, product(moved), strict=True))
     return jnp.where(square > 0, bend / jnp.where(square > 0, square, 1), 0)
 
 
@@ -136,6 +141,14 @@ PRODUCT = Measure(
 )
 
 
+def _axis(name: str, values: Any) -> list[Any]:
+    """Values of an axis as Python numbers: at least one, each once."""
+    found = np.asarray(values if np.ndim(values) == 0 else list(values))
+    listed = found.ndim == 1 and found.dtype.kind in "fiu" and 0 < found.size == np.unique(found).size
+    require(listed, name, values, "a list of numbers, each once")
+    return list(found.tolist())
+
+
 def rise_under_noise(scales: Sequence[float] = NOISE, *, relative: bool = False) -> Measure:
     """E L(W + gamma Z) - L(W) of the pre-training loss, exactly; see `linsim.measures.sensitivity`.
 
@@ -148,6 +161,7 @@ def rise_under_noise(scales: Sequence[float] = NOISE, *, relative: bool = False)
       Measure('rise_under_absolute_noise' at checkpoint over absolute_noise, in squared output)
     """
     name = "relative_noise" if relative else "absolute_noise"
+    scales = _axis(name, scales)
     for scale in scales:
         require_number(name, scale, above=0)
 
@@ -173,7 +187,7 @@ def rise_under_noise(scales: Sequence[float] = NOISE, *, relative: bool = False)
     )
 
 
-def rise_under_rounding(bits: Sequence[int] = BITS) -> Measure:
+def rise_under_rounding(bits: Sequence[float] = BITS) -> Measure:
     """L(rounded W) - L(W) of the pre-training loss, every layer rounded to b bits; see `linsim.measures.quantisation`.
 
     Args:
@@ -183,6 +197,7 @@ def rise_under_rounding(bits: Sequence[int] = BITS) -> Measure:
       >>> ls.rise_under_rounding([4, 8])
       Measure('rise_under_rounding' at checkpoint over bits, in squared output)
     """
+    bits = _axis("bits", bits)
     for number in bits:
         require_integer("bits", number, at_least=2, at_most=32)
 
@@ -231,9 +246,15 @@ BUILT_IN: Mapping[str, Callable[..., Measure]] = {
     "bound_ratio": bound_ratio,
     "rise_under_absolute_noise": lambda transfer, scales=NOISE: rise_under_noise(scales),
     "rise_under_relative_noise": lambda transfer, scales=NOISE: rise_under_noise(scales, relative=True),
-    "rise_under_rounding": lambda transfer, bits=BITS: rise_under_rounding([int(number) for number in bits]),
+    "rise_under_rounding": lambda transfer, bits=BITS: rise_under_rounding([_whole(number) for number in bits]),
 }
 """Name -> what makes the measure for a transfer; those of several scales take them as a second argument."""
+
+
+def _whole(number: float) -> Any:
+    """As an integer where it is one; what is none is refused by name further on."""
+    return int(number) if np.isfinite(number) and number == int(number) else number
+
 
 FORM = "NAME, NAME=V1,V2,... or NAME@PLACE"
 

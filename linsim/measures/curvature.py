@@ -101,7 +101,8 @@ def gradient_square(weights: Weights, target: Matrix, covariance: Matrix | None 
       InvalidInput: shapes that do not chain.
     """
     second, goal = require_covariance(weights, covariance), require_target(weights, target)
-    return sum((jnp.sum(layer**2) for layer in jax.grad(population_loss)(weights, goal, second)), start=jnp.zeros(()))
+    slopes = jax.grad(population_loss)(weights, goal, second)
+    return jnp.sum(jnp.stack([jnp.sum(layer**2) for layer in slopes]))
 
 
 def empirical_fisher_trace(

@@ -27,9 +27,9 @@ class Front(NamedTuple):
     With one covariance S it is mu / (1 + mu) ||D S^(1/2)||^2, so that sqrt(L_pre) + sqrt(L_ft) >= ||D S^(1/2)||.
     """
 
-    shares: Float[np.ndarray, " inputs"]
+    shares: Float[np.ndarray | Array, " inputs"]
     """t_i."""
-    gaps: Float[np.ndarray, " inputs"]
+    gaps: Float[np.ndarray | Array, " inputs"]
     """c_i."""
 
     @classmethod
@@ -58,11 +58,12 @@ class Front(NamedTuple):
         With one covariance it is (sqrt(L_pre) + sqrt(L_ft)) / D. The ratio is quasiconvex in mu, a linear function over
         a concave one, so that golden sections of ln mu find its minimum.
         """
-        golden = (np.sqrt(5) - 1) / 2
+        golden = float((np.sqrt(5) - 1) / 2)
+        shares, gaps = (jnp.asarray(each, pretrain_loss.dtype) for each in (self.shares, self.gaps))
 
         def excess(log_weight: Array) -> Array:
             weight = jnp.exp(log_weight)
-            return (pretrain_loss + weight * finetune_loss) / self.least(weight)
+            return (pretrain_loss + weight * finetune_loss) / Front(shares, gaps).least(weight)
 
         def section(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = ends

@@ -38,7 +38,12 @@ class Layout(NamedTuple):
 
 
 def layouts(
-    axes: Axes, dtype: Any, predicted: bool, measuring: Measuring, shapes: Mapping[str, Any]
+    axes: Axes,
+    dtype: Any,
+    predicted: bool,
+    measuring: Measuring,
+    shapes: Mapping[str, Any],
+    given: xr.Dataset,
 ) -> dict[str, Layout]:
     """All variables that chunks have a part of: name -> layout. Predictions are NaN where there are none.
 
@@ -48,10 +53,11 @@ def layouts(
       predicted: whether there is a closed form.
       measuring: what is measured.
       shapes: shape and type of one value of every measure, by name.
+      given: the arrays of the problem, with which measures share a result.
 
     Raises:
-      InvalidInput: a measure that is called like another variable, or whose dimension is called like one of the sweep
-        or has another length elsewhere.
+      InvalidInput: a measure that is called like another variable or dimension, or whose dimension is called like a
+        variable or one of the sweep, or has another length or other coordinates elsewhere.
     """
     lane, real, exact = axes.dims, np.dtype(dtype), np.dtype(np.float64)
     cell = lane[1:]
@@ -66,14 +72,22 @@ def layouts(
         dims |= {"predicted_harm": (cell, exact), "predicted_pretrain_loss_after": (lane, exact)}
     found = {name: Layout(own, dtype, attrs_of(name)) for name, (own, dtype) in dims.items()}
     places = {"checkpoint": checkpoint, "tuned": lane, "along": (*lane, FINETUNE_STEPS)}
-    lengths = {FINETUNE_STEPS: len(measuring.points)}
+    lengths = {**{str(dim): size for dim, size in given.sizes.items()}, FINETUNE_STEPS: len(measuring.points)}
+    coords: dict[str, Any] = dict.fromkeys(lengths, ())
+    told, theirs = {*found, *map(str, given.data_vars)}, {measure.name for measure in measuring.all}
+    dims_of_measures = {dim for measure in measuring.all for dim in measure.dims}
     for measure in measuring.all:
-        require(measure.name not in {*found, *lane}, "measures", measure.name, "names that no other variable has")
+        free = measure.name not in {*told, *lane, *lengths, *dims_of_measures}
+        require(free, "measures", measure.name, "names that no other variable or dimension has")
         named, shape = f"measure {measure.name}", shapes[measure.name]
         for dim, length in zip(measure.dims, shape.shape, strict=True):
-            require(dim not in (*lane, FINETUNE_STEPS), f"{named}.dims", dim, "other dimensions than the sweep's")
+            other_than = {*lane, FINETUNE_STEPS, *told, *theirs}
+            require(dim not in other_than, f"{named}.dims", dim, "other dimensions than the sweep's, and no variables")
             other = lengths.setdefault(dim, length)
-            require(other == length, named, f"{length} along {dim}", f"{other}, as along {dim} of another measure")
+            require(other == length, named, f"{length} along {dim}", f"{other}, as along {dim} of another variable")
+            values = measure.coords.get(dim, ())
+            same = np.array_equal(coords.setdefault(dim, values), values)
+            require(same, f"{named}.coords", values, f"the coordinates of {dim} elsewhere: {coords[dim]}")
         place = places[measure.at]
         own = {dim: lengths[dim] for dim in (*place[len(lane) :], *measure.dims)}
         kind = real if measure in {*BEFORE, *AFTER} else np.dtype(shape.dtype)

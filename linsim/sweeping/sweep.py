@@ -31,7 +31,7 @@ from linsim.sweeping.keeping import InMemory, Keeper, OnDisk, alone, kept_plan
 from linsim.sweeping.lanes import usable_devices
 from linsim.sweeping.plan import Box, Machine, Measured, Plan, cut
 from linsim.sweeping.recheck import LANES, recheck
-from linsim.sweeping.results import Layout, describe, inputs, layouts
+from linsim.sweeping.results import Layout, describe, inputs, inputs_of, layouts
 from linsim.sweeping.running import current, free_memory, reporting
 from linsim.sweeping.work import Work
 from linsim.theory.inflection import rounding_floor
@@ -173,7 +173,7 @@ def _swept(
     draft = Work(problem, axes, choice.solver, dtype, _uncut(problem, axes), predicted, measuring)
     closed = draft.predictor
     shapes = draft.session.shapes(measuring)
-    found = layouts(axes, dtype, not isinstance(closed, Unpredictable), measuring, shapes)
+    found = layouts(axes, dtype, not isinstance(closed, Unpredictable), measuring, shapes, inputs_of(problem))
     with _with_keeper(draft, found) as (work, keeper):
         _compute(work, keeper, report)
         given = inputs(problem, axes, measuring)

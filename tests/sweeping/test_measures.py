@@ -14,6 +14,7 @@ import linsim.sweeping.plan
 from linsim.dynamics.measuring import Measuring
 from linsim.errors import InvalidInput
 from linsim.measure import Measure
+from linsim.measures.built_in import BUILT_IN, built_in, rise_under_noise
 from linsim.phase import Phase
 from linsim.sweeping import cluster
 from linsim.sweeping.plan import Machine, Measured, cut
@@ -195,8 +196,8 @@ def infinite(seen):
 BAD = {
     "measures: got size; allowed: every name once": [size, size],
     "measures: got pretrain_loss_after; allowed: every name once": [replace(size, name="pretrain_loss_after")],
-    "measures: got harm; allowed: names that no other variable has": [replace(size, name="harm")],
-    "measures: got seed; allowed: names that no other variable has": [replace(size, name="seed")],
+    "measures: got harm; allowed: names that no other variable or dimension has": [replace(size, name="harm")],
+    "measures: got seed; allowed: names that no other variable or dimension has": [replace(size, name="seed")],
     r"measure wide: got an array of shape \(5, 6\); allowed: one number": [
         Measure("wide", of=lambda seen: seen.product)
     ],
@@ -206,9 +207,19 @@ BAD = {
     r"measure wide.dims: got seed; allowed: other dimensions than the sweep's": [
         Measure("wide", dims=("seed", "input"), of=lambda seen: seen.product)
     ],
-    "measure other: got 6 along layer; allowed: 2, as along layer of another measure": [
+    "measure other: got 6 along layer; allowed: 2, as along layer of another variable": [
         replace(norms, at="tuned"),
         Measure("other", dims=("layer",), of=lambda seen: seen.product[0]),
+    ],
+    "measures: got input_covariance; allowed: names that no other variable": [replace(size, name="input_covariance")],
+    "measures: got input; allowed: names that no other variable": [replace(size, name="input")],
+    "measures: got layer; allowed: names that no other variable": [replace(norms, name="layer")],
+    "measure own.dims: got harm; allowed: .*no variables": [
+        Measure("own", dims=("harm",), of=lambda seen: seen.product[0])
+    ],
+    r"measure b.coords: got array\(\[0.2\]\); allowed: the coordinates of absolute_noise elsewhere: \[0.1\]": [
+        rise_under_noise([0.1]),
+        rise_under_noise([0.2]).taken("tuned", "b"),
     ],
     "measure few: got 6 along input; allowed: 2, as many as coordinates": [
         Measure("few", dims=("input",), coords={"input": [1, 2]}, of=lambda seen: seen.product[0])
@@ -313,3 +324,21 @@ def test_losses_are_measures_like_any_other():
     copied = Measure("copied", of=lambda seen: seen.finetune.loss(seen.product))
     result = sweep(coloured, RATES, measures=[copied], rechecked=0)
     np.testing.assert_allclose(result["copied"], result["finetune_loss_after"], rtol=1e-11)
+
+
+def test_every_built_in_measure_is_of_the_precision_of_the_sweep():
+    measures = [built_in(name, PROBLEM.transfer) for name in BUILT_IN]
+    single, double = (
+        sweep(PROBLEM, RATES, measures=measures, precision=precision, rechecked=0)
+        for precision in ("float32", "float64")
+    )
+    for measure in measures:
+        assert single[measure.name].dtype == np.float32, measure
+        # 230 steps of rounding by 6e-8; rounding to few bits may fall on either side of a half.
+        largest = float(abs(double[measure.name]).max())
+        apart = float(abs(single[measure.name] - double[measure.name]).max())
+        assert measure.name == "rise_under_rounding" or apart <= 1e-4 * max(largest, 1e-2), measure
+
+
+def test_without_steps_of_fine_tuning_points_are_its_beginning():
+    assert Measuring.of([norms], 0).points == (0,)
