@@ -25,8 +25,8 @@ _KINDS = {
     "missed": ("never", "0.9", ""),
 }
 _NEEDED = {
-    *("value", "alarm", "budget", "inflection", "outcome", "harm", "loss_after", "loss_before", "informedness"),
-    *("informedness_of_reachable", "in_time", "false_alarm", "lead", "separation", "separation_of_values"),
+    *("value", "alarm", "budget", "inflection", "outcome", "harm", "loss_after", "loss_before"),
+    *("in_time", "false_alarm", "lead", "separation", "separation_of_values"),
     *("cell_correlation", "correlation_across", *_KINDS),
 }
 _GROUPS = {
@@ -128,18 +128,5 @@ def _explain(axes: Axes, handles: list[Any], place: tuple[float, float], **setti
     axes.legend(handles=handles, loc="upper center", bbox_to_anchor=place, **settings)
 
 
-def _message(dataset: xr.Dataset) -> str:
-    """The finding, in one line."""
-    chosen = dataset.sel(threshold=dataset.attrs["threshold"])
-    low = chosen[["informedness", "informedness_of_reachable"]].sel(statistic="low").to_array().max("variable")
-    alone = low[chosen["sees"].values == "pre-training"]
-    if not np.isfinite(alone).any():
-        return "No finding: it takes harmful and harmless cells"
-    if float(alone.max()) < 0.1:
-        return "Alarms on curvature ring whether or not fine-tuning will do harm"
-    best = chosen["label"].values[chosen["sees"].values == "pre-training"][int(np.nanargmax(alone))]
-    return f"Of the monitors of pre-training, {best} tells harm from no harm best"
-
-
-picture = Picture("monitors", "scores of monitors", _NEEDED, _paint, _message)
+picture = Picture("monitors", "scores of monitors", _NEEDED, _paint)
 draw, save = picture.draw, picture.save

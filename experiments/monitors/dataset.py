@@ -1,4 +1,4 @@
-"""The records of a family as a labelled Dataset."""
+"""The accounts of a family as a labelled Dataset."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import xarray as xr
 
 from linsim.labels import texts
 
+from .account import HARMFUL, OUTCOMES, Account
 from .family import STRENGTHS, Member
-from .record import HARMFUL, OUTCOMES, Record
 from .values import MONITORS
 
 
-def label(members: Sequence[Member], records: Sequence[Record], thresholds: np.ndarray, needs: int) -> xr.Dataset:
+def label(members: Sequence[Member], accounts: Sequence[Account], thresholds: np.ndarray, needs: int) -> xr.Dataset:
     """Everything that was measured, with names and units.
 
     Args:
       members: of the family.
-      records: theirs.
+      accounts: theirs.
       thresholds: of the alarm on growth.
       needs: checkpoints before it can ring.
     """
     zero = np.asarray([member.problem.transfer.pretrain.zero_loss for member in members])
     stacked: dict[str, Any] = {
-        name: np.stack([getattr(one, name) for one in records])
+        name: np.stack([getattr(one, name) for one in accounts])
         for name in ("loss_before", "loss_after", "inflection", "predicted", "harm", "outcome")
     }
-    checkpoints, rates = records[0].loss_after.shape[:2]
+    checkpoints, rates = accounts[0].loss_after.shape[:2]
 
     def read(field_name: str) -> np.ndarray:
         """(monitor, transfer, rate, ...), the same at every rate where there is one value for all."""
-        each = [[getattr(one, field_name)[name] for one in records] for name in MONITORS]
+        each = [[getattr(one, field_name)[name] for one in accounts] for name in MONITORS]
         return np.stack([[np.broadcast_to(x, (rates, *x.shape[1:])) for x in monitor] for monitor in each])
 
     cells = ("transfer", "rate", "regularization")

@@ -9,27 +9,23 @@ rank correlation of the monitor with actual forgetting.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
 
-from linsim.commands.cli import Sweeping
 from linsim.errors import require_integer, require_number
 from linsim.losses import LOSS_CONVENTION
 from linsim.monitoring.alarm import Alarm
 from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
 
-from ..command import command
+from ..experiment import Experiment
+from .account import account
 from .dataset import label
 from .family import FINETUNE_STEPS, LANES, RATE_SHARES, family
+from .finding import find, table
 from .judging import judge
-from .record import record
-from .summary import summarise
 
 THRESHOLDS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -55,35 +51,33 @@ class Config:
     alarm: Alarm = field(default_factory=Alarm)
 
 
-def run(config: Config, report: Progress | None = None) -> xr.Dataset:
-    """Records and scores of a configuration; `InvalidInput` for a field outside its domain."""
+def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
+    """Accounts and scores of a configuration; `InvalidInput` for a field outside its domain."""
     require_number("harmful", config.harmful, above=0)
     require_integer("resamples", config.resamples, at_least=1, at_most=100_000)
     thresholds = np.unique([*THRESHOLDS, config.alarm.growth])
-    members, records = family(config.transfers, config.seed, config.lanes), []
+    members, accounts = family(config.transfers, config.seed, config.lanes), []
     for member in members:
         settings = config.harmful, config.noise, config.relative_noise
-        records.append(record(member, config.alarm, thresholds, *settings))
+        accounts.append(account(member, config.alarm, thresholds, *settings))
         if report is not None:
-            report(len(records), len(members))
-    dataset = label(members, records, thresholds, config.alarm.needs)
+            report(len(accounts), len(members))
+    dataset = label(members, accounts, thresholds, config.alarm.needs)
     judged = judge(dataset, config.resamples, config.seed)
     result = dataset.merge(judged, combine_attrs="no_conflicts")
     shares = ", ".join(f"{share:.3g}" for share in RATE_SHARES)
     result.attrs |= {
-        "config": json.dumps(dataclasses.asdict(config)),
         "threshold": config.alarm.growth,
         "harmful": config.harmful,
         "loss_convention": LOSS_CONVENTION,
         "rule_of_rates": f"{shares} x 2 / top curvature of the sharper task",
         "rule_of_budgets": "from a tenth of the first mode's rise time to 1.6 .. 6.3 times the last one's",
         "finetune_steps": FINETUNE_STEPS,
-        "solver_reason": "charts: of each problem the cheapest exact solver; monitors: exact population values",
+        "rule_of_solvers": "charts: of each problem the cheapest exact solver; monitors: exact population values",
         **provenance(),
     }
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line."""
-    return command(Config, run, "monitors", __doc__, summarise, arguments, flags=Sweeping)
+experiment = Experiment("monitors", __doc__, Config, compute, find, table)
+run, main = experiment.run, experiment.main

@@ -181,7 +181,6 @@ def _shifts(shift: str, task: LinearTask, rng: np.random.Generator) -> list[shif
 
 def _start(lane: Lane, task: LinearTask, tau: float, seed: int) -> Weights:
     widths = (DIM,) * (lane.depth + 1)
-    with jax.enable_x64(True):
-        if lane.aligned:
-            return network.aligned(widths, task, np.full(DIM, np.exp(-lane.depth * tau)))
-        return network.gaussian(widths, float(np.exp(-tau)), jax.random.key(seed))
+    if lane.aligned:
+        return network.aligned(widths, task, np.full(DIM, np.exp(-lane.depth * tau)))
+    return network.gaussian(widths, float(np.exp(-tau)), jax.random.key(seed))

@@ -9,7 +9,7 @@ import xarray as xr
 
 from linsim.labels import texts
 
-from .record import HARMFUL, HARMLESS
+from .account import HARMFUL, HARMLESS
 from .scores import (
     Family,
     alarm_scores,

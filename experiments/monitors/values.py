@@ -28,7 +28,7 @@ Values = Float[np.ndarray, "rates checkpoints"]
 _Arrays = tuple[Any, ...]
 
 
-class Monitor(NamedTuple):
+class Signal(NamedTuple):
     """How a monitor is read and when it rings."""
 
     label: str
@@ -38,19 +38,19 @@ class Monitor(NamedTuple):
     """growth: `Alarm`; fixed: at one budget, in steps, for all; half: above 1/2; turn: see `rehearsal`."""
 
 
-MONITORS: Mapping[str, Monitor] = {
-    "fisher_trace": Monitor("Fisher trace (= Hessian trace / 2)", "pre-training"),
-    "empirical_fisher": Monitor("empirical Fisher trace", "pre-training"),
-    "gradient_square": Monitor("squared mean gradient (snippet)", "pre-training"),
-    "top_eigenvalue": Monitor("top Hessian eigenvalue", "pre-training"),
-    "absolute_noise": Monitor("loss increase, absolute noise", "pre-training"),
-    "relative_noise": Monitor("loss increase, relative noise", "pre-training"),
-    "inverse_loss": Monitor("1 / base loss", "pre-training"),
-    "finetuning_curvature": Monitor("curvature along fine-tuning gradient", "fine-tuning"),
-    "predicted_forgetting": Monitor("predicted forgetting, 2nd order", "fine-tuning"),
-    "rehearsal": Monitor("rehearsal: fine-tune and look", "fine-tuning", "turn"),
-    "loss_halved": Monitor("base loss halved", "nothing", "half"),
-    "clock": Monitor("clock: a fixed budget", "nothing", "fixed"),
+MONITORS: Mapping[str, Signal] = {
+    "fisher_trace": Signal("Fisher trace (= Hessian trace / 2)", "pre-training"),
+    "empirical_fisher": Signal("empirical Fisher trace", "pre-training"),
+    "gradient_square": Signal("squared mean gradient (snippet)", "pre-training"),
+    "top_eigenvalue": Signal("top Hessian eigenvalue", "pre-training"),
+    "absolute_noise": Signal("loss increase, absolute noise", "pre-training"),
+    "relative_noise": Signal("loss increase, relative noise", "pre-training"),
+    "inverse_loss": Signal("1 / base loss", "pre-training"),
+    "finetuning_curvature": Signal("curvature along fine-tuning gradient", "fine-tuning"),
+    "predicted_forgetting": Signal("predicted forgetting, 2nd order", "fine-tuning"),
+    "rehearsal": Signal("rehearsal: fine-tune and look", "fine-tuning", "turn"),
+    "loss_halved": Signal("base loss halved", "nothing", "half"),
+    "clock": Signal("clock: a fixed budget", "nothing", "fixed"),
 }
 """tr H = tr Gauss-Newton = 2 tr Fisher at every checkpoint, so that the three are one line."""
 
@@ -93,13 +93,12 @@ def read_monitors(
     require_number("noise", noise, above=0)
     require_number("relative_noise", relative_noise, above=0)
     pretrain, finetune = problem.transfer.pretrain, problem.transfer.finetune
-    with jax.enable_x64(True):
-        read = _read(
-            tuple(jnp.asarray(weight) for weight in weights),
-            (pretrain.target, pretrain.input_covariance, pretrain.label_noise),
-            (finetune.target, finetune.input_covariance),
-            (noise, relative_noise),
-        )
+    read = _read(
+        tuple(jnp.asarray(weight) for weight in weights),
+        (pretrain.target, pretrain.input_covariance, pretrain.label_noise),
+        (finetune.target, finetune.input_covariance),
+        (noise, relative_noise),
+    )
     found = {name: np.asarray(value) for name, value in read._asdict().items()}
     loss = np.maximum(found["loss"], rounding_floor(problem, np.dtype(np.float64)))
     hessian, base, tuned = hessians(weights, pretrain), found["base"], found["tuned"]

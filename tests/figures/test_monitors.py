@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from experiments.monitors.experiment import Config, run
+from experiments.monitors.experiment import Config, experiment, run
 from experiments.monitors.values import MONITORS
 from figures import __main__ as command
 from figures import monitors as figure
 from figures.monitor_example import typical
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 from tests.figures.pictures import words
 
 
@@ -27,14 +28,9 @@ def test_every_monitor_has_a_row_and_the_example_its_name(result):
     assert (example["outcome"] == 1).any()
 
 
-def test_the_heading_follows_the_data(result):
+def test_the_heading_is_what_was_found(result):
     heading = figure.draw(result).get_suptitle()
-    assert heading == "Alarms on curvature ring whether or not fine-tuning will do harm"
-    informed = result.copy(deep=True)
-    informed["informedness_of_reachable"].loc["top_eigenvalue"].values[...] = 0.9
-    assert (
-        figure.draw(informed).get_suptitle().startswith("Of the monitors of pre-training, top Hessian eigenvalue tells")
-    )
+    assert heading.replace("\n", " ") == f"{Finding.of(result).sentence}"
 
 
 def test_bars_are_the_shares_of_harmful_cells(result):
@@ -66,8 +62,9 @@ def test_scores_without_harm_can_be_drawn(result, outcome, tmp_path):
     for name, variable in empty.data_vars.items():
         if "statistic" in variable.dims:
             empty[name].values[...] = np.nan
+    empty = experiment.found(empty)
+    assert Finding.of(empty).verdict == "cannot tell"
     assert all(path.stat().st_size > 10_000 for path in figure.save(empty, tmp_path))
-    assert "No finding" in words(figure.draw(empty))
 
 
 def test_the_same_scores_give_the_same_bytes(result, tmp_path):

@@ -1,4 +1,4 @@
-"""The family is what it says it is, readings are exact, and the conclusion follows the data."""
+"""The family is what it says it is, readings are exact, and the finding follows the data."""
 
 import dataclasses
 import itertools
@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.monitors.experiment import Config, run
+from experiments.monitors.account import HARMFUL, HARMLESS, REHEARSED, UNRESOLVED, _outcomes, _weights
+from experiments.monitors.experiment import Config, experiment, run
 from experiments.monitors.family import LABEL_NOISE, LANES, SHIFTS, SPECTRA, STRENGTHS, family, member, rise_times
+from experiments.monitors.finding import find, table, task_aware, timing
 from experiments.monitors.judging import _family, judge
-from experiments.monitors.record import HARMFUL, HARMLESS, REHEARSED, UNRESOLVED, _outcomes, _weights
-from experiments.monitors.summary import conclusions, summarise
 from experiments.monitors.values import MONITORS, hessians, read_monitors
 from linsim.dynamics.modes.mode_flow import mode_flow
 from linsim.errors import InvalidInput
+from linsim.finding import Finding
 from linsim.measures.curvature import loss_hessian, top_curvature
 from linsim.monitoring.alarm import Alarm
 from linsim.storage import store
@@ -199,12 +200,12 @@ def chart_like(curve):
 def test_a_run_describes_itself_and_can_be_stored(result, tmp_path):
     assert dict(result.sizes) | {"monitor": 12, "transfer": 5, "checkpoint": 40, "rate": 5} == dict(result.sizes)
     assert json.loads(result.attrs["config"])["alarm"]["window"] == 5
-    assert {"versions", "git_revision", "solver_reason", "loss_convention"} <= result.attrs.keys()
+    assert {"versions", "git_revision", "rule_of_solvers", "loss_convention"} <= result.attrs.keys()
     assert all("long_name" in variable.attrs for variable in result.data_vars.values())
     store.save(result, tmp_path)
     again = store.load(tmp_path)
     assert list(again["label"].values) == [monitor.label for monitor in MONITORS.values()]
-    assert summarise(again) == summarise(result)
+    assert experiment.tell(again) == experiment.tell(result)
 
 
 def test_recorded_alarms_are_those_of_the_recorded_values(result):
@@ -231,13 +232,22 @@ def test_cells_that_are_neither_harmful_nor_harmless_are_left_out(result):
     assert not _family(fewer).harmless.any()
 
 
-def test_the_table_has_a_line_for_each_monitor(result):
-    told = summarise(result)
-    assert all(monitor.label in told for monitor in MONITORS.values())
-    assert all(len(line) <= 118 for line in told.splitlines())
+def test_a_terminal_is_told_in_a_dozen_lines(result):
+    told = [line for line in experiment.tell(result).splitlines() if line]
+    assert len(told) <= 12
+    assert all(len(line) <= 120 for line in told)
+    row = next(line for line in table(result) if "squared mean gradient" in line)
+    assert row.endswith(f"{float(at(result, 'correlation_along', 'gradient_square')):+.2f}")
 
 
-def test_the_conclusion_follows_the_data(result):
+def at(result, score, monitor):
+    """The estimate of a score at the alarm's own threshold, where it has one."""
+    chosen = result[score].sel(monitor=monitor, statistic="estimate")
+    return chosen.sel(threshold=result.attrs["threshold"]) if "threshold" in chosen.dims else chosen
+
+
+@pytest.fixture(scope="module")
+def foreseen(result):
     """Records in which the squared gradient rings before every inflection, and nothing else at all."""
     derived = [name for name, variable in result.data_vars.items() if "statistic" in variable.dims]
     going_on = [f"regret_of_going_on{name}" for name in ("", "_if_harmful")]
@@ -252,42 +262,47 @@ def test_the_conclusion_follows_the_data(result):
     fake["peak"].loc["gradient_square"].values[bad] = 1
     forgetting = fake["loss_after"].values[..., 0] - fake["loss_before"].values[..., None]
     fake["value"].loc["gradient_square"] = np.moveaxis(forgetting, 1, 2)
-    judged = fake.merge(judge(fake, 20, 0))
-    judged.attrs |= result.attrs
-    whether, separation, _, when, snippet, aware, *_ = conclusions(judged)
-    assert "some alarm on pre-training alone tells harm from no harm in time" in whether
-    assert "0 of the 45 harmful cells are out of reach" in whether
-    assert "snippet) separates best, 1.00 [1.00, 1.00] (above chance: squared mean gradient" in separation
-    assert "rings in harmful cells in which the base loss has halved" in when
-    assert "squared mean gradient (snippet), rings in time on 100% of the harmful cells and falsely on 0%" in whether
-    assert "moves with forgetting" in snippet and "is worth heeding" in snippet
-    assert "does no better" in aware
-    assert "in time hardly better than chance" in verdict_with(
-        judged, informedness=-0.2, informedness_of_reachable=0.05
-    )
-    assert "no alarm on pre-training" in verdict_with(judged, informedness=-0.2, informedness_of_reachable=-0.1)
-    late = verdict_with(judged, informedness=0.0, informedness_of_reachable=0.3)
-    assert "some alarm on pre-training alone tells" in late and "begins highest is +0.30 [+0.30, +0.30]" in late
-    harmless = judged.copy()
+    return fake.merge(judge(fake, 20, 0)).assign_attrs(result.attrs)
+
+
+def test_an_alarm_that_foresees_harm_is_found(foreseen):
+    found = find(foreseen)
+    assert found.verdict == "seen" and found.sentence.endswith("(squared mean gradient)")
+    told = {"harmful": 45, "harmless": 30, "informedness": 1, "low": 1, "high": 1}
+    assert told.items() <= found.numbers.items()
+    assert int(foreseen["reachable"].sum()) == 45 and "; 0 turn before" in found.details[0]
+    own = [at(foreseen, name, "gradient_square") for name in ("in_time", "false_alarm", "separation")]
+    assert own == [1, 0, 1] and at(foreseen, "correlation_along", "gradient_square") > 0.1
+    assert "often enough" in timing(foreseen.sel(threshold=1.0))
+    assert "separates no better" in task_aware(foreseen.sel(threshold=1.0))
+
+
+@pytest.mark.parametrize(
+    ("informedness", "of_reachable", "verdict"),
+    [(-0.2, 0.05, "not seen"), (-0.2, -0.1, "not seen"), (0.0, 0.3, "seen"), (0.3, np.nan, "seen")],
+)
+def test_the_verdict_is_by_the_interval_that_begins_highest(foreseen, informedness, of_reachable, verdict):
+    told = foreseen.copy(deep=True)
+    told["informedness"].values[...], told["informedness_of_reachable"].values[...] = informedness, of_reachable
+    found = find(told)
+    assert (found.verdict, found.numbers["low"]) == (verdict, np.nanmax([informedness, of_reachable]))
+    assert found.sentence.startswith("No alarm") == (found.numbers["low"] <= 0)
+
+
+def test_without_harmful_and_harmless_cells_nothing_is_found(foreseen):
+    harmless = foreseen.copy()
     harmless["outcome"] = harmless["outcome"] * 0
-    assert conclusions(harmless) == ["No conclusion: it takes harmful and harmless cells."]
-
-
-def verdict_with(judged, **scores):
-    """The first conclusion if each monitor's score were a given one."""
-    told = judged.copy(deep=True)
-    for name, value in scores.items():
-        told[name].values[...] = value
-    return conclusions(told)[0]
+    assert (find(harmless).verdict, find(harmless).numbers) == ("cannot tell", {"harmful": 0, "harmless": 75})
+    assert not find(harmless).details and not table(harmless)
 
 
 def test_the_base_loss_is_outdone_only_by_a_paired_interval_below_0(result):
-    told = result.copy(deep=True)
+    told = result.sel(threshold=1.0).copy(deep=True)
     told["missed"].values[...] = 0
     told["spread_above_halved"].values[...] = [-0.1, -0.2, 0.01]
-    assert "none tells the time better" in conclusions(told)[3]
+    assert timing(told).startswith("None times")
     told["spread_above_halved"].loc["relative_noise"] = [-0.1, -0.2, -0.01]
-    assert "relative noise tells the time better" in conclusions(told)[3]
+    assert timing(told).startswith("loss increase, relative noise times")
 
 
 def test_reach_is_that_of_the_alarm(result):
@@ -296,4 +311,4 @@ def test_reach_is_that_of_the_alarm(result):
     reachable = harmful & (result["inflection"].values >= first[:, None, None])
     np.testing.assert_array_equal(result["reachable"].values, reachable)
     out = np.count_nonzero(harmful & ~reachable)
-    assert f"{out} of the {np.count_nonzero(harmful)} harmful cells are out of reach" in conclusions(result)[0]
+    assert f"; {out} turn before" in Finding.of(result).details[0]

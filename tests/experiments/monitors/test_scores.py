@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from experiments.monitors.record import first_run
+from experiments.monitors.account import first_run
 from experiments.monitors.scores import (
     Family,
     alarm_scores,

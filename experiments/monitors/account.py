@@ -1,10 +1,9 @@
-"""One transfer on record: what fine-tuning did from every checkpoint, what the monitors read, and when they rang."""
+"""One transfer's account: what fine-tuning did from every checkpoint, what the monitors read, and when they rang."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
@@ -30,7 +29,7 @@ _CERTAIN = 0.99  # level at which the harm of several minibatch runs must differ
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
+class Account:
     """Axes: rate, strength, checkpoint, threshold of the alarm. Losses are means over minibatch runs."""
 
     loss_before: Float[np.ndarray, " checkpoints"]
@@ -49,14 +48,14 @@ class Record:
     """How alarming the run was at its worst: the largest bound; of a rehearsal its harm."""
 
 
-def record(
+def account(
     member: Member,
     alarm: Alarm,
     thresholds: Float[np.ndarray, " thresholds"],
     harmful: float,
     noise: float,
     relative_noise: float,
-) -> Record:
+) -> Account:
     """Pre-train, read the monitors, fine-tune from every checkpoint.
 
     Args:
@@ -68,9 +67,8 @@ def record(
       relative_noise: see `read_monitors`.
     """
     problem = member.problem
-    with jax.enable_x64(True):
-        result = chart(problem, member.rates, np.asarray(STRENGTHS))
-        weights = _weights(problem, float(member.rates[-1]))
+    result = chart(problem, member.rates, np.asarray(STRENGTHS))
+    weights = _weights(problem, float(member.rates[-1]))
     values = read_monitors(problem, weights, member.rates, result, noise, relative_noise)
     rehearsed = rehearsal_of(result)["pretrain_loss_after"].values
     watched = {name: _watch(problem.budgets, value, alarm) for name, value in values.items()}
@@ -82,7 +80,7 @@ def record(
     loss, floor = result["pretrain_loss_after"].mean("seed").values, result.attrs["rounding_floor"]
     diverged = np.asarray(result["diverged"].any(["pretrain_steps", "seed"]))
     turning = locate(problem.budgets, np.where(diverged, np.nan, loss), floor=floor)
-    return Record(
+    return Account(
         result["pretrain_loss_before"].mean("seed").values,
         loss,
         turning.steps,
