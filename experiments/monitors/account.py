@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +11,8 @@ from jaxtyping import Bool, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.stats import t as student
 
-from linsim.dynamics.choosing import choose
-from linsim.dynamics.training import Session
-from linsim.losses import Weights
+from linsim.measure import Measure
 from linsim.monitoring.alarm import Alarm
-from linsim.problem import Problem
 from linsim.sweeping.sweep import chart
 from linsim.theory.inflection import locate
 
@@ -53,8 +51,7 @@ def account(
     alarm: Alarm,
     thresholds: Float[np.ndarray, " thresholds"],
     harmful: float,
-    noise: float,
-    relative_noise: float,
+    measures: Sequence[Measure],
 ) -> Account:
     """Pre-train, read the monitors, fine-tune from every checkpoint.
 
@@ -63,13 +60,11 @@ def account(
       alarm: for the monitors that are watched for growth, at each of the thresholds.
       thresholds: on the growth.
       harmful: harm above which a cell is harmful.
-      noise: see `read_monitors`.
-      relative_noise: see `read_monitors`.
+      measures: what the monitors read.
     """
     problem = member.problem
-    result = chart(problem, member.rates, np.asarray(STRENGTHS))
-    weights = _weights(problem, float(member.rates[-1]))
-    values = read_monitors(problem, weights, member.rates, result, noise, relative_noise)
+    result = chart(problem, member.rates, np.asarray(STRENGTHS), measures=measures)
+    values = read_monitors(problem, result)
     rehearsed = rehearsal_of(result)["pretrain_loss_after"].values
     watched = {name: _watch(problem.budgets, value, alarm) for name, value in values.items()}
     alarms, peaks = {}, {}
@@ -92,13 +87,6 @@ def account(
         alarms,
         peaks,
     )
-
-
-def _weights(problem: Problem, rate: float) -> Weights:
-    """Weights of seed 0 at every budget: the chart's own run, once more."""
-    solver = choose(problem.tuned(rate, "product_penalty", STRENGTHS[-1])).solver
-    session = Session.open(problem, solver, np.float64)
-    return tuple(layer[:, 0] for layer in session.weights(session.pretrain().states))
 
 
 def _outcomes(

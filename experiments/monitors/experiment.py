@@ -26,6 +26,7 @@ from .dataset import label
 from .family import FINETUNE_STEPS, LANES, RATE_SHARES, family
 from .finding import find, table
 from .judging import judge
+from .values import measures
 
 THRESHOLDS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -56,10 +57,10 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     require_number("harmful", config.harmful, above=0)
     require_integer("resamples", config.resamples, at_least=1, at_most=100_000)
     thresholds = np.unique([*THRESHOLDS, config.alarm.growth])
+    measured = measures(config.noise, config.relative_noise)
     members, accounts = family(config.transfers, config.seed, config.lanes), []
     for member in members:
-        settings = config.harmful, config.noise, config.relative_noise
-        accounts.append(account(member, config.alarm, thresholds, *settings))
+        accounts.append(account(member, config.alarm, thresholds, config.harmful, measured))
         if report is not None:
             report(len(accounts), len(members))
     dataset = label(members, accounts, thresholds, config.alarm.needs)

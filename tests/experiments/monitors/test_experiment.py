@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.monitors.account import HARMFUL, HARMLESS, REHEARSED, UNRESOLVED, _outcomes, _weights
+from experiments.monitors.account import HARMFUL, HARMLESS, REHEARSED, UNRESOLVED, _outcomes
 from experiments.monitors.experiment import Config, experiment, run
 from experiments.monitors.family import LABEL_NOISE, LANES, SHIFTS, SPECTRA, STRENGTHS, family, member, rise_times
 from experiments.monitors.finding import find, table, task_aware, timing
 from experiments.monitors.judging import _family, judge
-from experiments.monitors.values import MONITORS, hessians, read_monitors
+from experiments.monitors.values import MONITORS, measures, read_monitors
 from linsim.dynamics.modes.mode_flow import mode_flow
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from linsim.measure import Measure
 from linsim.measures.curvature import loss_hessian, top_curvature
 from linsim.monitoring.alarm import Alarm
 from linsim.storage import store
 from linsim.sweeping.sweep import chart
-from linsim.tasks import LinearTask
 
 SMALL = Config(transfers=5, lanes=("random-2",), resamples=20)
 
@@ -125,26 +125,18 @@ def test_a_bad_field_is_named(changes):
 # What the monitors read
 
 
-@pytest.mark.parametrize("widths", [(3, 4), (4, 1, 3), (3, 4, 2, 5), (2, 3, 4, 2, 3)])
-def test_the_hessian_by_blocks_is_the_hessian(widths):
-    rng = np.random.default_rng(0)
-    weights = tuple(rng.standard_normal((2, rows, columns)) for columns, rows in itertools.pairwise(widths))
-    inputs = rng.standard_normal((widths[0], 9))
-    second = inputs @ inputs.T
-    task = LinearTask.from_target(rng.standard_normal((widths[-1], widths[0])), (second + second.T) / 2)
-    for at, found in enumerate(hessians(weights, task)):
-        exact = loss_hessian(tuple(jnp.asarray(weight[at]) for weight in weights), task.target, task.input_covariance)
-        np.testing.assert_allclose(found, exact, atol=1e-13 * float(jnp.abs(exact).max()))  # a few hundred roundings
-
-
 @pytest.fixture(scope="module")
 def one_step():
     """A transfer whose fine-tuning is a single step, its checkpoints' weights, and what is read."""
     one = member("random-2", 1, 0)
     problem = dataclasses.replace(one.problem, finetune_steps=1, budgets=one.problem.budgets[::8])
-    done = chart(problem, one.rates, np.asarray(STRENGTHS))
-    weights = _weights(problem, float(one.rates[-1]))
-    return one, problem, done, weights, read_monitors(problem, weights, one.rates, done, 0.2, 0.1)
+    layers = [
+        Measure(f"layer_{at}", dims=("row", "column"), at="checkpoint", of=lambda seen, at=at: seen.weights[at])
+        for at in (0, 1)
+    ]
+    done = chart(problem, one.rates, np.asarray(STRENGTHS), measures=(*layers, *measures(0.2, 0.1)))
+    weights = tuple(done[measure.name].values[:, 0] for measure in layers)
+    return one, problem, done, weights, read_monitors(problem, done)
 
 
 def test_predicted_forgetting_is_that_of_one_small_step(one_step):
@@ -158,7 +150,8 @@ def test_predicted_forgetting_is_that_of_one_small_step(one_step):
 def test_readings_agree_with_dense_curvature_and_with_noise(one_step):
     _, problem, done, weights, values = one_step
     task, tuned = problem.transfer.pretrain, problem.transfer.finetune
-    curvature = hessians(weights, task)
+    layered = [tuple(map(jnp.asarray, at)) for at in zip(*weights, strict=True)]
+    curvature = np.stack([loss_hessian(at, task.target, task.input_covariance) for at in layered])
     np.testing.assert_allclose(values["fisher_trace"][0], np.trace(curvature, axis1=1, axis2=2) / 2, rtol=1e-12)
     np.testing.assert_allclose(values["top_eigenvalue"][0], np.linalg.eigvalsh(curvature)[:, -1], rtol=1e-8)
     inner, outer = layers = [np.asarray(weight[3]) for weight in weights]
@@ -174,7 +167,7 @@ def test_readings_agree_with_dense_curvature_and_with_noise(one_step):
         )
         rises = np.sum((second @ first - task.target) ** 2, axis=(1, 2)) - np.sum(error**2)
         assert abs(values[name][0, 3] - rises.mean()) < 4 * rises.std() / np.sqrt(draws)
-    np.testing.assert_allclose(1 / values["inverse_loss"][0], done["pretrain_loss_before"].values[:, 0], rtol=1e-9)
+    np.testing.assert_allclose(1 / values["inverse_loss"][0], done["pretrain_loss_before"].values[:, 0], rtol=1e-15)
     np.testing.assert_array_equal(values["clock"][0], problem.budgets)
 
 
