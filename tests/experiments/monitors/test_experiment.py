@@ -125,17 +125,19 @@ def test_a_bad_field_is_named(changes):
 # What the monitors read
 
 
+LAYERS = tuple(
+    Measure(f"layer_{at}", dims=("row", "column"), at="checkpoint", of=lambda seen, at=at: seen.weights[at])
+    for at in (0, 1)
+)
+
+
 @pytest.fixture(scope="module")
 def one_step():
     """A transfer whose fine-tuning is a single step, its checkpoints' weights, and what is read."""
     one = member("random-2", 1, 0)
     problem = dataclasses.replace(one.problem, finetune_steps=1, budgets=one.problem.budgets[::8])
-    layers = [
-        Measure(f"layer_{at}", dims=("row", "column"), at="checkpoint", of=lambda seen, at=at: seen.weights[at])
-        for at in (0, 1)
-    ]
-    done = chart(problem, one.rates, np.asarray(STRENGTHS), measures=(*layers, *measures(0.2, 0.1)))
-    weights = tuple(done[measure.name].values[:, 0] for measure in layers)
+    done = chart(problem, one.rates, np.asarray(STRENGTHS), measures=(*LAYERS, *measures(0.2, 0.1)))
+    weights = tuple(done[measure.name].values[:, 0] for measure in LAYERS)
     return one, problem, done, weights, read_monitors(problem, done)
 
 
@@ -169,6 +171,16 @@ def test_readings_agree_with_dense_curvature_and_with_noise(one_step):
         assert abs(values[name][0, 3] - rises.mean()) < 4 * rises.std() / np.sqrt(draws)
     np.testing.assert_allclose(1 / values["inverse_loss"][0], done["pretrain_loss_before"].values[:, 0], rtol=1e-15)
     np.testing.assert_array_equal(values["clock"][0], problem.budgets)
+
+
+def test_the_top_eigenvalue_is_exact_where_others_crowd_it():
+    one = member("aligned-2", 27, 0)
+    problem = dataclasses.replace(one.problem, finetune_steps=1, budgets=one.problem.budgets[[5]])
+    done = chart(problem, one.rates[:1], np.zeros(1), measures=(*LAYERS, *measures(0.2, 0.1)), solver="dense")
+    weights = tuple(jnp.asarray(done[measure.name].values[0, 0]) for measure in LAYERS)
+    hessian = loss_hessian(weights, problem.transfer.pretrain.target, problem.transfer.pretrain.input_covariance)
+    top = read_monitors(problem, done)["top_eigenvalue"]
+    np.testing.assert_allclose(top, [[np.linalg.eigvalsh(hessian)[-1]]], rtol=1e-12)
 
 
 def test_harm_within_the_error_of_minibatch_runs_is_unresolved():
