@@ -1,7 +1,9 @@
 """Every test runs in float64, on two CPU devices, with shapes checked at run time and silent broadcasts refused."""
 
+import gc
 import os
 from importlib.metadata import version
+from pathlib import Path
 
 # Programs of tests run for milliseconds and compile for seconds: they are compiled with few optimisations, unless
 # JAX_DISABLE_MOST_OPTIMIZATIONS=0 is given. Those of the README and of the canary are compiled as for users. Fusion
@@ -41,3 +43,17 @@ def unchecked():
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
+
+
+MAPPINGS = Path("/proc/self/maps")
+MOST_MAPPINGS = 20_000
+"""Of memory, beyond which compiled programs are let go: Linux gives a process 65,530, a module of tests takes some
+10,000, and XLA crashes where there are none left."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_do_not_pile_up():
+    yield
+    if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()

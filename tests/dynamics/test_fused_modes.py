@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from linsim.dynamics.modes import fused_modes
 from linsim.dynamics.modes.chains import Target
-from linsim.dynamics.modes.descent_modes import Modes, fused_modes
+from linsim.dynamics.modes.descent_modes import Modes
 from linsim.dynamics.modes.fused_modes import descend, in_one_kernel
 from linsim.dynamics.modes.mode_steps import Constants, Moving, loop
 from linsim.phase import Phase
