@@ -91,10 +91,12 @@ class Claim:
     """Wrong statements that the check refutes; at least one."""
     beyond: Outside | None = None
     """Where the claim ends; None where no assumption can be dropped."""
+    lemma: bool = False
+    """Whether it is about networks alone: its check calls no function of linsim, and can convict none."""
 
     def __repr__(self) -> str:
-        wrong = ", ".join(variant.name for variant in self.variants)
-        return f"Claim({self.id}: {self.statement} [{self.source}]; wrong: {wrong})"
+        wrong, kind = ", ".join(variant.name for variant in self.variants), "Lemma" if self.lemma else "Claim"
+        return f"{kind}({self.id}: {self.statement} [{self.source}]; wrong: {wrong})"
 
     def __post_init__(self) -> None:
         _require_kebab("id", self.id)
@@ -103,6 +105,7 @@ class Claim:
         numbered = isinstance(self.equation, str) and re.fullmatch(r"\d+(\.\d+)*", self.equation) is not None
         require(numbered, "equation", self.equation, 'a number of paper_notes.md, as "1.1"')
         _require_domain("domain", self.domain)
+        require(isinstance(self.lemma, bool), "lemma", self.lemma, "True or False")
         require(callable(self.check), "check", self.check, "a function problem, **changes -> margin")
         whole = isinstance(self.variants, Sequence) and all(isinstance(item, Variant) for item in self.variants)
         require(whole and len(self.variants) > 0, "variants", self.variants, "at least one Variant that must fail")

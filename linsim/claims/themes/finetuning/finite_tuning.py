@@ -101,7 +101,7 @@ def check_matched_loss(problem: PlainProblem, matched: bool = True) -> float:
     pretrain, steps = np.asarray(problem["pretrain"]), problem["steps"]
     finetune = pretrain * np.asarray(problem["ratios"])
     checkpoints = np.asarray(problem["learned"])[:, None] * pretrain
-    level = (problem["left"] * np.min(finetune - pretrain)) ** 2
+    level = (problem["left"] * np.min(np.abs(finetune - pretrain))) ** 2
 
     def tuned(rates: np.ndarray) -> np.ndarray:
         return descend(balanced_layers(checkpoints), finetune, 0.0, rates[:, None], steps)
@@ -247,13 +247,21 @@ CLAIMS = (
     ),
     Claim(
         id="matched-loss-no-u",
-        statement="With one mode, rates tuned so that every checkpoint reaches the same fine-tuning loss also give it "
-        "the same pre-training loss, at rates that fall along pre-training: no U",
+        statement="With one mode and sigma_ft > sigma_pre, rates tuned so that every checkpoint reaches the same "
+        "fine-tuning loss also give it the same pre-training loss, at rates that fall along pre-training: no U",
         source="re-derived",
         equation="3.7",
         domain=_matched(1),
         check=check_matched_loss,
-        variants=(Variant(name="one-rate-for-all", changes={"matched": False}),),
+        variants=(
+            Variant(name="one-rate-for-all", changes={"matched": False}),
+            Variant(  # early checkpoints come from below sigma_ft, late ones from above
+                name="weaker-in-fine-tuning",
+                domain=st.just(
+                    {"pretrain": (1.0,), "ratios": (0.5,), "learned": (0.1, 1.0), "left": 0.5, "steps": 100}
+                ),
+            ),
+        ),
         beyond=Outside(
             assumption="there is one mode",
             domain=_matched(2),

@@ -68,11 +68,16 @@ def stages(strengths: ArrayLike, unlearned: float = 0.0) -> np.ndarray:
 
 
 def tuned_losses(
-    checkpoints: np.ndarray, pretrain: np.ndarray, finetune: np.ndarray, penalty: float, time: float | None = None
+    checkpoints: np.ndarray,
+    pretrain: np.ndarray,
+    finetune: np.ndarray,
+    penalty: float,
+    time: float | None = None,
+    steps: int = CUT_SHORT,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pre-training and fine-tuning losses after tuning all checkpoints for a flow time, or to convergence if None."""
-    rate = steady_rate(pretrain, finetune, penalty) if time is None else time / CUT_SHORT
-    end = descend(balanced_layers(checkpoints), finetune, penalty, rate, CONVERGED if time is None else CUT_SHORT)
+    rate = steady_rate(pretrain, finetune, penalty) if time is None else time / steps
+    end = descend(balanced_layers(checkpoints), finetune, penalty, rate, CONVERGED if time is None else steps)
     return np.sum((end - pretrain) ** 2, axis=-1), np.sum((end - finetune) ** 2, axis=-1)
 
 
