@@ -4,8 +4,8 @@
     python -m figures NAME --data DIR [--out DIR]
 
 A result in results/NAME counts before one that comes with the figures (figures/stored/NAME). A result that is there
-is not computed again: remove its folder for that. Prints a line a picture. With --data the one picture is that of the
-result in that folder, and nothing is computed.
+is not computed again: remove its folder for that. Prints a line a picture. The gallery's page quotes the title of what
+is drawn into the gallery. With --data the one picture is that of the result in that folder, and nothing is computed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import NoReturn
 from linsim.errors import InvalidInput, RunFailed, require
 from linsim.storage import store
 
-from .gallery import FOLDER, GALLERY, OTHERS, RESULTS, Entry
+from .gallery import FOLDER, GALLERY, OTHERS, PAGE, RESULTS, Entry, quoted
+from .picture import title
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,12 +86,15 @@ def _obtain(entry: Entry) -> str:
 
 
 def _draw(entry: Entry, folder: Path) -> str:
-    """Draw a result that is there; in words, whether the picture changed."""
+    """Draw a result that is there, and quote it if that is the gallery; in words, whether the picture changed."""
     source = entry.source()
     if source is None:
         raise RunFailed(f"{RESULTS / entry.name} holds no {store.DATA}")
     before = {path: path.read_bytes() for path in folder.glob(f"{entry.name}.*")}
-    paths = import_module(entry.drawn_by).save(store.load(source), folder, entry.name)
+    dataset = store.load(source)
+    paths = import_module(entry.drawn_by).save(dataset, folder, entry.name)
+    if folder == FOLDER and PAGE.is_file():
+        PAGE.write_text(quoted(PAGE.read_text(), entry.name, title(dataset)))
     if not all(path in before for path in paths):
         return "picture new"
     return "picture the same" if all(path.read_bytes() == before[path] for path in paths) else "picture changed"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,10 @@ RESULTS = Path("results")
 STORED = Path(__file__).with_name("stored")
 """Results that take too long to compute for each drawing: they come with the figures."""
 FOLDER = Path("figures/gallery")
+PAGE = Path("figures/README.md")
+"""Shows every picture of that folder, and below it quotes its title."""
 
+_PAGE_WIDTH = 120  # of the page's lines, in letters
 _BESIDE = __package__.removesuffix("figures")  # the package that holds experiments and figures, where there is one
 
 
@@ -80,3 +85,16 @@ GALLERY = (
 
 OTHERS = (Entry("watch"),)
 """Pictures that the gallery does not show: of your own runs."""
+
+
+def quoted(page: str, name: str, sentence: str) -> str:
+    """The gallery page with a sentence as the quotation below a picture, in place of the one that stood there.
+
+    Args:
+      page: Markdown, in which each picture's line is `![words](gallery/NAME.png)`.
+      name: of the picture; a page that does not show it stays as it is.
+      sentence: plain text, of any length.
+    """
+    shown = re.compile(rf"^(!\[[^\n]*\]\(gallery/{re.escape(name)}\.png\)\n)(?:\n(?:>[^\n]*\n)+)?", re.MULTILINE)
+    quotation = textwrap.indent(textwrap.fill(sentence, _PAGE_WIDTH, break_on_hyphens=False), "> ")
+    return shown.sub(lambda found: f"{found[1]}\n{quotation}\n", page)

@@ -28,8 +28,6 @@ class Picture:
     """Variables and axes that must be there."""
     paint: Callable[[xr.Dataset], Figure]
     """The figure of a dataset that has them, all shared names labelled, in the style in force."""
-    title: Callable[[xr.Dataset], str] | None = None
-    """The sentence above the figure of a dataset that carries no finding."""
 
     def draw(self, dataset: xr.Dataset) -> Figure:
         """The figure of a result, with what was found as its title.
@@ -45,10 +43,7 @@ class Picture:
         with canvas.style():
             figure = self.paint(label(dataset))
             if "finding" in dataset.attrs:
-                found = Finding.of(dataset)
-                canvas.entitle(figure, f"{found.sentence}. {found.trust}" if found.trust else found.sentence)
-            elif self.title is not None:
-                canvas.entitle(figure, self.title(dataset))
+                canvas.entitle(figure, title(dataset))
             return figure
 
     def save(self, dataset: xr.Dataset, folder: Path, name: str | None = None) -> list[Path]:
@@ -56,3 +51,13 @@ class Picture:
         figure = self.draw(dataset)
         with canvas.style():
             return canvas.write(canvas.settle(figure), folder, name or self.name)
+
+
+def title(dataset: xr.Dataset) -> str:
+    """What a picture says above its panels: what was found, and what speaks against trusting it.
+
+    Raises:
+      InvalidInput: the dataset carries no finding.
+    """
+    found = Finding.of(dataset)
+    return f"{found.sentence}. {found.trust}" if found.trust else found.sentence
