@@ -124,6 +124,11 @@ class LinearTask:
         """Whether S = I."""
         return np.array_equal(self.input_covariance, np.eye(self.inputs))
 
+    def along_modes(self, product: Float[np.ndarray, "d_out d_in"]) -> Float[np.ndarray, " modes"]:
+        """u_i^T P v_i: how much of every mode of this task is in a product; sigma_i for P = A."""
+        modes = len(self.strengths)
+        return np.einsum("oi,od,di->i", self.left[:, :modes], product, self.right[:, :modes])
+
     @property
     def zero_loss(self) -> float:
         """Loss of the zero map, tr(A S A^T): the scale on which losses of this task are large or small."""
@@ -147,6 +152,11 @@ class Transfer:
     def __post_init__(self) -> None:
         shape, second = self.pretrain.target.shape, self.finetune.target.shape
         require(shape == second, "finetune", f"a {second} target", f"the shape {shape} of the pre-training target")
+
+    @property
+    def whitened(self) -> bool:
+        """Whether S = I in both tasks."""
+        return self.pretrain.whitened and self.finetune.whitened
 
     @property
     def difference(self) -> Float[np.ndarray, "d_out d_in"]:

@@ -30,6 +30,16 @@ def test_a_task_from_its_matrix_is_the_same_task():
     np.testing.assert_allclose(LinearTask.from_target(target).target, target, atol=1e-14)
 
 
+def test_modes_of_a_product_are_read_in_the_bases_of_the_task():
+    rng = np.random.default_rng(4)
+    left, right = random_basis(4, rng), random_basis(3, rng)
+    task = LinearTask.create(np.array([3.0, 1.0]), outputs=4, inputs=3, left=left, right=right)
+    np.testing.assert_allclose(task.along_modes(task.target), [3, 1, 0], atol=1e-14)  # rounding
+    other = rng.normal(size=(4, 3))
+    expected = [left[:, mode] @ other @ right[:, mode] for mode in range(3)]
+    np.testing.assert_allclose(task.along_modes(other), expected, rtol=1e-13)
+
+
 def test_zero_loss_is_the_loss_of_the_zero_map():
     task = LinearTask.create(np.asarray([2.0, 1.0]), input_covariance=np.diag([1.0, 3.0]))
     assert task.zero_loss == pytest.approx(4.0 + 3.0)

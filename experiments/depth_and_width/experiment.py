@@ -34,6 +34,7 @@ from linsim.progress.showing import Progress
 from linsim.sweeping.along import Ready, along, part_of
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate
+from linsim.theory.laziness import harm_of_parabola
 
 from ..experiment import Experiment
 from . import theory as theory
@@ -171,7 +172,8 @@ def _with_depth_theory(dataset: xr.Dataset, config: Config, transfer: Transfer) 
         if depth > 1:
             harm[at] = theory.converged_harm(pretrain, finetune, penalty, modes)
         elif penalty == 0:
-            most[at] = theory.one_layer_harm(transfer, start * np.eye(*transfer.pretrain.target.shape))
+            missing = transfer.pretrain.target - start * np.eye(*transfer.pretrain.target.shape)
+            most[at] = harm_of_parabola(transfer.difference, missing)
     learned = np.stack([theory.learning_steps(pretrain, start, depth, eta) for depth in depths])
     first = theory.first_misaligned(pretrain, finetune, penalty)
     return _with_predicted(dataset, "depth", loss).assign(

@@ -1,17 +1,16 @@
-"""What closed forms say of depth and width: learning times, curves, the harm of one layer, the start of wide layers."""
+"""What closed forms say of depth and width: learning times, curves, the start of wide layers."""
 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow
 from linsim.dynamics.modes.mode_flow import rise_time
 from linsim.precision import in_float64
 from linsim.tasks import Transfer
-from linsim.theory.stages import stage_losses
-
-_POINTS = 4001  # of the trapezoidal rule in log s, whose integrand varies over some units: an error of 1e-6
+from linsim.theory.rises import flow_time
+from linsim.theory.stages import misaligned, stage_losses
 
 
 def strengths_of(transfer: Transfer) -> tuple[Float[np.ndarray, " modes"], Float[np.ndarray, " modes"], bool]:
@@ -19,26 +18,9 @@ def strengths_of(transfer: Transfer) -> tuple[Float[np.ndarray, " modes"], Float
     task, target, modes = transfer.pretrain, transfer.finetune.target, len(transfer.pretrain.strengths)
     order = np.argsort(-task.strengths, kind="stable")
     left, right = task.left[:, :modes], task.right[:, :modes]
-    finetune = np.einsum("oi,od,di->i", left, target, right)
+    finetune = task.along_modes(target)
     shared = bool(np.allclose((left * finetune) @ right.T, target, rtol=0, atol=1e-10 * float(np.max(np.abs(target)))))
     return task.strengths[order], finetune[order], shared
-
-
-def passing_time(
-    begin: Float[np.ndarray, "..."], end: Float[np.ndarray, "..."], target: Float[np.ndarray, "..."], depth: int
-) -> Float[np.ndarray, "..."]:
-    """Flow time from s = begin to s = end on the way to the target: the integral of ds / (2 L s^(2 - 2/L) (sigma - s)).
-
-    Args:
-      begin: strength > 0.
-      end: strength on the same side of the target.
-      target: sigma. All broadcast.
-      depth: L >= 1. Source: 1.4.
-    """
-    logs = np.linspace(np.log(begin), np.log(end), _POINTS)
-    strength = np.exp(logs)
-    speed = 2 * depth * strength ** (1 - 2 / depth) * (target - strength)
-    return np.asarray(np.trapezoid(1 / speed, logs, axis=0))
 
 
 def critical_rate(
@@ -54,7 +36,7 @@ def critical_rate(
     if depth == 1 or not harmful.any():
         return np.inf
     learned = pretrain[harmful]
-    times = passing_time(learned, 2 * learned, limit[harmful], depth) / (1 + penalty)
+    times = flow_time(depth, learned, 2 * learned, limit[harmful]) / (1 + penalty)
     return float(np.min(times)) / steps
 
 
@@ -86,19 +68,6 @@ def predicted_losses(
     return np.asarray(np.sum((tuned - pretrain) ** 2, axis=-1))
 
 
-def one_layer_harm(transfer: Transfer, start: Float[np.ndarray, "d_out d_in"]) -> float:
-    """The most that pre-training forever can cost with one layer on whitened inputs, at any rate: cot^2 theta.
-
-    With x = e^(-2 (t + T)) and a = 1 - e^(-2T) the loss after fine-tuning is ||a D - x (A_pre - P_0)||^2,
-    D = A_ft - A_pre: least at x = a <D, A_pre - P_0> / ||A_pre - P_0||^2, a^2 ||D||^2 sin^2 theta, and in the end
-    a^2 ||D||^2. [re-derived; `one-layer-harm`]
-    """
-    change, way = transfer.finetune.target - transfer.pretrain.target, transfer.pretrain.target - start
-    lengths = float(np.linalg.norm(change) * np.linalg.norm(way))
-    cosine = float(np.sum(change * way)) / lengths if lengths else 0.0
-    return cosine**2 / (1 - cosine**2) if cosine > 0 else 0.0
-
-
 @in_float64
 def converged_harm(
     pretrain: Float[np.ndarray, " modes"], finetune: Float[np.ndarray, " modes"], penalty: float, width: int
@@ -126,7 +95,7 @@ def learning_steps(
     """Budgets by which every mode is half learned; NaN for modes that are not above twice the start. [1.4]"""
     risen = pretrain > 2 * start
     goal = np.where(risen, pretrain, 4 * start)
-    return np.where(risen, passing_time(np.full(len(goal), start), goal / 2, goal, depth) / rate, np.nan)
+    return np.where(risen, flow_time(depth, np.full(len(goal), start), goal / 2, goal) / rate, np.nan)
 
 
 @in_float64
@@ -141,5 +110,5 @@ def half_learned(
 
 def first_misaligned(pretrain: np.ndarray, finetune: np.ndarray, penalty: float) -> int | None:
     """Position of the strongest mode with sigma_ft > (2 + lambda) sigma_pre, if there is one. [3.4]"""
-    found: Int[np.ndarray, " some"] = np.flatnonzero((pretrain > 0) & (finetune > (2 + penalty) * pretrain))
+    found = np.flatnonzero((pretrain > 0) & np.asarray(misaligned(pretrain, finetune, penalty)))
     return int(found[0]) if len(found) else None

@@ -162,26 +162,20 @@ def overshoot(transfer: Transfer) -> np.ndarray:
       Shape (modes,); infinite where u_n^T A_pre v_n <= 0 < s_n, 0 where s_n = 0, NaN where pre-training has no mode.
     """
     task, goal = transfer.pretrain, transfer.finetune
-    along = _along(transfer)
+    along = goal.along_modes(task.target)
     rounding = 1e-9 * float(np.max(task.strengths))
     with np.errstate(divide="ignore"):
         ratio = np.where(along > rounding, np.round(goal.strengths / np.maximum(along, rounding), 9), np.inf)
     return np.where(task.strengths > 0, np.where(goal.strengths > 0, ratio, 0.0), np.nan)
 
 
-def _along(transfer: Transfer) -> np.ndarray:
-    """u_n^T A_pre v_n in the singular vectors of the fine-tuning task."""
-    goal = transfer.finetune
-    modes = len(goal.strengths)
-    return np.einsum("on,oi,in->n", goal.left[:, :modes], transfer.pretrain.target, goal.right[:, :modes])
-
-
 def _theory(transfers: dict[str, Transfer]) -> dict[str, xr.Variable]:
     """What theory says of every shift without simulating it."""
     limits = []
     for transfer in transfers.values():
-        final, task = transfer.finetune.strengths, transfer.pretrain
-        change = np.where(task.strengths > 0, final**2 - 2 * final * _along(transfer), 0.0)
+        goal, task = transfer.finetune, transfer.pretrain
+        final = goal.strengths
+        change = np.where(task.strengths > 0, final**2 - 2 * final * goal.along_modes(task.target), 0.0)
         limits.append(task.zero_loss + np.concatenate([[0.0], np.cumsum(change)]))
     return {
         "overshoot": xr.Variable(("shift", "mode"), [overshoot(each) for each in transfers.values()]),

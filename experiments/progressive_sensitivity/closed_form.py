@@ -32,8 +32,7 @@ class Curves(NamedTuple):
 def costs_of(config: Any, problem: Problem) -> Costs:
     """Of the scales of a configuration: it has `absolute` and `relative` ones."""
     task = problem.transfer.pretrain
-    whitened = np.array_equal(task.input_covariance, np.eye(task.inputs))
-    if problem.depth != 2 or not whitened or task.strengths.min() < 0:
+    if problem.depth != 2 or not task.whitened or task.strengths.min() < 0:
         return {}
     d_in, hidden, d_out = problem.widths
     return {

@@ -29,7 +29,7 @@ from linsim.theory.inflection import locate
 
 from ..experiment import Experiment
 from .finding import find
-from .fronts import finetune_strengths, matched, stage_limits, threshold
+from .fronts import matched, stage_limits, threshold
 
 CLAIMS = (
     *("regularisation-removes", "regularisation-delays", "regularisation-shrinks-harm", "regularisation-costs"),
@@ -93,16 +93,14 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     """
     _check(config)
     transfer = build_transfer(chart_of(config, checkpoints="real"))
-    change = transfer.finetune.target - transfer.pretrain.target
-    away = float(np.sum((change @ transfer.finetune.input_covariance) * change))
-    require(away > 0, "shift", "two tasks without a difference", "a fine-tuning task that differs")
+    require(transfer.learned_loss > 0, "shift", "two tasks without a difference", "a fine-tuning task that differs")
 
     def prepare(checkpoints: Literal["real", "idealised"], regularizer: Regularizer) -> Ready:
         tuning = replace(config.finetune, regularizer=regularizer)
         return charted(chart_of(config, checkpoints=checkpoints, finetune=tuning), transfer)
 
     dataset = along({"checkpoints": config.checkpoints, "regularizer": config.regularizers}, prepare, report)
-    dataset = dataset.assign_attrs(untuned_finetune_loss=away, depth=config.depth)
+    dataset = dataset.assign_attrs(untuned_finetune_loss=transfer.learned_loss, depth=config.depth)
     _keep_one(dataset)
     _add_limits(dataset, config, transfer)
     _add_matched(dataset, config, transfer)
@@ -131,12 +129,13 @@ def _add_limits(dataset: xr.Dataset, config: Config, transfer: Transfer) -> None
     """Limits of converged fine-tuning from every stage, in closed form where there is one, else NaN."""
     axis = dataset["regularization"].values
     reason, pretrain = _without_limits(dataset, config, transfer), transfer.pretrain.strengths
+    finetune = transfer.pretrain.along_modes(transfer.finetune.target)
     losses = np.full((2, len(config.regularizers), len(axis), len(pretrain) + 1), np.nan)
     strengths, harm = np.full(len(config.regularizers), np.nan), np.full(losses.shape[1:3], np.nan)
     for at, regularizer in enumerate(config.regularizers):
         if reason is None and (config.depth == 2 or regularizer == "product_penalty"):
-            losses[:, at] = stage_limits(regularizer, transfer, axis)
-            strengths[at] = threshold(regularizer, pretrain, finetune_strengths(transfer))
+            losses[:, at] = stage_limits(regularizer, pretrain, finetune, axis)
+            strengths[at] = threshold(regularizer, pretrain, finetune)
             # A loss this small beside that of the first stage is rounding.
             harm[at] = locate(
                 np.arange(1, losses.shape[-1] + 1), losses[0, at].T, floor=1e-16 * np.max(losses[:, at])
@@ -167,12 +166,9 @@ def _add_limits(dataset: xr.Dataset, config: Config, transfer: Transfer) -> None
 
 def _without_limits(dataset: xr.Dataset, config: Config, transfer: Transfer) -> str | None:
     """Why limits have no closed form here, or None."""
-    whitened = all(
-        np.array_equal(task.input_covariance, np.eye(task.inputs)) for task in (transfer.pretrain, transfer.finetune)
-    )
     if dataset.attrs["solver"] != "modes" or config.network.init not in ("identity", "aligned"):
         return "layers are not diagonal and balanced in the bases of the tasks"
-    if config.depth < 2 or not whitened or bool(np.any(transfer.pretrain.strengths < 0)):
+    if config.depth < 2 or not transfer.whitened or bool(np.any(transfer.pretrain.strengths < 0)):
         return "they are for at least two layers, inputs with the identity as covariance, and strengths >= 0"
     narrow = config.network.hidden is not None and config.network.hidden < np.count_nonzero(transfer.pretrain.strengths)
     return "the hidden layer is narrower than the rank" if narrow else None

@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Float
 
 from linsim.phase import Regularizer
-from linsim.tasks import Transfer
 from linsim.theory.stages import tuned_limit
 
 _NEWTON = 100  # steps on a convex cubic from above: linear at worst, 2/3 a step, and quadratic near the root
@@ -61,25 +60,20 @@ def threshold(
 
 
 def stage_limits(
-    regularizer: Regularizer, transfer: Transfer, strengths: Float[np.ndarray, " strengths"]
+    regularizer: Regularizer,
+    pretrain: Float[np.ndarray, " modes"],
+    finetune: Float[np.ndarray, " modes"],
+    strengths: Float[np.ndarray, " strengths"],
 ) -> Float[np.ndarray, "two strengths stages"]:
     """Both losses, pre-training first, after fine-tuning to convergence from the idealised checkpoint of every stage.
 
     Modes are learned from the strongest on; those not learned stay 0. [3.4; re-derived]
     """
-    pretrain, finetune = transfer.pretrain.strengths, finetune_strengths(transfer)
     order = np.argsort(-pretrain, kind="stable")
     reached = np.array([limits(regularizer, pretrain, finetune, float(strength)) for strength in strengths])
     learned = np.tri(len(order) + 1, len(order), -1, dtype=bool)
     ends = np.where(learned, reached[:, None, order], 0.0)
     return np.array([np.sum((ends - goal[order]) ** 2, axis=-1) for goal in (pretrain, finetune)])
-
-
-def finetune_strengths(transfer: Transfer) -> Float[np.ndarray, " modes"]:
-    """u_i^T A_ft v_i in the bases of the pre-training task."""
-    task = transfer.pretrain
-    modes = len(task.strengths)
-    return np.einsum("oi,od,di->i", task.left[:, :modes], transfer.finetune.target, task.right[:, :modes])
 
 
 def matched(

@@ -37,7 +37,7 @@ class LazyLimit:
             return flow
         if problem.depth != 2:
             return "a balance is between two layers"
-        if not (problem.transfer.pretrain.whitened and problem.transfer.finetune.whitened):
+        if not problem.transfer.whitened:
             return "inputs are not whitened"
         if any(phase.weight_decay or phase.product_penalty for phase in (problem.pretrain, problem.finetune)):
             return "a regulariser pulls away from the targets"
@@ -49,13 +49,8 @@ class LazyLimit:
 
     @property
     def harm(self) -> Float[np.ndarray, " seeds"]:
-        """The most harm at any rate, c^2 / (1 - c^2) with c = <D, R> / (|D| |R|), and 0 where c <= 0.
-
-        The parabola is nowhere below (1 - c^2) times its end.
-        """
-        along = np.maximum(np.einsum("oi,soi->s", self.difference, self.missing), 0) ** 2
-        across = np.sum(self.difference**2) * np.sum(self.missing**2, axis=(1, 2)) - along
-        return np.divide(along, across, out=np.where(along > 0, np.inf, 0.0), where=across > 0)
+        """The most harm at any rate: `harm_of_parabola`."""
+        return harm_of_parabola(self.difference, self.missing)
 
     def losses(self, kept: Float[np.ndarray, " times"]) -> Float[np.ndarray, "times seeds budgets"]:
         """Pre-training loss after fine-tuning from every budget.
@@ -67,3 +62,23 @@ class LazyLimit:
         left = self.left[:, :, None, None]
         away = (1 - kept) * self.difference - kept * left * self.missing[:, None]
         return np.asarray(np.sum(away**2, axis=(-1, -2)))
+
+
+def harm_of_parabola(
+    difference: Float[np.ndarray, "d_out d_in"], missing: Float[np.ndarray, "... d_out d_in"]
+) -> Float[np.ndarray, "..."]:
+    """The most harm where every mode is learned and tuned at one speed: c^2 / (1 - c^2), cot^2 of the angle of D and R.
+
+    So it is in the lazy limit, and with one layer on whitened inputs. The loss after fine-tuning, |a D - x R|^2 with x
+    falling to 0, is nowhere below (1 - c^2) times its end, c = <D, R> / (|D| |R|). [re-derived; `one-layer-harm`]
+
+    Args:
+      difference: D = A_ft - A.
+      missing: R = A - P(0).
+
+    Returns:
+      Harm >= 0: 0 where c <= 0, infinite where D and R point the same way.
+    """
+    along = np.maximum(np.sum(difference * missing, axis=(-2, -1)), 0) ** 2
+    across = np.sum(difference**2) * np.sum(missing**2, axis=(-2, -1)) - along
+    return np.divide(along, across, out=np.where(along > 0, np.inf, 0.0), where=across > 0)

@@ -46,14 +46,6 @@ def flow(start, target, depth, until, steps=20_000):
     return strength
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 6])
-def test_passing_times_are_those_of_the_flow(depth):
-    begin, target = 0.05, 1.3
-    for end in (0.3, 1.0):
-        time = float(theory.passing_time(np.float64(begin), np.float64(end), np.float64(target), depth))
-        assert flow(begin, target, depth, time) == pytest.approx(end, rel=1e-5)  # trapezoidal rule in 4,000 steps
-
-
 def test_a_mode_is_beyond_twice_its_strength_from_the_critical_rate_on():
     pretrain, finetune, steps = np.array([2.0, 0.5]), np.array([2.0, 2.0]), 100
     for depth in (2, 4):

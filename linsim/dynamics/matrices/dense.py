@@ -158,11 +158,10 @@ def _with_terms(slopes: Weights, weights: Weights, anchor: Weights, target: Targ
 
 def _encode(task: LinearTask, dtype: Any, seen: tuple[SeenTask, SeenTask] | None) -> Target:
     modes = len(task.strengths)
-    whitened = np.array_equal(task.input_covariance, np.eye(task.inputs))
     return Target(
         matrix=jnp.asarray(task.target, dtype),
-        covariance=None if whitened else jnp.asarray(task.input_covariance, dtype),
-        root=None if whitened else jnp.asarray(_root(task), dtype),
+        covariance=None if task.whitened else jnp.asarray(task.input_covariance, dtype),
+        root=None if task.whitened else jnp.asarray(_root(task), dtype),
         label_noise=jnp.asarray(task.label_noise, dtype),
         left=jnp.asarray(task.left[:, :modes], dtype),
         strengths=jnp.asarray(task.strengths, dtype),
