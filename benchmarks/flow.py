@@ -35,7 +35,7 @@ from linsim import (
     stack_seeds,
 )
 from linsim.dynamics.choosing import SolverName
-from linsim.dynamics.matrices.matrix_flow import factor_flow, spectrum
+from linsim.dynamics.matrices.factor_flow import factor_flow, spectrum
 
 Arrays = tuple[np.ndarray, ...]
 

@@ -9,6 +9,7 @@ from linsim.dynamics.flow import FlowSolver
 from linsim.dynamics.matrices.dense import Dense
 from linsim.dynamics.matrices.flow_matrices import FlowMatrices
 from linsim.dynamics.matrices.gram import Gram
+from linsim.dynamics.matrices.layer_flow import FlowLayer
 from linsim.dynamics.modes.descent_modes import Modes
 from linsim.dynamics.modes.flow_modes import FlowModes
 from linsim.dynamics.solver import Solver
@@ -17,7 +18,7 @@ from linsim.problem import Problem
 
 SolverName = Literal["auto", "modes", "dense", "gram", "flow"]
 
-FLOWS: tuple[FlowSolver, ...] = (FlowModes(), FlowMatrices())
+FLOWS: tuple[FlowSolver, ...] = (FlowModes(), FlowLayer(), FlowMatrices())
 SOLVERS: tuple[Solver, ...] = (Modes(), Dense(), Gram(), *FLOWS)
 """All solvers. Of two that share a name the first that accepts a problem is taken; at equal cost, the first."""
 

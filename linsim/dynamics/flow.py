@@ -1,7 +1,7 @@
 """What the closed-form solvers share: time is learning rate x steps, and any time costs the same.
 
-The solver `flow` is `flow_modes` where modes are scalar chains and `flow_matrices` elsewhere. Descent tends to the flow
-as learning rate x curvature tends to 0.
+The solver `flow` is `flow_modes` where modes are scalar chains, `layer_flow` of one layer and
+`flow_matrices` of two elsewhere. Descent tends to the flow as learning rate x curvature tends to 0.
 """
 
 from __future__ import annotations

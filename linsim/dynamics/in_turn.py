@@ -14,10 +14,11 @@ from linsim.dynamics.heads import PRODUCT, SHARED, Network
 from linsim.dynamics.measuring import Measuring
 from linsim.dynamics.moving.trial import validate_phase
 from linsim.dynamics.seen import Measured
+from linsim.dynamics.solver import State, Unrotated
 from linsim.dynamics.training import Session
 from linsim.errors import RunFailed, require, require_integer
 from linsim.labels import labelled
-from linsim.losses import LOSS_CONVENTION
+from linsim.losses import LOSS_CONVENTION, SeedWeights
 from linsim.measure import Measure, named_once
 from linsim.phase import Phase
 from linsim.precision import Precision, in_float64
@@ -129,7 +130,7 @@ def train(
             state, found = session.finetune_initial(measuring, partial(_told, told, done, total))
             if where[number]:
                 parts.append(_labelled(network, stage.task, [done + point for point in where[number]], own, found))
-            network = network.put(stage.task, session.solver.weights(problem, state))
+            network = network.put(stage.task, _own_weights(session, state))
             done += stage.steps
     along = _joined(parts, single=network.single).assign_attrs(
         solver=", ".join(choice.solver.name for choice in choices),
@@ -205,6 +206,15 @@ def _choose(problem: Problem, solver: SolverName, heads: bool) -> Choice:
     allowed = "a solver that knows the hidden layers, which heads share"
     require(not (heads and choice.solver.rotates), "solver", choice.solver.name, allowed)
     return choice
+
+
+def _own_weights(session: Session, state: State) -> SeedWeights:
+    """Weights at the end of a task, in their own coordinates."""
+    solver, problem = session.solver, session.problem
+    if isinstance(solver, Unrotated):
+        return solver.finetuned_initial(problem)
+    require(not solver.rotates, "solver", solver.name, "one that knows weights with the rotation of the hidden layer")
+    return solver.weights(problem, state)
 
 
 def _labelled(

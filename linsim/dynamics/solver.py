@@ -118,3 +118,12 @@ class Solver(Protocol):
     def weights(self, problem: Problem, states: State) -> SeedWeights:
         """Weights (W_1, ..., W_L) of states with a leading seed axis, each W_l of shape (seed, rows, columns)."""
         ...
+
+
+@runtime_checkable
+class Unrotated(Solver, Protocol):
+    """A solver that `rotates`, and can tell the rotation afterwards, at a cost of its own."""
+
+    def finetuned_initial(self, problem: Problem) -> SeedWeights:
+        """Weights in their own coordinates after fine-tuning the initial ones, each W_l with a leading seed axis."""
+        ...

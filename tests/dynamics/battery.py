@@ -84,6 +84,10 @@ def battery():
         "Gaussian start": Case(
             gaussian_problem(), {"modes": "couples the modes", "flow": "couples the modes.*no multiple of the identity"}
         ),
+        "Gaussian start, depth 1": Case(gaussian_problem(1), {"modes": "couples the modes"} | NOT_TWO),
+        "Gaussian start, depth 1, pull in weight space": Case(
+            gaussian_problem(1), {"modes": "couples the modes"} | NOT_TWO, "weight_penalty"
+        ),
         "Gaussian start, wide": Case(
             wide(aligned_problem(2)), {"modes": "overlapping directions", "flow": "not lambda-balanced: balance off by"}
         ),

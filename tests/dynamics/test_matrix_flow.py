@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linsim import network
-from linsim.dynamics.matrices.matrix_flow import matrix_flow, spectrum
+from linsim.dynamics.matrices.factor_flow import spectrum
+from linsim.dynamics.matrices.matrix_flow import matrix_flow
 from linsim.dynamics.matrices.width import balance_of
 from linsim.errors import InvalidInput
 from linsim.tasks import random_basis

@@ -10,8 +10,10 @@ import pytest
 
 from linsim import network
 from linsim.dynamics.choosing import SOLVERS, choose
+from linsim.dynamics.matrices.layer_flow import FlowLayer
 from linsim.dynamics.training import Session
 from linsim.errors import InvalidInput
+from linsim.losses import end_to_end
 from linsim.phase import REGULARIZERS, Phase
 from linsim.problem import stack_seeds
 from linsim.shifts import Rotate
@@ -79,7 +81,8 @@ def test_training_in_two_pieces_is_training_in_one(solver):
     # With momentum to carry over, where there is any, and a penalty whose anchor is the beginning of the phase.
     phase = Phase(0.005, product_penalty=0.3, momentum=0.5 if solver.stepping else None)
     problem = balanced_problem(budgets=np.asarray([70, 200]), pretrain=phase)
-    problem = aligned_problem(2, budgets=(70, 200), pretrain=phase) if solver.refusal(problem) else problem
+    depth = 1 if isinstance(solver, FlowLayer) else 2
+    problem = aligned_problem(depth, budgets=(70, 200), pretrain=phase) if solver.refusal(problem) else problem
     in_two, in_one = (
         Session.open(replace(problem, budgets=np.asarray(budgets)), solver, np.float64).pretrain()
         for budgets in ([70, 200], [200])
@@ -92,7 +95,8 @@ def test_training_in_two_pieces_is_training_in_one(solver):
 @pytest.mark.parametrize("solver", SOLVERS, ids=IDS)
 @pytest.mark.parametrize("start", ["aligned", "balanced"])
 def test_learned_share_of_the_modes_is_the_same_in_any_coordinates(solver, start):
-    problem = {"aligned": aligned_problem(2, pretrain=Phase(0.01)), "balanced": balanced_problem()}[start]
+    depth = 1 if isinstance(solver, FlowLayer) else 2
+    problem = {"aligned": aligned_problem(depth, pretrain=Phase(0.01)), "balanced": balanced_problem()}[start]
     if solver.refusal(problem) is not None:
         assert start == "balanced"  # the modes solvers need aligned problems
         return
@@ -100,8 +104,11 @@ def test_learned_share_of_the_modes_is_the_same_in_any_coordinates(solver, start
     states = session.pretrain().states
     learned = solver.learned(jax.tree.map(lambda leaf: leaf[-1, 0], states), session.encoded.pretrain)
     task, modes = problem.transfer.pretrain, len(problem.transfer.pretrain.strengths)
-    first, second = (weight[0] for weight in solver.weights(problem, jax.tree.map(lambda leaf: leaf[-1], states)))
-    expected = np.diag(task.left.T @ np.asarray(second @ first) @ task.right)[:modes] / task.strengths
+    weights = solver.weights(problem, jax.tree.map(lambda leaf: leaf[-1], states))
+    expected = (
+        np.diag(task.left.T @ np.asarray(end_to_end(tuple(weight[0] for weight in weights))) @ task.right)[:modes]
+        / task.strengths
+    )
     np.testing.assert_allclose(learned[:modes], expected, rtol=0, atol=1e-12)
 
 

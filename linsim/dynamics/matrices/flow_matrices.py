@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 from linsim.dynamics import flow
 from linsim.dynamics.handling import Handles, Solving
 from linsim.dynamics.matrices.dense import descent_cost
-from linsim.dynamics.matrices.matrix_flow import Factor, factor_flow, spectrum
+from linsim.dynamics.matrices.factor_flow import Factor, factor_flow, spectrum
+from linsim.dynamics.matrices.matrix_flow import two_layer_flow
 from linsim.dynamics.matrices.width import balance_of, narrowed
 from linsim.dynamics.modes.frame import ALIGNED
 from linsim.dynamics.solver import Encoded
@@ -190,6 +191,21 @@ class FlowMatrices(Solving):
     def weights(self, problem: Problem, states: State) -> SeedWeights:
         """W_1 and W_2, up to a rotation of the hidden layer."""
         return jax.vmap(self.layers)(states, self.coordinates(problem, states.factor.dtype))
+
+    def finetuned_initial(self, problem: Problem) -> SeedWeights:
+        """W_1 and W_2 in their own coordinates, after fine-tuning the initial weights."""
+        task, phase = _encode(problem.transfer.finetune, np.float64), problem.finetune
+        time, seeds = phase.learning_rate * problem.finetune_steps, []
+        for first, second in zip(*problem.initial, strict=True):
+            goal, pull = map(np.asarray, self._goal(jnp.asarray(second @ first), task, phase))
+            left, strengths, right = task[:3]
+            if phase.product_penalty is not None:
+                left, strengths, transposed = map(jnp.asarray, np.linalg.svd(goal))
+                right = transposed.T
+            modes = spectrum(left, strengths, right, jnp.asarray(balance_of(first, second)))
+            decay = float((phase.weight_decay or 0.0) / pull)
+            seeds.append(two_layer_flow(first, second, modes, np.asarray(time * pull), decay))
+        return tuple(jnp.asarray(np.stack(layers)) for layers in zip(*seeds, strict=True))
 
 
 def _top_singular_value(matrix: Array) -> Scalar:

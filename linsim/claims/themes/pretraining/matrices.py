@@ -21,8 +21,8 @@ from linsim.claims.themes.simulation import (
     turned,
     two_layers,
 )
+from linsim.dynamics.matrices.factor_flow import factor_flow, spectrum
 from linsim.dynamics.matrices.gram import Grams, gram_step
-from linsim.dynamics.matrices.matrix_flow import factor_flow, spectrum
 from linsim.testing.draws import decades, numbers, seeds
 
 _ZERO, _ONE = st.just(0.0), st.just(1.0)
