@@ -14,13 +14,10 @@ from jaxtyping import Float
 from linsim.errors import require_number
 from linsim.losses import Scalar, Weights, population_loss
 from linsim.measure import Measure
-from linsim.measures.built_in import FISHER_TRACE, GRADIENT_SQUARE, rise_under_noise
+from linsim.measures.built_in import FISHER_TRACE, GRADIENT_SQUARE, TOP_EIGENVALUE, rise_under_noise
 from linsim.measures.curvature import empirical_fisher_trace
-from linsim.measures.matrix_free import largest_eigenvalue
 from linsim.measures.products import WeightsProduct, hessian_product
 from linsim.problem import Problem
-
-from .family import DIM
 
 Values = Float[np.ndarray, "rates checkpoints"]
 
@@ -52,10 +49,6 @@ MONITORS: Mapping[str, Signal] = {
 """tr H = tr Gauss-Newton = 2 tr Fisher at every checkpoint, so that the three are one line."""
 
 
-_LANCZOS = 2 * DIM**2
-"""Products for the top eigenvalue: as many as weights at depth 2, where half as many leave 5e-4 in some transfers."""
-
-
 def _empirical_fisher(seen: Any) -> Scalar:
     task = seen.pretrain
     return empirical_fisher_trace(seen.weights, task.target, task.input_covariance, task.label_noise)
@@ -64,10 +57,6 @@ def _empirical_fisher(seen: Any) -> Scalar:
 def _bending(seen: Any) -> WeightsProduct:
     """v -> H v of the pre-training loss."""
     return hessian_product(seen.weights, seen.pretrain.target, seen.pretrain.input_covariance)
-
-
-def _top_eigenvalue(seen: Any) -> Scalar:
-    return largest_eigenvalue(_bending(seen), seen.weights, _LANCZOS)
 
 
 def _gradient(task: Any, weights: Weights) -> Weights:
@@ -87,9 +76,7 @@ def _along_finetuning(seen: Any) -> Any:
 
 
 _EXACT = (
-    FISHER_TRACE,
-    GRADIENT_SQUARE,
-    Measure("top_eigenvalue", at="checkpoint", of=_top_eigenvalue, up_to_rotation=True),
+    *(FISHER_TRACE, GRADIENT_SQUARE, TOP_EIGENVALUE),
     Measure("empirical_fisher", at="checkpoint", of=_empirical_fisher, up_to_rotation=True),
     Measure("along_finetuning", dims=("part",), at="checkpoint", of=_along_finetuning, up_to_rotation=True),
 )

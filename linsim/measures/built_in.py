@@ -13,8 +13,9 @@ import numpy as np
 from linsim.errors import InvalidInput, require, require_integer, require_number
 from linsim.losses import Scalar, matmul
 from linsim.measure import PLACES, Measure
-from linsim.measures import curvature, matrix_free
+from linsim.measures import curvature
 from linsim.measures.front import Front
+from linsim.measures.largest import Largest, largest_eigenvalue
 from linsim.measures.products import hessian_product
 from linsim.measures.quantisation import quantise
 from linsim.measures.sensitivity import expected_increase, relative_scales
@@ -26,8 +27,6 @@ NOISE = (0.01, 0.1)
 """gamma, where none is given: in units of the weights, or of the rms weight of each layer."""
 BITS = (4, 6, 8)
 """Bits, where none are given."""
-LANCZOS = 64
-"""Products with the Hessian for its top eigenvalue: exact for as many weights."""
 
 
 def _on_pretraining(of: Callable[..., Scalar]) -> Callable[[SEEN], Scalar]:
@@ -64,9 +63,9 @@ def _imbalance(seen: SEEN) -> Scalar:
     return jnp.max(jnp.stack(off)) if off else jnp.zeros_like(seen.weights[0][0, 0])
 
 
-def _top_eigenvalue(seen: SEEN) -> Scalar:
+def _top_eigenvalue(seen: SEEN) -> Largest:
     product = hessian_product(seen.weights, seen.pretrain.target, seen.pretrain.input_covariance)
-    return matrix_free.largest_eigenvalue(product, seen.weights, LANCZOS)
+    return largest_eigenvalue(product, seen.weights)
 
 
 def _along_displacement(seen: SEEN) -> Scalar:
@@ -104,7 +103,14 @@ FISHER_TRACE = _curvature_measure(
     of=_on_pretraining(curvature.fisher_trace),
 )
 TOP_EIGENVALUE = _curvature_measure(
-    "top_eigenvalue", long_name="top eigenvalue of the Hessian of the pre-training loss", of=_top_eigenvalue
+    "top_eigenvalue",
+    long_name="top eigenvalue of the Hessian of the pre-training loss",
+    of=lambda seen: _top_eigenvalue(seen).value,
+)
+TOP_EIGENVALUE_ERROR = _curvature_measure(
+    "top_eigenvalue_error",
+    long_name="distance from the top eigenvalue told within which there is one",
+    of=lambda seen: _top_eigenvalue(seen).error,
 )
 GRADIENT_SQUARE = _curvature_measure(
     "gradient_square", long_name="squared mean gradient of the pre-training loss", of=_gradient_square
@@ -238,8 +244,9 @@ def bound_ratio(transfer: Transfer) -> Measure:
 
 
 _PLAIN = (
-    *(LEARNED, LEARNED_SHARE, HESSIAN_TRACE, GAUSS_NEWTON_TRACE, FISHER_TRACE, TOP_EIGENVALUE, GRADIENT_SQUARE),
-    *(IMBALANCE, CURVATURE_ALONG_DISPLACEMENT, WEIGHT_DISTANCE, PRODUCT_DISTANCE, PRODUCT),
+    *(LEARNED, LEARNED_SHARE, HESSIAN_TRACE, GAUSS_NEWTON_TRACE, FISHER_TRACE, GRADIENT_SQUARE),
+    *(TOP_EIGENVALUE, TOP_EIGENVALUE_ERROR, IMBALANCE, CURVATURE_ALONG_DISPLACEMENT),
+    *(WEIGHT_DISTANCE, PRODUCT_DISTANCE, PRODUCT),
 )
 BUILT_IN: Mapping[str, Callable[..., Measure]] = {
     **{measure.name: partial(lambda measure, transfer: measure, measure) for measure in _PLAIN},

@@ -27,7 +27,7 @@ Product = Callable[[Any], Any]
 Vector = Float[Array, " n"]
 
 
-class _Operator(NamedTuple):
+class Operator(NamedTuple):
     """H on flat vectors, in float32 or better."""
 
     apply: Callable[[Vector], Vector]
@@ -82,11 +82,11 @@ def trace(matvec: Product, like: Any, key: PRNGKeyArray, samples: int) -> Estima
     its estimates share Q, and their scatter understates the error.
     """
     require_integer("samples", samples, at_least=2)
-    operator = _operator(matvec, like)
+    operator = flattened(matvec, like)
     sketch = min(samples, operator.size)
     for_sketch, for_probes = jax.random.split(key)
     image = jax.lax.map(operator.apply, operator.normal(for_sketch, sketch))
-    scale = _scale_of(image)
+    scale = scale_of(image)
     basis = jnp.linalg.qr(image.T / scale)[0].T
     known = jnp.sum(basis * jax.lax.map(operator.apply, basis)) / scale
     free = operator.size - sketch
@@ -125,10 +125,10 @@ def top_eigenvalues(matvec: Product, like: Any, key: PRNGKeyArray, count: int, s
     Source: Lanczos 1950; the bound in Parlett 1998.
     """
     require_integer("steps", steps, at_least=1)
-    operator = _operator(matvec, like)
+    operator = flattened(matvec, like)
     require_integer("count", count, at_least=1, at_most=min(steps, operator.size))
     start = operator.normal(key, 1)[0]
-    scale = _scale_of(operator.apply(start))
+    scale = scale_of(operator.apply(start))
 
     def scaled(vector: Vector) -> Vector:
         return operator.apply(vector) / scale
@@ -143,46 +143,6 @@ def top_eigenvalues(matvec: Product, like: Any, key: PRNGKeyArray, count: int, s
     errors = jnp.linalg.norm(jax.lax.map(scaled, vectors) - values[:, None] * vectors, axis=1)
     values, errors = scale * values, scale * errors
     return Eigenvalues(values[:-1], errors[:-1], jax.vmap(operator.as_tree)(vectors[:-1]), values[-1], errors[-1])
-
-
-def largest_eigenvalue(matvec: Product, like: Any, steps: int) -> Scalar:
-    """The largest eigenvalue alone, by Lanczos from a fixed start: without LAPACK, as many at once as one likes.
-
-    Exact to rounding for as many numbers as steps; beyond, from below. The eigenvalues of T above x are counted by the
-    signs of the pivots of T - x (Sturm), and x is halved into place.
-
-    Args:
-      matvec: v -> H v.
-      like: a tree of the shapes that H acts on; its values are not read.
-      steps: dimension of the Krylov space >= 1; no more than n are taken.
-    """
-    operator = _operator(matvec, like)
-    start = operator.normal(jax.random.key(0), 1)[0]
-    scale = _scale_of(operator.apply(start))
-    _, diagonal, coupling, used = _tridiagonal(
-        lambda vector: operator.apply(vector) / scale, start, min(steps, operator.size)
-    )
-    bound = jnp.max(jnp.abs(diagonal)) + 2 * jnp.max(jnp.abs(coupling), initial=0)
-    diagonal, squares = jnp.where(used, diagonal, -2 * bound - 1), jnp.concatenate([jnp.zeros(1), coupling**2])
-    tiny = np.finfo(diagonal.dtype).tiny ** 0.5
-
-    def reaches(value: Array) -> Array:
-        """Whether an eigenvalue lies above."""
-
-        def pivot(before: Array, entry: tuple[Array, Array]) -> tuple[Array, Array]:
-            here = entry[0] - value - entry[1] / jnp.where(before == 0, tiny, before)
-            return here, here > 0
-
-        return jnp.any(jax.lax.scan(pivot, jnp.ones_like(value), (diagonal, squares.astype(diagonal.dtype)))[1])
-
-    def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = ends
-        middle = 0.5 * (low + high)
-        above = reaches(middle)
-        return jnp.where(above, middle, low), jnp.where(above, high, middle)
-
-    low, high = jax.lax.fori_loop(0, 64, halve, (-bound, bound))
-    return scale * 0.5 * (low + high)
 
 
 def density(
@@ -218,10 +178,10 @@ def density(
     require_integer("steps", steps, at_least=1)
     require_integer("samples", samples, at_least=2)
     require_number("width", width, above=0)
-    operator = _operator(matvec, like)
+    operator = flattened(matvec, like)
 
     def from_start(start: Vector) -> Float[Array, " grid"]:
-        scale = _scale_of(operator.apply(start))
+        scale = scale_of(operator.apply(start))
         nodes, weights, _, _ = _krylov(lambda vector: operator.apply(vector) / scale, start, min(steps, operator.size))
         peaks = norm.pdf((jnp.asarray(grid, nodes.dtype)[:, None] - scale * nodes[None]) / width) / width
         return jnp.sum(weights[:1] ** 2 * peaks, axis=1)
@@ -234,7 +194,7 @@ def curvature_along(matvec: Product, direction: Any) -> Scalar:
     """v^T H v / v^T v: the curvature along a direction of any length, such as a displacement. NaN for v = 0."""
     vector = ravel_pytree(direction)[0]
     vector = vector / jnp.max(jnp.abs(vector))  # so that no square overflows or is lost
-    operator = _operator(matvec, direction)
+    operator = flattened(matvec, direction)
     return jnp.sum(vector * operator.apply(vector)) / jnp.sum(vector**2)
 
 
@@ -266,7 +226,8 @@ def _tridiagonal(
     return basis, jnp.where(used, diagonal, 0), jnp.where(used[1:], coupling, 0), used
 
 
-def _operator(matvec: Product, like: Any) -> _Operator:
+def flattened(matvec: Product, like: Any) -> Operator:
+    """H on the numbers of a tree as one vector; `InvalidInput` for leaves that are not real floating numbers."""
     for leaf in jax.tree.leaves(like):
         kind = jnp.result_type(leaf)
         require(jnp.issubdtype(kind, jnp.floating), "like", f"a leaf of {kind}", "real floating numbers")
@@ -283,10 +244,10 @@ def _operator(matvec: Product, like: Any) -> _Operator:
     def normal(key: PRNGKeyArray, count: int) -> Float[Array, "count n"]:
         return jax.random.normal(key, (count, vector.size), kind)
 
-    return _Operator(apply, normal, as_tree, vector.size)
+    return Operator(apply, normal, as_tree, vector.size)
 
 
-def _scale_of(image: Float[Array, "..."]) -> Scalar:
+def scale_of(image: Float[Array, "..."]) -> Scalar:
     """The largest entry: without it squares of small curvatures would be lost, those of large ones overflow."""
     largest = jnp.max(jnp.abs(image))
     return jnp.where(largest > 0, largest, 1)

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 import linsim.testing as strategies
 from linsim.errors import InvalidInput
 from linsim.measure import Measure
-from linsim.measures import matrix_free
 from linsim.measures.built_in import BUILT_IN, built_in
 from linsim.measures.front import Front
 from linsim.phase import Phase
@@ -179,20 +178,6 @@ def test_tasks_that_one_network_solves_have_no_front():
     task = LinearTask.create(np.ones(3))
     with pytest.raises(InvalidInput, match="bound_ratio: .*tasks of which neither map has loss 0 on both"):
         Front.of(Transfer(task, task))
-
-
-@pytest.mark.parametrize("size", [1, 2, 7, 40])
-def test_the_largest_eigenvalue_is_exact_for_as_many_steps_as_numbers(size):
-    rng = np.random.default_rng(size)
-    matrix = rng.standard_normal((size, size))
-    matrix = matrix + matrix.T
-    told = matrix_free.largest_eigenvalue(lambda v: jnp.asarray(matrix) @ v, jnp.zeros(size), 64)
-    np.testing.assert_allclose(told, np.linalg.eigvalsh(matrix)[-1], rtol=1e-11)
-
-
-def test_the_largest_eigenvalue_of_nothing_and_of_negative_curvature():
-    assert float(matrix_free.largest_eigenvalue(lambda v: 0 * v, jnp.zeros(3), 8)) == 0
-    np.testing.assert_allclose(matrix_free.largest_eigenvalue(lambda v: -v, jnp.zeros(3), 8), -1, rtol=1e-12)
 
 
 def test_every_measure_is_there_by_name_and_place(swept):
