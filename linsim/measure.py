@@ -88,6 +88,43 @@ class Measure:
         return {"at": self.at, "dims": list(self.dims), "coords": self.coords, "of": self.of}
 
 
+def lengths_of(measures: Iterable[Measure], shapes: Mapping[str, Any], known: Mapping[str, int]) -> dict[str, int]:
+    """Lengths of all dimensions, those that are known and those of measures.
+
+    Args:
+      measures: each with a shape of one of its values in `shapes`, by name.
+      shapes: whatever has a `shape`.
+      known: lengths of dimensions that are not of measures; these have no coordinates.
+
+    Raises:
+      InvalidInput: a dimension of two lengths, or of other coordinates elsewhere.
+    """
+    lengths, coords = dict(known), dict[str, Any].fromkeys(known, ())
+    for measure in measures:
+        named = f"measure {measure.name}"
+        for dim, length in zip(measure.dims, shapes[measure.name].shape, strict=True):
+            other = lengths.setdefault(dim, length)
+            require(other == length, named, f"{length} along {dim}", f"{other}, as along {dim} of another variable")
+            values = measure.coords.get(dim, ())
+            same = np.array_equal(coords.setdefault(dim, values), values)
+            require(same, f"{named}.coords", values, f"the coordinates of {dim} elsewhere: {coords[dim]}")
+    return lengths
+
+
+def placed(measure: Measure, place: str, text: str, form: str) -> Measure:
+    """A measure with what a text says after its @: PLACE, or PLACE=CALLED; as it is where there is nothing.
+
+    Raises:
+      InvalidInput: no such place, or no name.
+    """
+    if not place:
+        return measure
+    at, renamed, called = place.partition("=")
+    require(at in PLACES, "measure", text, f"{form}, a place among {', '.join(PLACES)}")
+    require(not renamed or called.isidentifier(), "measure", text, f"{form}, called by one word")
+    return measure.taken(at, called or None)  # type: ignore[arg-type] # one of the places
+
+
 def named_once(measures: Iterable[Measure]) -> tuple[Measure, ...]:
     """Measures as a tuple; `InvalidInput` for what is none, or a name that two of them have."""
     several = isinstance(measures, Iterable) and not isinstance(measures, str)

@@ -44,6 +44,8 @@ class Sweepable(NamedTuple):
 
     def require(self, name: str, value: Any) -> None:
         """Raise `InvalidInput` unless it is a number within these bounds."""
+        if getattr(value, "shape", None) == ():  # an array of one number
+            value = value.item()
         require_number(name, value, above=self.above, at_least=self.at_least, below=self.below)
         require(not self.whole or value == int(value), name, value, "a whole number")
 
@@ -230,7 +232,7 @@ class Phase:
         numbers = self.numbers()
         foreign = sorted(set(rest) - set(numbers))
         require(not foreign, "phase", foreign, f"fields and numbers of the phase: {', '.join(numbers)}")
-        parts = {name: _put(part, rest) for name in _PARTS if (part := getattr(changed, name)) is not None}
+        parts = {name: _put(part, rest) for name in PARTS if (part := getattr(changed, name)) is not None}
         return replace(changed, terms=tuple(_put(term, rest) for term in changed.terms), **parts)
 
     def at(self, learning_rate: Strength, regularizer: Regularizer, strength: Strength) -> Phase:
@@ -243,7 +245,7 @@ class Phase:
 
     def _parts(self) -> list[Any]:
         terms = self.terms if isinstance(self.terms, tuple) else ()
-        parts = [*terms, *(getattr(self, name) for name in _PARTS)]
+        parts = [*terms, *(getattr(self, name) for name in PARTS)]
         return [part for part in parts if part is not None]
 
     def _require_parts(self, name: str) -> None:
@@ -258,7 +260,7 @@ class Phase:
             require(
                 callable(term.of), f"{name}.{term.name}", term.of, "a function of weights, checkpoint and both tasks"
             )
-        for part, protocol in _PARTS.items():
+        for part, protocol in PARTS.items():
             value = getattr(self, part)
             sound = isinstance(value, protocol) and is_dataclass(value) and not isinstance(value, type)
             sound = sound and all(np.asarray(leaf).dtype.kind in "fiub" for leaf in jax.tree.leaves(value))
@@ -271,7 +273,7 @@ class Phase:
         require(not twice, name, twice, "every number under a name of its own")
 
 
-_PARTS: dict[str, Any] = {"averaging": Averaging, "gradient_at": GradientAt, "moves": Moves}
+PARTS: dict[str, Any] = {"averaging": Averaging, "gradient_at": GradientAt, "moves": Moves}
 """Fields of a phase that hold a value open to others, and what it must be able to do."""
 
 SWEPT: dict[str, Sweepable] = {each.name: each.metadata["swept"] for each in fields(Phase) if "swept" in each.metadata}

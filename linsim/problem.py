@@ -41,6 +41,7 @@ class Problem:
         require(chained, "initial", shapes, "shapes that chain")
         same = len({weight.shape[0] for weight in self.initial}) == 1 and self.initial[0].shape[0] > 0
         require(same, "initial", shapes, "one leading seed axis of the same length")
+        require(not any(map(np.iscomplexobj, self.initial)), "initial", "complex weights", "real numbers")
         finite = all(bool(np.isfinite(weight).all()) for weight in self.initial)
         require(finite, "initial", "NaN or infinite weights", "finite numbers")
         steps = np.asarray(self.budgets)
@@ -97,4 +98,6 @@ def stack_seeds(weights: Sequence[Sequence[object]]) -> tuple[Float[np.ndarray, 
       >>> first.shape, second.shape
       ((5, 4, 3), (5, 2, 4))
     """
-    return tuple(np.stack([np.asarray(layer, np.float64) for layer in layers]) for layers in zip(*weights, strict=True))
+    stacked = [np.stack([np.asarray(layer) for layer in layers]) for layers in zip(*weights, strict=True)]
+    require(not any(map(np.iscomplexobj, stacked)), "weights", "complex numbers", "real numbers")
+    return tuple(layers.astype(np.float64) for layers in stacked)

@@ -25,7 +25,10 @@ from linsim.commands.config import (
 )
 from linsim.errors import InvalidInput, require, require_number
 from linsim.labels import Label, label_of
+from linsim.phase import Phase
 from linsim.sweeping.axes import Axes, Field, declared
+
+from .parts import Both, with_parts
 
 FORMS = "NAME=V1,V2,... or NAME=LOW:HIGH:COUNT"
 
@@ -40,9 +43,14 @@ class Config(ChartConfig):
 
     also: tuple[str, ...] = ("momentum=0,0.5,0.75,0.875", "pretrain_learning_rate=1.25e-3:2e-2:5")
     """Further axes, NAME=V1,V2,... or NAME=LOW:HIGH:COUNT, evenly spaced in the logarithm, or evenly from a LOW that is
-    not above 0. NAME is a number of fine-tuning (momentum, product_penalty, weight_penalty, weight_decay), of
-    pre-training (pretrain_learning_rate, pretrain_momentum, ...), or any other of the chart: depth, dim, or one of
-    --network, --task or --shift (hidden, tau, decay, rotate_degrees, ...)."""
+    not above 0. NAME is a number of fine-tuning (momentum, product_penalty, weight_penalty, weight_decay, those of its
+    parts), of pre-training (pretrain_learning_rate, pretrain_momentum, ...), or any other of the chart: depth, dim, or
+    one of --network, --task or --shift (hidden, tau, decay, rotate_degrees, ...)."""
+    finetune_parts: tuple[str, ...] = ()
+    """Parts of fine-tuning, each MODULE:NAME: terms of the objective, what is averaged, where the gradient is taken, or
+    what moves. The numbers they declare may be axes."""
+    pretrain_parts: tuple[str, ...] = ()
+    """The same of pre-training."""
     pretrain: PretrainConfig = field(default_factory=lambda: PretrainConfig(steps=40_960, first=20, budgets=45))
     finetune: FinetuneConfig = field(
         default_factory=lambda: FinetuneConfig(
@@ -101,6 +109,7 @@ NUMBERS = _numbers()
 def axes_of(config: Config) -> Wanted:
     """The axes of a chart, and those of --also; `InvalidInput` for what is no axis or contradicts another field."""
     require_choices(config)
+    phases = with_parts(Both(Phase(1.0), Phase(1.0)), config)
     own = {
         "learning_rate": learning_rates(config.finetune).tolist(),
         config.finetune.regularizer: strengths(config.finetune).tolist(),
@@ -110,7 +119,7 @@ def axes_of(config: Config) -> Wanted:
         require(isinstance(text, str), "also", text, FORMS)
         name, _, given = text.partition("=")
         require(bool(name and given), "also", text, FORMS)
-        known = (*declared(), *NUMBERS)
+        known = (*declared(phases), *NUMBERS)
         require(name in known, "also", text, f"an axis of {', '.join(known)}")
         require(name not in own, "also", text, f"axes beside the chart's own, {' and '.join(own)}")
         require(name not in wanted.swept and name not in wanted.along, "also", text, "every axis once")
@@ -118,7 +127,7 @@ def axes_of(config: Config) -> Wanted:
         if name in NUMBERS:
             wanted.along[name] = _free_number(NUMBERS[name], config, text, values)
         else:
-            wanted.swept[name] = _free_field(name, config, text, values)
+            wanted.swept[name] = _free_field(name, phases, config, text, values)
     return wanted
 
 
@@ -145,9 +154,9 @@ def _free_number(number: Number, config: Config, text: str, values: list[float])
     return list(map(int, values))
 
 
-def _free_field(name: str, config: Config, text: str, values: list[float]) -> list[float]:
+def _free_field(name: str, phases: Both, config: Config, text: str, values: list[float]) -> list[float]:
     """Values of a number of a phase, inside its domain, that nothing else sets or makes meaningless."""
-    swept = Field.named(name)
+    swept = Field.named(name, phases)
     label, phase = ("pretrain", config.pretrain) if swept.pretraining else ("finetune", config.finetune)
     plain = swept.name != "momentum" or phase.optimizer == "sgd"
     require(plain, "also", text, f"no momentum beside --{label}.optimizer {phase.optimizer}, which has its own")
@@ -156,7 +165,7 @@ def _free_field(name: str, config: Config, text: str, values: list[float]) -> li
     require(given == default, f"{label}.{swept.name}", given, f"its default {default} where --also makes it an axis")
     most = _LARGEST_RATE if name.endswith("learning_rate") else _LARGEST_STRENGTH
     try:
-        Axes.of({name: values})
+        Axes.of({name: values}, phases)
         require_number("", values[-1], at_most=most)
     except InvalidInput as error:
         raise InvalidInput(f"also {name}", error.value, error.allowed) from None

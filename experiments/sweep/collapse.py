@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from linsim.phase import PARTS
 from linsim.sweeping.axes import BUDGETS
 
 CLOSE = 0.05
@@ -87,6 +88,8 @@ def _no_flow(phase: dict[str, Any]) -> str | None:
         return f"{phase['optimizer']} is no gradient flow"
     if phase["batch_size"] is not None:
         return "minibatches add noise"
+    if own := [part for part in PARTS if phase.get(part) is not None]:
+        return f"it has {' and '.join(own)} of its own"
     return "the rate is no constant" if phase["schedule"] is not None else None
 
 

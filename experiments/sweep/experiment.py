@@ -11,6 +11,7 @@ the same are held against each other.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,7 @@ from ..experiment import Experiment
 from .axes import Config, axes_of, labels_of, placed
 from .effects import add_effects
 from .finding import find
+from .parts import with_parts
 
 LARGEST_SWEEP = 10**10
 """Lanes: several numbers of each are kept on disk, and of each cell in memory."""
@@ -50,6 +52,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
         here = placed(config, labels)
         transfer = build_transfer(here)
         problem, measures = build_problem(here, transfer), named_measures(config.measure, transfer)
+        problem = replace(problem, **with_parts(problem, here)._asdict())
         return partial(sweep, problem, wanted.swept, measures, solver=config.solver, precision=config.precision)
 
     dataset = label(along(wanted.along, prepare, report), labels_of(wanted))

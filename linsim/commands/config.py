@@ -159,7 +159,7 @@ class TrainingConfig(PretrainingConfig):
     """Fine-tune from the trained weights, or from the rank-n truncation nearest to them."""
     measure: tuple[str, ...] = ()
     """Told beside the losses: NAME of a measure that comes with linsim, NAME=V1,V2,... with its scales, MODULE:NAME of
-    your own; at another place NAME@checkpoint, NAME@tuned or NAME@along."""
+    your own; at another place NAME@checkpoint, NAME@tuned or NAME@along, by a name of its own NAME@tuned=CALLED."""
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
 
 

@@ -15,7 +15,7 @@ import jax
 
 import linsim
 from linsim.errors import InvalidInput, require
-from linsim.measure import PLACES, Measure
+from linsim.measure import Measure, placed
 from linsim.measures.built_in import built_in
 from linsim.tasks import Transfer
 
@@ -52,13 +52,11 @@ def named_measures(texts: Sequence[str], transfer: Transfer) -> list[Measure]:
 
 
 def _own_measure(text: str) -> Measure:
-    """MODULE:NAME, or MODULE:NAME@PLACE."""
-    name, at, place = text.partition("@")
+    """MODULE:NAME, MODULE:NAME@PLACE or MODULE:NAME@PLACE=CALLED."""
+    name, _, place = text.partition("@")
     found = named("measure", name)
     require(isinstance(found, Measure), "measure", text, "a value of linsim.Measure, in MODULE:NAME")
-    require(not at or place in PLACES, "measure", text, f"a place among {', '.join(PLACES)}")
-    measure: Measure = found.taken(place) if at else found
-    return measure
+    return placed(found, place, text, "MODULE:NAME, MODULE:NAME@PLACE or MODULE:NAME@PLACE=CALLED")
 
 
 def call_named(field: str, name: str, call: Callable[[], T]) -> T:

@@ -100,7 +100,11 @@ def _loss(product: np.ndarray, task: LinearTask) -> np.ndarray:
 def _layers(name: str, given: Sequence[Any]) -> tuple[Layers, bool]:
     """Layers with a leading seed axis, and whether they came without."""
     try:
-        layers = [np.asarray(layer, np.float64) for layer in given]
+        arrays = [np.asarray(layer) for layer in given]
+        require(not any(map(np.iscomplexobj, arrays)), name, "complex numbers", "matrices of real numbers")
+        layers = [array.astype(np.float64) for array in arrays]
+    except InvalidInput:
+        raise
     except (TypeError, ValueError) as error:
         raise InvalidInput(name, given, "matrices of numbers") from error
     axes = {layer.ndim for layer in layers}

@@ -16,10 +16,10 @@ from linsim.dynamics.moving.trial import validate_phase
 from linsim.dynamics.seen import Measured
 from linsim.dynamics.solver import State, Unrotated
 from linsim.dynamics.training import Session
-from linsim.errors import RunFailed, require, require_integer
+from linsim.errors import InvalidInput, RunFailed, require, require_integer
 from linsim.labels import labelled
 from linsim.losses import LOSS_CONVENTION, SeedWeights
-from linsim.measure import Measure, named_once
+from linsim.measure import Measure, lengths_of, named_once
 from linsim.phase import Phase
 from linsim.precision import Precision, in_float64
 from linsim.problem import Problem
@@ -40,6 +40,11 @@ class Stage(NamedTuple):
     steps: int
     name: str
     """What an error calls the phase."""
+
+    @property
+    def words(self) -> str:
+        """What an error calls the training."""
+        return self.name.removesuffix("phase").rstrip(".") or "training"
 
 
 class Trained(NamedTuple):
@@ -123,10 +128,10 @@ def train(
         for number, stage in enumerate(stages):
             problem = _problem(network, stages, number, seed)
             validate_phase(stage.name, stage.phase, problem)
-            choices.append(_choose(problem, solver, bool(network.heads)))
+            choices.append(_choose(stage, problem, solver, bool(network.heads)))
             session = Session.open(problem, choices[-1].solver, np.dtype(precision).type)
             measuring = Measuring((), (), (*own, *network.measures), where[number])
-            session.shapes(measuring)
+            lengths_of(own, session.shapes(measuring), {})
             state, found = session.finetune_initial(measuring, partial(_told, told, done, total))
             if where[number]:
                 parts.append(_labelled(network, stage.task, [done + point for point in where[number]], own, found))
@@ -146,7 +151,8 @@ def _stages(task: Any, phase: Phase | None, steps: Any) -> list[Stage]:
     """What is trained on, and with what, as a list."""
     if isinstance(task, LinearTask):
         return [_stage("", task, phase, steps)]
-    require(phase is None and steps is None, "phase", phase, "nothing beside a list of (task, phase, steps)")
+    for name, given in (("phase", phase), ("steps", steps)):
+        require(given is None, name, given, "nothing beside a list of (task, phase, steps)")
     require(isinstance(task, Sequence) and len(task) > 0, "task", task, "a task, or a list of (task, phase, steps)")
     for number, each in enumerate(task):
         whole = isinstance(each, tuple | list) and len(each) == 3 and isinstance(each[0], LinearTask)
@@ -201,8 +207,13 @@ def _problem(network: Network, stages: Sequence[Stage], number: int, seed: int) 
     return Problem(transfer, layers, none, stage.phase, np.asarray([1]), stage.steps, seed=drawn)
 
 
-def _choose(problem: Problem, solver: SolverName, heads: bool) -> Choice:
-    choice = choose(problem, solver)
+def _choose(stage: Stage, problem: Problem, solver: SolverName, heads: bool) -> Choice:
+    try:
+        choice = choose(problem, solver)
+    except InvalidInput as error:
+        # To a solver this is fine-tuning, after what it takes for pre-training.
+        told = error.allowed.replace("pre-training", "previous").replace("fine-tuning", stage.words)
+        raise InvalidInput(error.field, error.value, told) from None
     allowed = "a solver that knows the hidden layers, which heads share"
     require(not (heads and choice.solver.rotates), "solver", choice.solver.name, allowed)
     return choice

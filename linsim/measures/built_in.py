@@ -12,7 +12,7 @@ import numpy as np
 
 from linsim.errors import InvalidInput, require, require_integer, require_number
 from linsim.losses import Scalar, matmul
-from linsim.measure import PLACES, Measure
+from linsim.measure import Measure, placed
 from linsim.measures import curvature
 from linsim.measures.front import Front
 from linsim.measures.largest import Largest, largest_eigenvalue
@@ -263,11 +263,11 @@ def _whole(number: float) -> Any:
     return int(number) if np.isfinite(number) and number == int(number) else number
 
 
-FORM = "NAME, NAME=V1,V2,... or NAME@PLACE"
+FORM = "NAME, NAME=V1,V2,... or NAME@PLACE, NAME@PLACE=CALLED"
 
 
 def built_in(text: str, transfer: Transfer) -> Measure:
-    """The measure that a text names: NAME, with its scales NAME=V1,V2,..., at another place NAME@PLACE.
+    """The measure that a text names: NAME, NAME=V1,V2,... with its scales, NAME@PLACE elsewhere, NAME@PLACE=CALLED.
 
     Raises:
       InvalidInput: no such measure or place, scales of one that has none, or that are no numbers.
@@ -277,10 +277,10 @@ def built_in(text: str, transfer: Transfer) -> Measure:
       >>> ls.built_in("hessian_trace@tuned", transfer)
       Measure('hessian_trace' at tuned, in squared output / squared weight)
     """
+    require(isinstance(text, str), "measure", text, FORM)
     name_and_scales, _, place = text.partition("@")
     name, _, scales = name_and_scales.partition("=")
     require(name in BUILT_IN, "measure", text, f"{FORM}, or MODULE:NAME; NAME is one of {', '.join(BUILT_IN)}")
-    require(not place or place in PLACES, "measure", text, f"a place among {', '.join(PLACES)}")
     numbers: list[Any] = []
     if scales:
         scaled = name.startswith("rise_under")
@@ -289,5 +289,4 @@ def built_in(text: str, transfer: Transfer) -> Measure:
             numbers = [tuple(float(value) for value in scales.split(","))]
         except ValueError:
             raise InvalidInput("measure", text, FORM) from None
-    measure = BUILT_IN[name](transfer, *numbers)
-    return measure.taken(place) if place else measure  # type: ignore[arg-type] # one of the places
+    return placed(BUILT_IN[name](transfer, *numbers), place, text, FORM)

@@ -35,6 +35,7 @@ class Front(NamedTuple):
     @classmethod
     def of(cls, transfer: Transfer) -> Front:
         """The front of a transfer; `InvalidInput` where both tasks can be solved at once."""
+        require(isinstance(transfer, Transfer), "transfer", transfer, "a linsim.Transfer, of two tasks")
         first, second = transfer.pretrain, transfer.finetune
         values, vectors = np.linalg.eigh(first.input_covariance + second.input_covariance)
         seen = values > len(values) * np.finfo(np.float64).eps * values.max()
@@ -42,7 +43,7 @@ class Front(NamedTuple):
         inverse = vectors[:, seen] / np.sqrt(values[seen])
         shares, turn = np.linalg.eigh(inverse.T @ first.input_covariance @ inverse)
         shares = np.clip(shares, 0.0, 1.0)
-        gaps = shares * (1 - shares) * np.sum(((second.target - first.target) @ root @ turn) ** 2, axis=0)
+        gaps = shares * (1 - shares) * np.sum((transfer.difference @ root @ turn) ** 2, axis=0)
         scale = max(first.zero_loss, second.zero_loss)
         apart = bool(np.sum(gaps) > np.finfo(np.float64).eps * scale)
         require(apart, "bound_ratio", "tasks that one network solves", "tasks of which neither map has loss 0 on both")

@@ -4,20 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from linsim.errors import require, require_axis, require_number
 from linsim.labels import Label, label_of
-from linsim.phase import REGULARIZERS, SWEPT, Regularizer, Sweepable
+from linsim.phase import REGULARIZERS, SWEPT, Phase, Regularizer, Sweepable
 from linsim.problem import Problem
 
 BUDGETS, SEEDS = "pretrain_steps", "seed"
 """The first and the last axis of every sweep."""
 
 _PRETRAIN = "pretrain_"
+
+
+@runtime_checkable
+class Phases(Protocol):
+    """Whatever has two phases, as a problem has."""
+
+    @property
+    def pretrain(self) -> Phase:
+        """Of pre-training."""
+        ...
+
+    @property
+    def finetune(self) -> Phase:
+        """Of fine-tuning."""
+        ...
 
 
 class Field(NamedTuple):
@@ -28,12 +43,12 @@ class Field(NamedTuple):
     about: Sweepable
 
     @classmethod
-    def named(cls, axis: str, problem: Problem | None = None) -> Field:
-        """The number an axis is called after; `InvalidInput` if a phase of the problem has none of that name.
+    def named(cls, axis: str, phases: Phases | None = None) -> Field:
+        """The number an axis is called after; `InvalidInput` if neither phase of a problem has one of that name.
 
-        Without a problem, one that every phase has.
+        Without phases, one that every phase has.
         """
-        found = _fields(problem)
+        found = _fields(phases)
         allowed = f"one of {', '.join(found)}; what changes shapes or tasks is an axis of linsim.along"
         require(axis in found, "axes", axis, allowed)
         return found[axis]
@@ -44,16 +59,16 @@ class Field(NamedTuple):
         return (label_of(axis) or Label(f"{phase} {self.about.words}", self.about.units)).attrs
 
 
-def declared(problem: Problem | None = None) -> list[str]:
-    """All names that an axis may have, of this problem or of any."""
-    return [*_fields(problem)]
+def declared(phases: Phases | None = None) -> list[str]:
+    """All names that an axis may have, of these phases or of any."""
+    return [*_fields(phases)]
 
 
-def _fields(problem: Problem | None) -> dict[str, Field]:
+def _fields(phases: Phases | None) -> dict[str, Field]:
     """Name of the axis -> number, of fine-tuning first."""
-    phases = (None, None) if problem is None else (problem.finetune, problem.pretrain)
+    both = (None, None) if phases is None else (phases.finetune, phases.pretrain)
     found: dict[str, Field] = {}
-    for pretraining, phase in zip((False, True), phases, strict=True):
+    for pretraining, phase in zip((False, True), both, strict=True):
         numbers = SWEPT if phase is None else {name: number.about for name, number in phase.numbers().items()}
         found |= {
             f"{_PRETRAIN * pretraining}{name}": Field(pretraining, name, about) for name, about in numbers.items()
@@ -73,13 +88,13 @@ class Axes:
     """Name of the field -> which number that is."""
 
     @classmethod
-    def of(cls, values: Mapping[str, Any], problem: Problem | None = None) -> Axes:
-        """Axes called after numbers of the problem's phases, or of any phase.
+    def of(cls, values: Mapping[str, Any], phases: Phases | None = None) -> Axes:
+        """Axes called after numbers of these phases, or of any.
 
         Raises:
           InvalidInput: a number that a phase does not have, or values out of place.
         """
-        swept = {name: Field.named(name, problem) for name in values}
+        swept = {name: Field.named(name, phases) for name in values}
         for name in set(values) - set(SWEPT):
             require(label_of(name) is None, "axes", name, "a name that nothing else in a result has")
         arrays = {name: _axis(name, given, swept[name].about) for name, given in values.items()}

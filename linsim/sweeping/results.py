@@ -17,6 +17,7 @@ from linsim.dynamics.runs import Finetuned
 from linsim.dynamics.seen import AFTER, BEFORE, PRETRAIN_LOSS_AFTER
 from linsim.errors import require
 from linsim.labels import attrs_of, labelled
+from linsim.measure import lengths_of
 from linsim.phase import Phase
 from linsim.problem import Problem
 from linsim.sweeping.axes import BUDGETS, SEEDS, Axes
@@ -72,25 +73,20 @@ def layouts(
         dims |= {"predicted_harm": (cell, exact), "predicted_pretrain_loss_after": (lane, exact)}
     found = {name: Layout(own, dtype, attrs_of(name)) for name, (own, dtype) in dims.items()}
     places = {"checkpoint": checkpoint, "tuned": lane, "along": (*lane, FINETUNE_STEPS)}
-    lengths = {**{str(dim): size for dim, size in given.sizes.items()}, FINETUNE_STEPS: len(measuring.points)}
-    coords: dict[str, Any] = dict.fromkeys(lengths, ())
+    known = {**{str(dim): size for dim, size in given.sizes.items()}, FINETUNE_STEPS: len(measuring.points)}
     told, theirs = {*found, *map(str, given.data_vars)}, {measure.name for measure in measuring.all}
     dims_of_measures = {dim for measure in measuring.all for dim in measure.dims}
     for measure in measuring.all:
-        free = measure.name not in {*told, *lane, *lengths, *dims_of_measures}
+        free = measure.name not in {*told, *lane, *known, *dims_of_measures}
         require(free, "measures", measure.name, "names that no other variable or dimension has")
-        named, shape = f"measure {measure.name}", shapes[measure.name]
-        for dim, length in zip(measure.dims, shape.shape, strict=True):
-            other_than = {*lane, FINETUNE_STEPS, *told, *theirs}
-            require(dim not in other_than, f"{named}.dims", dim, "other dimensions than the sweep's, and no variables")
-            other = lengths.setdefault(dim, length)
-            require(other == length, named, f"{length} along {dim}", f"{other}, as along {dim} of another variable")
-            values = measure.coords.get(dim, ())
-            same = np.array_equal(coords.setdefault(dim, values), values)
-            require(same, f"{named}.coords", values, f"the coordinates of {dim} elsewhere: {coords[dim]}")
+        foreign = sorted({*measure.dims} & {*lane, FINETUNE_STEPS, *told, *theirs})
+        allowed = "other dimensions than the sweep's, and no variables"
+        require(not foreign, f"measure {measure.name}.dims", ", ".join(foreign), allowed)
+    lengths = lengths_of(measuring.all, shapes, known)
+    for measure in measuring.all:
         place = places[measure.at]
         own = {dim: lengths[dim] for dim in (*place[len(lane) :], *measure.dims)}
-        kind = real if measure in {*BEFORE, *AFTER} else np.dtype(shape.dtype)
+        kind = real if measure in {*BEFORE, *AFTER} else np.dtype(shapes[measure.name].dtype)
         found[measure.name] = Layout((*place, *measure.dims), kind, measure.attrs, own)
     return found
 

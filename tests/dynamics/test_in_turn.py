@@ -12,7 +12,7 @@ import pytest
 import linsim as ls
 from linsim.dynamics.in_turn import train
 from linsim.dynamics.moving.averages import ExponentialAverage
-from linsim.dynamics.moving.parameters import Layers, LowRank
+from linsim.dynamics.moving.parameters import Layers, LowRank, Masked
 from linsim.errors import InvalidInput, RunFailed
 from linsim.measure import Measure
 from linsim.phase import Phase, Term
@@ -207,6 +207,28 @@ BAD = {
     ),
     "solver: got modes.*couples the modes": lambda: train(FIT, FIRST, PLAIN, 1, solver="modes"),
     "points: got .*from 0 to 5": lambda: train(FIT, FIRST, PLAIN, 5, points=[0, 6]),
+    "weights: got complex numbers; allowed: matrices of real": lambda: train((1j * np.eye(4),), FIRST, PLAIN, 1),
+    "^steps: got 3; allowed: nothing beside a list": lambda: train(FIT, [(FIRST, PLAIN, 1)], steps=3),
+    "solver: got flow; .*here training is not plain": lambda: train(
+        FIT, FIRST, Phase(0.1, momentum=0.5), 1, solver="flow"
+    ),
+    r"solver: got gram; .*the optimizer of task\[1\] is not": lambda: train(
+        FIT, [(FIRST, PLAIN, 1), (FIRST, Phase(0.1, optimizer=optax.adam), 1)], solver="gram"
+    ),
+    r"^phase.moves.masks: got None; allowed: one for every layer": lambda: train(
+        FIT, FIRST, Phase(0.1, moves=Masked(None)), 1
+    ),
+    r"^phase.learning_rate: got array\(\[0.1\]\)": lambda: train(FIT, FIRST, Phase(np.array([0.1])), 1),
+    "measure long: got 3 along k; allowed: 2, as along k of another variable": lambda: train(
+        FIT,
+        FIRST,
+        PLAIN,
+        5,
+        measures=[
+            Measure("short", dims=("k",), of=lambda seen: seen.product[0, :2]),
+            Measure("long", dims=("k",), of=lambda seen: seen.product[0, :3]),
+        ],
+    ),
     "precision: got float16": lambda: train(FIT, FIRST, PLAIN, 5, precision="float16"),
     "measure loss: got .*nothing else": lambda: train(
         FIT, FIRST, PLAIN, 5, measures=[Measure("loss", of=lambda seen: seen.finetune_loss)]
@@ -227,6 +249,14 @@ def test_what_cannot_be_trained_is_one_line(unchecked, message):
     with pytest.raises(InvalidInput, match=message) as told:
         BAD[message]()
     assert len(str(told.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("array", [np.asarray, jnp.asarray])
+def test_an_array_of_one_number_is_a_number(array):
+    given = Phase(array(0.0625), weight_decay=array(0.5))  # exact in single precision
+    expected = train(START, FIRST, Phase(0.0625, weight_decay=0.5), 20).weights
+    for ours, theirs in zip(train(START, FIRST, given, 20).weights, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_weights_that_diverged_are_data_but_no_beginning():

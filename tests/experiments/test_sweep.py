@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -309,3 +311,63 @@ def test_a_bad_axis_is_told_in_one_line_and_leaves_nothing(tmp_path, capsys):
         told = capsys.readouterr().err
         assert said in told and told.count("\n") == 1
         assert not (tmp_path / "result").exists()
+
+
+PARTS = """
+import linsim as ls
+from linsim.losses import end_to_end
+
+rehearsal = ls.Term("rehearsal", lambda weights, checkpoint, pretrain, finetune: pretrain.loss(end_to_end(weights)))
+average = ls.ExponentialAverage(0.9)
+other = ls.TailAverage(3)
+size = ls.Measure("size", of=lambda seen: (seen.product**2).sum())
+"""
+
+
+@pytest.fixture
+def parts(tmp_path, monkeypatch):
+    """A folder with parts of a phase in its module `sweep_parts`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("sweep_parts.py").write_text(PARTS)
+    yield "sweep_parts:rehearsal", "sweep_parts:average"
+    sys.modules.pop("sweep_parts", None)
+
+
+def test_numbers_of_a_users_own_parts_are_axes(parts):
+    few = dataclasses.replace(config().pretrain, budgets=4)
+    also = ("rehearsal=0,1e3", "averaging_decay=0,0.5", "pretrain_averaging_decay=0,0.9", "momentum=0,0.5")
+    swept = run(config(also=also, finetune_parts=parts, pretrain_parts=parts[1:], pretrain=few))
+    assert swept["harm"].dims[2:-1] == ("rehearsal", "averaging_decay", "pretrain_averaging_decay", "momentum")
+    assert "fine-tuning flow time (momentum): it has averaging of its own" in str(collapsed(swept))
+    # At the smallest rate, where 1e3 times the pre-training loss is still stable, that is all that is learned.
+    slow = swept.isel(learning_rate=0, product_penalty=0, averaging_decay=0, momentum=0, pretrain_averaging_decay=0)
+    pulled, free = slow["forgetting"][-1, :, 0].values[::-1]
+    assert abs(pulled) < 0.01 * abs(free)
+
+
+def test_one_measure_of_a_users_own_is_told_at_two_places(parts):
+    few = {"also": (), "pretrain": dataclasses.replace(config().pretrain, budgets=2)}
+    told = run(config(measure=("sweep_parts:size", "sweep_parts:size@checkpoint=begun"), **few))
+    assert told["size"].dims == told["pretrain_loss_after"].dims
+    assert told["begun"].dims == ("pretrain_steps", "seed")
+    with pytest.raises(InvalidInput, match="measure: got sweep_parts:size@end; allowed: MODULE:NAME, MODULE:NAME@P"):
+        run(config(measure=("sweep_parts:size@end",), **few))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "also: got rehearsal=0,1; allowed: an axis of learning_rate"),
+        ({"pretrain_parts": ("sweep_parts:rehearsal",)}, "also: got rehearsal=0,1; allowed: .*pretrain_rehearsal"),
+        ({"finetune_parts": ("sweep_parts:nothing",)}, "finetune_parts: got sweep_parts:nothing; allowed: a name in"),
+        ({"finetune_parts": ("sweep_parts:ls",)}, "finetune_parts: got sweep_parts:ls; allowed: a linsim.Term, or"),
+        (
+            {"finetune_parts": ("sweep_parts:average", "sweep_parts:other")},
+            "finetune_parts: got sweep_parts:other; allowed: one part for averaging",
+        ),
+    ],
+)
+def test_parts_that_are_none_are_refused(parts, given, message):
+    with pytest.raises(InvalidInput, match=message):
+        axes_of(config(also=("rehearsal=0,1",), **given))

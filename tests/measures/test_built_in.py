@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import linsim.testing as strategies
 from linsim.errors import InvalidInput
 from linsim.measure import Measure
-from linsim.measures.built_in import BUILT_IN, built_in
+from linsim.measures.built_in import BUILT_IN, bound_ratio, built_in
 from linsim.measures.front import Front
 from linsim.phase import Phase
 from linsim.sweeping.sweep import sweep
@@ -174,6 +174,11 @@ def test_no_map_is_below_the_front_and_its_own_maps_are_on_it(transfer, seed, lo
     assert ratio(somewhere) >= 1 - 1e-9
 
 
+def test_a_task_is_no_transfer(unchecked):
+    with pytest.raises(InvalidInput, match=r"^transfer: got LinearTask\(.*; allowed: a linsim.Transfer"):
+        bound_ratio(PROBLEM.transfer.pretrain)
+
+
 def test_tasks_that_one_network_solves_have_no_front():
     task = LinearTask.create(np.ones(3))
     with pytest.raises(InvalidInput, match="bound_ratio: .*tasks of which neither map has loss 0 on both"):
@@ -184,6 +189,8 @@ def test_every_measure_is_there_by_name_and_place(swept):
     assert {*BUILT_IN} <= {*swept.data_vars}
     noise = built_in("rise_under_absolute_noise=0.1,0.2@along", PROBLEM.transfer)
     assert noise.at == "along" and noise.coords["absolute_noise"].tolist() == [0.1, 0.2]
+    noise = built_in("rise_under_absolute_noise=0.1@tuned=after", PROBLEM.transfer)
+    assert (noise.name, noise.at, noise.dims) == ("after", "tuned", ("absolute_noise",))
     assert built_in("rise_under_rounding=3", PROBLEM.transfer).coords["bits"].tolist() == [3]
 
 
@@ -192,9 +199,12 @@ def test_every_measure_is_there_by_name_and_place(swept):
     [
         (
             "hessian",
-            "measure: got hessian; allowed: NAME, NAME=V1,V2,... or NAME@PLACE, or MODULE:NAME; NAME is",
+            "measure: got hessian; allowed: NAME, NAME=V1,V2,... or NAME@PLACE, NAME@PLACE=CALLED, or MODULE:NAME",
         ),
-        ("hessian_trace@end", "measure: got hessian_trace@end; allowed: a place among checkpoint, tuned, along"),
+        ("hessian_trace@end", "measure: got hessian_trace@end; allowed: NAME, NAME=V1,V2,... or NAME@PLACE"),
+        ("hessian_trace@tuned=", "measure: got hessian_trace@tuned=; allowed: NAME, NAME=V1,V2"),
+        ("hessian_trace@tuned=a b", "measure: got hessian_trace@tuned=a b; allowed: NAME, NAME=V1,V2"),
+        (None, "measure: got None; allowed: NAME"),
         ("hessian_trace=1", "measure: got hessian_trace=1; allowed: no values for hessian_trace"),
         ("rise_under_rounding=x", "measure: got rise_under_rounding=x; allowed: NAME"),
         ("rise_under_rounding=1", "bits: got 1; allowed: an integer >= 2 and <= 32"),
@@ -204,7 +214,7 @@ def test_every_measure_is_there_by_name_and_place(swept):
         ("rise_under_relative_noise=-1", "relative_noise: got -1.0; allowed: a finite number > 0"),
     ],
 )
-def test_what_names_no_measure_is_told_in_one_line(text, message):
+def test_what_names_no_measure_is_told_in_one_line(unchecked, text, message):
     with pytest.raises(InvalidInput) as told:
         built_in(text, PROBLEM.transfer)
     assert str(told.value).startswith(message)

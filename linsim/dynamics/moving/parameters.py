@@ -65,6 +65,8 @@ class Masked:
 
     def require_fits(self, name: str, shapes: Sequence[tuple[int, ...]]) -> None:
         """A mask of 0 and 1 of every layer's shape, not all of them 0."""
+        several = isinstance(self.masks, tuple | list)
+        require(several, f"{name}.masks", self.masks, "one for every layer, in a tuple")
         masks = [np.asarray(mask) for mask in self.masks]
         fit = [mask.shape for mask in masks] == [tuple(shape) for shape in shapes]
         require(
