@@ -128,15 +128,17 @@ def _gives(session: Session, measure: Measure) -> bool:
 
 
 def other_solver(problem: Problem, solver: Solver, steps: int) -> Solver | None:
-    """The cheapest other solver that is exact for the same descent, unless the sample would take it too long.
-
-    One of the same cost makes the same products (`gram` on narrow layers is `dense`): that is no second opinion.
-    """
+    """The cheapest other solver that is exact for the same descent, unless the sample would take it too long."""
     others = [
-        each for each in SOLVERS if each.stepping and solver.stepping and each.cost(problem) != solver.cost(problem)
+        each for each in SOLVERS if each.stepping and solver.stepping and not _same_products(each, solver, problem)
     ]
     exact = [each for each in others if each.cost(problem) * steps <= _AFFORDABLE and each.refusal(problem) is None]
     return min(exact, key=lambda each: each.cost(problem), default=None)
+
+
+def _same_products(one: Solver, other: Solver, problem: Problem) -> bool:
+    """Whether both step as one, as `gram` and `dense` do on narrow layers: that is no second opinion."""
+    return type(one).advance is type(other).advance and one.cost(problem) == other.cost(problem)
 
 
 def _finetuned(

@@ -146,6 +146,14 @@ def test_the_other_solver_steps_otherwise():
         assert other is None or type(other).advance is not type(solver).advance
 
 
+def test_what_costs_the_same_by_chance_is_another_solver_all_the_same():
+    problem = aligned_problem(1, inputs=6, outputs=6)
+    modes, dense = (solver for solver in SOLVERS if solver.name in ("modes", "dense"))
+    assert modes.cost(problem) == dense.cost(problem)
+    assert other_solver(problem, modes, 1) is dense
+    assert other_solver(problem, dense, 1) is modes
+
+
 def test_measures_are_compared_as_losses_are(monkeypatch):
     measures = [built_in(name, PROBLEM.transfer) for name in ("product_distance", "imbalance", "product@along")]
     axes = {"learning_rate": [1e-3, 1e-2, 50.0]}
