@@ -22,12 +22,12 @@ import xarray as xr
 
 from linsim.commands.building import build_pretraining
 from linsim.commands.config import (
-    NetworkConfig,
     PretrainConfig,
     PretrainingConfig,
     SyntheticConfig,
     chart_of,
     require_choices,
+    require_defaults,
 )
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_axis, require_integer, require_number
@@ -130,12 +130,9 @@ def _check(config: Config) -> None:
         require_integer("depth", depth, at_least=1, at_most=64)
     require_axis("scales", config.scales, above=0)
     require_number("scales", config.scales[-1], at_most=1e6)
-    require(config.task.data is None, "task.data", str(config.task.data), "nothing: the task is a synthetic one")
-    default = NetworkConfig(hidden=config.network.hidden)
-    for name in ("init", "tau", "balance"):
-        given = getattr(config.network, name)
-        said = "the default: starts are aligned and gaussian, their scale is --scales"
-        require(given == getattr(default, name), f"network.{name}", given, said)
+    require_defaults(config, ["task.data"], "nothing: the task is a synthetic one")
+    starts = ("network.init", "network.tau", "network.balance")
+    require_defaults(config, starts, "the default: starts are aligned and gaussian, their scale is --scales")
     require_choices(config)
     require(config.solver in ("auto", "dense"), "solver", config.solver, "auto or dense, which apply to both starts")
 

@@ -19,13 +19,12 @@ from linsim.commands.building import charted, strengths
 from linsim.commands.config import (
     ChartConfig,
     FinetuneConfig,
-    NetworkConfig,
     PretrainConfig,
     PretrainingConfig,
     ShiftConfig,
     SyntheticConfig,
-    TaskConfig,
     chart_of,
+    require_defaults,
 )
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_integer
@@ -37,7 +36,7 @@ from linsim.theory.inflection import locate
 from linsim.theory.laziness import harm_of_parabola
 
 from ..experiment import Experiment
-from . import theory as theory
+from . import theory
 from .finding import find, table
 
 CLAIMS = (
@@ -57,6 +56,10 @@ _MEAN_START = {
     "predicted_harm": Label("harm from the mean start", PLAIN),
 }
 """Of the width part, whose layers are not aligned."""
+_FIXED = (
+    *("network.init", "network.hidden", "network.balance", "solver", "finetune.regularizer"),
+    *("task.bases", "task.data", "task.covariance", "task.outputs", "task.inputs"),
+)
 
 
 @dataclass(frozen=True)
@@ -129,20 +132,7 @@ def _check(config: Config) -> None:
         require(len(given) > 0 and list(given) == sorted(set(given)), name, given, "at least one, increasing")
     kinds = config.checkpoints
     require(0 < len(kinds) == len(set(kinds)), "checkpoints", kinds, "at least one, each once")
-    fixed: tuple[tuple[str, Any, Any], ...] = (
-        ("network.init", config.network.init, NetworkConfig().init),
-        ("network.hidden", config.network.hidden, None),
-        ("network.balance", config.network.balance, NetworkConfig().balance),
-        ("task.bases", config.task.bases, TaskConfig().bases),
-        ("task.data", config.task.data, None),
-        ("task.covariance", config.task.covariance, TaskConfig().covariance),
-        ("task.outputs", config.task.outputs, None),
-        ("task.inputs", config.task.inputs, None),
-        ("solver", config.solver, PretrainingConfig().solver),
-        ("finetune.regularizer", config.finetune.regularizer, FinetuneConfig().regularizer),
-    )
-    for name, given, default in fixed:
-        require(given == default, name, given, f"{default} here: the two parts set what they need")
+    require_defaults(config, _FIXED, "{} here: the two parts set what they need")
     swept = strengths(config.finetune)
     require(len(swept) == 1, "finetune.strengths", f"{len(swept)} strengths", "one; depth and width are swept here")
 

@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from scipy.interpolate import CubicSpline
 
 from linsim.commands.building import build_pretraining
-from linsim.commands.config import PretrainingConfig, SyntheticConfig, chart_of, require_choices
+from linsim.commands.config import PretrainingConfig, SyntheticConfig, chart_of, require_choices, require_defaults
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_axis, require_integer
 from linsim.labels import PLAIN, SQUARED, STEPS, STRENGTH, Label, label
@@ -130,8 +130,7 @@ def _check(config: Config) -> None:
     allowed = f"some of {', '.join(get_args(Start))}, each once"
     known = set(config.starts) <= set(get_args(Start)) and len(set(config.starts)) == len(config.starts)
     require(known and len(config.starts) > 0, "starts", config.starts, allowed)
-    init = config.network.init
-    require(init == "identity", "network.init", init, "its default; --starts has the initial weights")
+    require_defaults(config, ["network.init"], "its default; --starts has the initial weights")
     for kind in KINDS:
         require_axis(kind, getattr(config, kind), above=0)
     require_integer("samples", config.samples, at_least=0, at_most=100_000)

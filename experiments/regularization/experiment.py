@@ -17,7 +17,14 @@ import numpy as np
 import xarray as xr
 
 from linsim.commands.building import charted
-from linsim.commands.config import FinetuneConfig, PretrainingConfig, ShiftConfig, SyntheticConfig, chart_of
+from linsim.commands.config import (
+    FinetuneConfig,
+    PretrainingConfig,
+    ShiftConfig,
+    SyntheticConfig,
+    chart_of,
+    require_defaults,
+)
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_integer
 from linsim.labels import PLAIN, SQUARED, STEPS, Label, label, texts
@@ -112,10 +119,8 @@ def _check(config: Config) -> None:
     require_integer("targets", config.targets, at_least=1, at_most=1000)
     for name, given in (("regularizers", config.regularizers), ("checkpoints", config.checkpoints)):
         require(0 < len(given) == len(set(given)), name, given, "at least one, each once")
-    plain = config.finetune.regularizer == FinetuneConfig().regularizer
-    require(plain, "finetune.regularizer", config.finetune.regularizer, "nothing here; --regularizers names them")
-    decay = config.finetune.weight_decay
-    require(decay == 0, "finetune.weight_decay", decay, "0 here; it is one of --regularizers")
+    set_elsewhere = ("finetune.regularizer", "finetune.weight_decay")
+    require_defaults(config, set_elsewhere, "its default {} here; --regularizers names what is compared")
 
 
 def _keep_one(dataset: xr.Dataset) -> None:

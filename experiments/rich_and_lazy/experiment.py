@@ -20,12 +20,12 @@ from linsim.commands.building import build_problem, charted, learning_rates, str
 from linsim.commands.config import (
     ChartConfig,
     FinetuneConfig,
-    NetworkConfig,
     PretrainConfig,
     PretrainingConfig,
     ShiftConfig,
     SyntheticConfig,
     chart_of,
+    require_defaults,
 )
 from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import flow_of
@@ -109,16 +109,12 @@ def _check(config: Config) -> None:
     require_axis("balances", config.balances)
     require_axis("levels", config.levels, above=0)
     require(config.levels[-1] < 1, "levels", config.levels, "shares below 1")
-    for name in ("init", "tau", "balance"):
-        value = getattr(config.network, name)
-        allowed = "its default: starts are balanced, by --taus and --balances"
-        require(value == getattr(NetworkConfig(), name), f"network.{name}", value, allowed)
+    starts = ("network.init", "network.tau", "network.balance")
+    require_defaults(config, starts, "its default: starts are balanced, by --taus and --balances")
     given = config.finetune.regularizations
     require(given is not None and len(given) == 1, "finetune.regularizations", given, "one strength")
-    plain = FinetuneConfig()
-    for name in ("strengths", "lowest_strength", "highest_strength"):
-        value = getattr(config.finetune, name)
-        require(value == getattr(plain, name), f"finetune.{name}", value, "its default: one strength, regularizations")
+    unused = ("finetune.strengths", "finetune.lowest_strength", "finetune.highest_strength")
+    require_defaults(config, unused, "its default: one strength, regularizations")
 
 
 def _place(config: ChartConfig, transfer: Transfer, levels: Sequence[float]) -> Ready:

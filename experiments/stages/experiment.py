@@ -33,6 +33,7 @@ from linsim.commands.config import (
     TaskConfig,
     chart_of,
     require_choices,
+    require_defaults,
 )
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_integer, require_number
@@ -129,13 +130,9 @@ def _check(config: Config) -> None:
     low, high = config.ratios
     require_number("ratios", low, at_least=-1e3, at_most=1e3)
     require_number("ratios", high, at_least=low, at_most=1e3)
-    require(config.task.data is None, "task.data", str(config.task.data), "nothing: the task is a synthetic one")
-    covariance, regularizer = config.task.covariance, config.finetune.regularizer
-    require(
-        covariance == "identity", "task.covariance", covariance, "identity: the critical ratio is for whitened inputs"
-    )
-    said = "product_penalty, which the critical ratio is about"
-    require(regularizer == "product_penalty", "finetune.regularizer", regularizer, said)
+    require_defaults(config, ["task.data"], "nothing: the task is a synthetic one")
+    require_defaults(config, ["task.covariance"], "{}: the critical ratio is for whitened inputs")
+    require_defaults(config, ["finetune.regularizer"], "{}, which the critical ratio is about")
 
 
 def _drawn(config: Config, number: int, report: Progress | None = None) -> xr.Dataset:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -193,6 +195,19 @@ def chart_of(config: Any, **changes: Any) -> ChartConfig:
         each.name: getattr(config, each.name) for each in dataclasses.fields(ChartConfig) if hasattr(config, each.name)
     }
     return ChartConfig(**shared | changes)
+
+
+def require_defaults(config: Any, names: Iterable[str], allowed: str) -> None:
+    """Refuse fields that do nothing here, unless they are left alone.
+
+    Args:
+      config: a configuration that can be made without arguments.
+      names: of its fields, those of fields inside it after a dot.
+      allowed: what an error says; {} stands for the default.
+    """
+    for name in names:
+        given, default = (reduce(getattr, name.split("."), of) for of in (config, type(config)()))
+        require(given == default, name, given, allowed.format(default))
 
 
 def require_choices(config: Any, prefix: str = "") -> None:
