@@ -38,8 +38,6 @@ class Account:
     harm: Float[np.ndarray, "rates strengths"]
     outcome: Int[np.ndarray, "rates strengths"]
     values: dict[str, Float[np.ndarray, "rates checkpoints"]]
-    bounds: dict[str, Float[np.ndarray, "rates checkpoints"]]
-    """Lower bound of the growth in e-folds."""
     alarms: dict[str, Int[np.ndarray, "rates thresholds"]]
     """Checkpoint of the first alarm, or the number of checkpoints where there is none."""
     peaks: dict[str, Float[np.ndarray, " rates"]]
@@ -83,7 +81,6 @@ def account(
         turning.harm,
         _outcomes(result, turning.harm, diverged, harmful),
         values,
-        watched,
         alarms,
         peaks,
     )

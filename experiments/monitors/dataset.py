@@ -1,4 +1,4 @@
-"""The accounts of a family as a labelled Dataset."""
+"""The accounts of a family as a Dataset, and what all of it is called."""
 
 from __future__ import annotations
 
@@ -8,15 +8,54 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from linsim.labels import texts
+from linsim.labels import PLAIN, STEPS, Label, texts
 
 from .account import HARMFUL, OUTCOMES, Account
 from .family import STRENGTHS, Member
 from .values import MONITORS
 
+_FOLDS, _OF_ZERO = "e-folds", "zero map's loss"
+LABELS = {
+    "value": Label("what the monitor reads", "its own"),
+    "alarm": Label("checkpoint of the first alarm; the number of checkpoints is never"),
+    "peak": Label("largest lower bound of the growth; of a rehearsal its harm"),
+    "loss_before": Label("pre-training loss before fine-tuning", _OF_ZERO),
+    "loss_after": Label("pre-training loss after fine-tuning", _OF_ZERO),
+    "inflection": Label("inflection point", STEPS),
+    "predicted_inflection": Label("inflection point, in closed form", STEPS),
+    "outcome": Label("kind of cell"),
+    "needs": Label("checkpoints before an alarm on growth can ring"),
+    "threshold": Label("threshold of the alarm", _FOLDS),
+    "regularization": Label("product-space penalty", PLAIN),
+    "budget": Label("pre-training budget", STEPS),
+    "statistic": Label("with bootstrap interval over transfers, 95 %"),
+    "early": Label("harmful cells with an alarm more than one e-fold before the inflection", PLAIN),
+    "timely": Label("harmful cells with an alarm within one e-fold before the inflection", PLAIN),
+    "late": Label("harmful cells with an alarm after the inflection", PLAIN),
+    "missed": Label("harmful cells without an alarm", PLAIN),
+    "in_time": Label("harmful cells with an alarm before the inflection", PLAIN),
+    "false_alarm": Label("harmless cells with an alarm", PLAIN),
+    "informedness": Label("share in time less share of false alarms", PLAIN),
+    "in_time_of_reachable": Label("share in time, of harmful cells that turn once an alarm on growth can ring", PLAIN),
+    "informedness_of_reachable": Label("the same less share of false alarms", PLAIN),
+    "lead": Label("median of ln(inflection budget / alarm budget)", _FOLDS),
+    "spread_in_common": Label("standard deviation of leads, where the base loss halved as well", _FOLDS),
+    "spread_above_halved": Label("the same less that of the alarm when the base loss has halved", _FOLDS),
+    "regret_of_harmful": Label("mean loss of harmful cells if stopped at the alarm, above the least", _OF_ZERO),
+    "regret_of_going_on_if_harmful": Label("the same if stopped at the last budget", _OF_ZERO),
+    "base_loss_at_alarm": Label("median base loss at the alarm", "that of the first checkpoint"),
+    "separation": Label("chance that the peak of a harmful cell exceeds that of a harmless one", PLAIN),
+    "separation_of_values": Label("the same of the value at the last budget", PLAIN),
+    "correlation_along": Label("rank correlation with forgetting over checkpoints, median cell", PLAIN),
+    "correlation_across": Label("rank correlation with forgetting over transfers at last, median cell", PLAIN),
+    "cell_correlation": Label("rank correlation with forgetting over checkpoints", PLAIN),
+    "within": Label("standard deviation of ln inflection over rates and strengths of a transfer", _FOLDS),
+    "reachable": Label("harmful, and turns once an alarm on growth can ring", PLAIN),
+}
 
-def label(members: Sequence[Member], accounts: Sequence[Account], thresholds: np.ndarray, needs: int) -> xr.Dataset:
-    """Everything that was measured, with names and units.
+
+def recorded(members: Sequence[Member], accounts: Sequence[Account], thresholds: np.ndarray, needs: int) -> xr.Dataset:
+    """Everything that was measured.
 
     Args:
       members: of the family.
@@ -24,75 +63,48 @@ def label(members: Sequence[Member], accounts: Sequence[Account], thresholds: np
       thresholds: of the alarm on growth.
       needs: checkpoints before it can ring.
     """
-    zero = np.asarray([member.problem.transfer.pretrain.zero_loss for member in members])
-    stacked: dict[str, Any] = {
-        name: np.stack([getattr(one, name) for one in accounts])
-        for name in ("loss_before", "loss_after", "inflection", "predicted", "harm", "outcome")
-    }
-    checkpoints, rates = accounts[0].loss_after.shape[:2]
+    tasks = [member.problem.transfer.pretrain for member in members]
+    zero = np.asarray([task.zero_loss for task in tasks])
+    rates = len(members[0].rates)
 
-    def read(field_name: str) -> np.ndarray:
+    def told(name: str) -> np.ndarray:
+        return np.stack([getattr(one, name) for one in accounts])
+
+    def read(name: str) -> np.ndarray:
         """(monitor, transfer, rate, ...), the same at every rate where there is one value for all."""
-        each = [[getattr(one, field_name)[name] for one in accounts] for name in MONITORS]
+        each = [[getattr(one, name)[monitor] for one in accounts] for monitor in MONITORS]
         return np.stack([[np.broadcast_to(x, (rates, *x.shape[1:])) for x in monitor] for monitor in each])
 
-    cells = ("transfer", "rate", "regularization")
-    curves = ("transfer", "checkpoint", "rate", "regularization")
-    followed = ("monitor", "transfer", "rate", "checkpoint")
-    steps, loss = {"units": "pre-training steps"}, {"units": "zero map's loss"}
+    def of_members(name: str) -> Any:
+        values = [getattr(member, name) for member in members]
+        return "transfer", texts(values) if isinstance(values[0], str) else values
+
+    cells, by_rate = ("transfer", "rate", "regularization"), ("monitor", "transfer", "rate")
     dataset = xr.Dataset(
         {
-            "value": (followed, read("values"), {"long_name": "what the monitor reads", "units": "its own"}),
-            "growth_bound": (followed, read("bounds"), {"long_name": "lower bound of the growth", "units": "e-folds"}),
-            "alarm": (
-                ("monitor", "transfer", "rate", "threshold"),
-                read("alarms"),
-                {"long_name": f"checkpoint of the first alarm; {checkpoints} is never"},
-            ),
-            "peak": (
-                ("monitor", "transfer", "rate"),
-                read("peaks"),
-                {"long_name": "largest growth bound; of a rehearsal its harm"},
-            ),
-            "loss_before": (
-                ("transfer", "checkpoint"),
-                stacked["loss_before"] / zero[:, None],
-                {"long_name": "pre-training loss before fine-tuning", **loss},
-            ),
-            "loss_after": (
-                curves,
-                stacked["loss_after"] / zero[:, None, None, None],
-                {"long_name": "pre-training loss after fine-tuning", **loss},
-            ),
-            "inflection": (cells, stacked["inflection"], {"long_name": "inflection point", **steps}),
-            "predicted_inflection": (cells, stacked["predicted"], {"long_name": "inflection, closed form", **steps}),
-            "harm": (cells, stacked["harm"], {"long_name": "loss at the last budget / least loss - 1", "units": "1"}),
-            "outcome": (cells, stacked["outcome"], {"long_name": "kind of cell", "values": ", ".join(OUTCOMES)}),
-            "needs": ((), needs, {"long_name": "checkpoints before an alarm on growth can ring"}),
+            "value": ((*by_rate, "checkpoint"), read("values")),
+            "alarm": ((*by_rate, "threshold"), read("alarms")),
+            "peak": (by_rate, read("peaks")),
+            "loss_before": (("transfer", "checkpoint"), told("loss_before") / zero[:, None]),
+            "loss_after": (("transfer", "checkpoint", *cells[1:]), told("loss_after") / zero[:, None, None, None]),
+            "inflection": (cells, told("inflection")),
+            "predicted_inflection": (cells, told("predicted")),
+            "harm": (cells, told("harm")),
+            "outcome": (cells, told("outcome"), {"values": ", ".join(OUTCOMES)}),
+            "needs": ((), needs),
         },
         coords={
-            "monitor": ("monitor", texts(list(MONITORS))),
+            "monitor": texts(list(MONITORS)),
             "label": ("monitor", texts([monitor.label for monitor in MONITORS.values()])),
             "sees": ("monitor", texts([monitor.sees for monitor in MONITORS.values()])),
-            "threshold": ("threshold", thresholds, {"long_name": "threshold of the alarm", "units": "e-folds"}),
-            "regularization": ("regularization", list(STRENGTHS), {"long_name": "product-space penalty", "units": "1"}),
-            "budget": (
-                ("transfer", "checkpoint"),
-                np.stack([member.problem.budgets for member in members]),
-                {"long_name": "pre-training budget", **steps},
-            ),
-            "learning_rate": (
-                ("transfer", "rate"),
-                np.stack([member.rates for member in members]),
-                {"long_name": "fine-tuning learning rate", "units": "flow time per step"},
-            ),
-            "zero_loss": ("transfer", zero, {"long_name": "loss of the zero map", "units": "squared output"}),
-            "lane": ("transfer", texts([member.lane for member in members])),
+            "threshold": thresholds,
+            "regularization": list(STRENGTHS),
+            "budget": (("transfer", "checkpoint"), np.stack([member.problem.budgets for member in members])),
+            "learning_rate": (("transfer", "rate"), np.stack([member.rates for member in members])),
+            "zero_loss": ("transfer", zero),
             "depth": ("transfer", [member.problem.depth for member in members]),
-            "spectrum": ("transfer", texts([member.spectrum for member in members])),
-            "shift": ("transfer", texts([member.shift for member in members])),
-            "label_noise": ("transfer", [member.problem.transfer.pretrain.label_noise for member in members]),
-            "tau": ("transfer", [member.tau for member in members]),
+            "label_noise": ("transfer", [task.label_noise for task in tasks]),
+            **{name: of_members(name) for name in ("lane", "spectrum", "shift", "tau")},
         },
     )
     _set_clock(dataset)

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.errors import require_integer, require_number
+from linsim.labels import label
 from linsim.losses import LOSS_CONVENTION
 from linsim.monitoring.alarm import Alarm
 from linsim.progress.showing import Progress
@@ -22,8 +23,8 @@ from linsim.storage.provenance import provenance
 
 from ..experiment import Experiment
 from .account import account
-from .dataset import label
-from .family import FINETUNE_STEPS, LANES, RATE_SHARES, family
+from .dataset import LABELS, recorded
+from .family import FINETUNE_STEPS, LANES, family
 from .finding import find, table
 from .judging import judge
 from .values import measures
@@ -63,21 +64,15 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
         accounts.append(account(member, config.alarm, thresholds, config.harmful, measured))
         if report is not None:
             report(len(accounts), len(members))
-    dataset = label(members, accounts, thresholds, config.alarm.needs)
-    judged = judge(dataset, config.resamples, config.seed)
-    result = dataset.merge(judged, combine_attrs="no_conflicts")
-    shares = ", ".join(f"{share:.3g}" for share in RATE_SHARES)
-    result.attrs |= {
-        "threshold": config.alarm.growth,
-        "harmful": config.harmful,
-        "loss_convention": LOSS_CONVENTION,
-        "rule_of_rates": f"{shares} x 2 / top curvature of the sharper task",
-        "rule_of_budgets": "from a tenth of the first mode's rise time to 1.6 .. 6.3 times the last one's",
-        "finetune_steps": FINETUNE_STEPS,
-        "rule_of_solvers": "charts: of each problem the cheapest exact solver; monitors: exact population values",
+    records = recorded(members, accounts, thresholds, config.alarm.needs)
+    judged = records.merge(judge(records, config.resamples, config.seed), combine_attrs="drop_conflicts")
+    return label(judged, LABELS).assign_attrs(
+        threshold=config.alarm.growth,
+        harmful=config.harmful,
+        loss_convention=LOSS_CONVENTION,
+        finetune_steps=FINETUNE_STEPS,
         **provenance(),
-    }
-    return result
+    )
 
 
 experiment = Experiment("monitors", __doc__, Config, compute, find, table)

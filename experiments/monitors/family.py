@@ -20,6 +20,7 @@ from linsim.measures.curvature import top_curvature
 from linsim.phase import Phase
 from linsim.problem import Problem, stack_seeds
 from linsim.tasks import LinearTask, random_basis
+from linsim.theory.rises import flow_time
 
 DIM = 8
 """Inputs, outputs and hidden units."""
@@ -116,21 +117,11 @@ def member(lane: str, number: int, seed: int) -> Member:
     return Member(problem, np.asarray(RATE_SHARES) * 2 / max(sharpest), lane, spectrum, shift, tau)
 
 
-def rise_times(strengths: Float[np.ndarray, " modes"], start: float, depth: int) -> Float[np.ndarray, " modes"]:
-    """Flow time at which a balanced mode is half learned: ds/dt = 2 L s^(2 - 2/L) (sigma - s) from s(0) = start.
-
-    The integral of ds / (ds/dt), by trapezoids in ln s. Modes that start there have 0. [Saxe et al. 2014]
-    """
-    sizes = np.abs(strengths)
-    logs = np.linspace(np.log(start), np.log(np.maximum(sizes / 2, start)), 2001)
-    s = np.exp(logs)
-    return np.trapezoid(s ** (2 / depth - 1) / (2 * depth * (sizes - s)), logs, axis=0)
-
-
 def _budgets(strengths: np.ndarray, start: float, depth: int, rate: float, beyond: float) -> Int[np.ndarray, " steps"]:
     """From a tenth of the first mode's rise time to `beyond` times the last one's, evenly in the logarithm."""
-    times = rise_times(strengths[strengths != 0], start, depth)
-    last = beyond * (times.max() + 1 / np.abs(strengths[strengths != 0]).min())
+    sizes = np.abs(strengths[strengths != 0])
+    times = np.nan_to_num(flow_time(depth, np.asarray(start), sizes / 2, sizes))  # 0 for a mode that is half there
+    last = beyond * (times.max() + 1 / sizes.min())
     budgets = np.geomspace(max(0.1 * times.min() / rate, 1.0), last / rate, CHECKPOINTS).round().astype(np.int64)
     for index in range(1, CHECKPOINTS):
         budgets[index] = max(budgets[index], budgets[index - 1] + 1)

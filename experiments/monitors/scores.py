@@ -35,8 +35,6 @@ class Family:
     """Checkpoint, or the number of checkpoints: never."""
     peaks: Float[np.ndarray, "monitors transfers cells"]
     values: Float[np.ndarray, "monitors transfers cells checkpoints"]
-    stages: Int[np.ndarray, "transfers stages"]
-    """Checkpoints at which monitors are compared across transfers."""
     needs: int
     """Checkpoints before an alarm on growth can ring."""
 
@@ -58,11 +56,6 @@ class Family:
         """Whether there was an alarm."""
         return self.alarms < self.budgets.shape[1]
 
-    @property
-    def regrets(self) -> Float[np.ndarray, "monitors transfers cells thresholds"]:
-        """Loss after fine-tuning from the checkpoint of the alarm, or the last one, less the least of any."""
-        return self.stopped(np.minimum(self.alarms, self.budgets.shape[1] - 1))
-
     def stopped(self, places: Int[np.ndarray, "monitors transfers cells thresholds"]) -> np.ndarray:
         """The regret of stopping at given checkpoints."""
         transfers, cells = np.ogrid[: self.loss.shape[0], : self.loss.shape[2]]
@@ -76,7 +69,7 @@ class Family:
 
 
 def alarm_scores(family: Family) -> Callable[[Sample], Scores]:
-    """Shares of early, timely, late and missed alarms among harmful cells, of false ones among harmless; leads; regret.
+    """Shares of early, timely, late and missed alarms among harmful cells, of false ones among harmless; lead; regret.
 
     Returns:
       A function of a sample of transfers -> scores, each of shape (monitors, thresholds).
@@ -95,9 +88,9 @@ def alarm_scores(family: Family) -> Callable[[Sample], Scores]:
     reached, within_reach = ((leads >= 0) & reachable[..., None]).sum(axis=2), reachable.sum(axis=1)
     calm = harmless.sum(axis=1)
     scored = harmful | harmless
-    regrets, learned = family.regrets, np.where(scored & rang, family.at_alarm(family.base), np.nan)
-    costs = {"regret": scored, "regret_of_harmful": harmful}
-    cost = {name: (np.where(kind, regrets, 0.0).sum(axis=2), kind.sum(axis=1)) for name, kind in costs.items()}
+    learned = np.where(scored & rang, family.at_alarm(family.base), np.nan)
+    stopped = family.stopped(np.minimum(family.alarms, family.budgets.shape[1] - 1))
+    regrets, told = np.where(harmful, stopped, 0.0).sum(axis=2), (leads, learned)
 
     def score(sample: Sample) -> Scores:
         shares = {
@@ -109,17 +102,11 @@ def alarm_scores(family: Family) -> Callable[[Sample], Scores]:
         in_reach = _ratio(reached[:, sample].sum(axis=1), within_reach[sample].sum(axis=0))
         shares["in_time_of_reachable"] = in_reach
         shares["informedness_of_reachable"] = in_reach - shares["false_alarm"]
-        shares["detection"] = 1 - shares["missed"] - shares["false_alarm"]
-        drawn = leads[:, sample].reshape(len(leads), -1, leads.shape[-1])
-        lower, middle, upper = quantiles(drawn, (0.25, 0.5, 0.75))
+        medians = (quantiles(each[:, sample].reshape(len(each), -1, each.shape[-1]), (0.5,))[0] for each in told)
         return {
             **shares,
-            "lead": middle,
-            "lead_lower_quartile": lower,
-            "lead_upper_quartile": upper,
-            "lead_spread": _deviation(drawn),
-            "base_loss_at_alarm": quantiles(learned[:, sample].reshape(drawn.shape), (0.5,))[0],
-            **{name: _ratio(sums[:, sample].sum(axis=1), n[sample].sum(axis=0)) for name, (sums, n) in cost.items()},
+            **dict(zip(("lead", "base_loss_at_alarm"), medians, strict=True)),
+            "regret_of_harmful": _ratio(regrets[:, sample].sum(axis=1), cells[sample].sum(axis=0)),
         }
 
     return score
@@ -132,28 +119,24 @@ def monitor_scores(family: Family) -> Callable[[Sample], Scores]:
       what the monitor's own alarm looks at
     * separation_of_values: the same of the value at the last checkpoint, one statistic for all monitors
     * correlation_along: over the checkpoints of a cell; median over scored cells
-    * correlation_of_changes: the same of the changes from checkpoint to checkpoint, where a clock has none
-    * correlation_across: over transfers at one stage, shape (monitors, stages); median over cells
+    * correlation_across: over transfers at the last checkpoint; median over cells
 
     Returns:
-      A function of a sample of transfers -> scores, each of shape (monitors,) or (monitors, stages).
+      A function of a sample of transfers -> scores, each of shape (monitors,).
     """
     scored = family.harmful | family.harmless
-    along, changes = correlations(family)
-    places = np.arange(len(family.stages))[:, None]
-    read = np.moveaxis(family.values, 3, 2)[:, places, family.stages]  # monitors, transfers, stages, cells
-    forgot = family.forgetting[places, family.stages]
+    along = correlations(family)
+    read, forgot = family.values[..., -1], family.forgetting[:, -1]
 
     def score(sample: Sample) -> Scores:
         bad, fine = family.harmful[sample].ravel(), family.harmless[sample].ravel()
-        peaks, last = (x[:, sample].reshape(len(x), -1) for x in (family.peaks, family.values[..., -1]))
+        peaks, last = (x[:, sample].reshape(len(x), -1) for x in (family.peaks, read))
         kept = scored[sample].ravel()
-        across = spearman(*(np.moveaxis(x, -3, -1) for x in (read[:, sample], forgot[sample])))
+        across = spearman(*(np.swapaxes(x, -2, -1) for x in (read[:, sample], forgot[sample])))
         return {
             "separation": separation(peaks[:, bad], peaks[:, fine]),
             "separation_of_values": separation(last[:, bad], last[:, fine]),
             "correlation_along": _middle(along[:, sample], kept),
-            "correlation_of_changes": _middle(changes[:, sample], kept),
             "correlation_across": np.median(across, axis=-1),
         }
 
@@ -192,14 +175,14 @@ def paired_spreads(family: Family, reference: int) -> Callable[[Sample], Scores]
     return score
 
 
-def correlations(family: Family) -> tuple[np.ndarray, np.ndarray]:
-    """Rank correlation of each monitor with forgetting along every cell, and of their changes.
+def correlations(family: Family) -> np.ndarray:
+    """Rank correlation of each monitor with forgetting along every cell.
 
     Forgetting is taken to 1e-9 of the zero map's loss and values to nine digits, so that rounding has no rank.
     """
     forgot = np.round(np.moveaxis(family.forgetting, 1, 2), 9)
     values = np.asarray([[significant(values) for values in monitor] for monitor in family.values])
-    return spearman(values, forgot), spearman(np.diff(values), np.round(np.diff(forgot), 9))
+    return spearman(values, forgot)
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -210,32 +193,20 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.divide(np.sum(one * other, axis=-1), size, out=np.zeros_like(size), where=size > 0)
 
 
-def spread_of_inflections(family: Family, unit: Float[np.ndarray, " transfers"]) -> Callable[[Sample], Scores]:
+def spread_of_inflections(family: Family) -> Callable[[Sample], Scores]:
     """How much ln inflection varies within a transfer, over rate and strength: no monitor of pre-training can see it.
 
-    within: standard deviation about the transfer's mean, the least spread of leads of any alarm that rings once per
-    transfer. within_share: of the variance of ln(inflection / unit), transfers with two harmful cells or more.
-
-    Args:
-      family: whose harmful cells count.
-      unit: a budget of each transfer, steps.
+    within: standard deviation about the transfer's mean, of transfers with two harmful cells or more; the least spread
+    of leads of any alarm that rings once per transfer.
     """
-    logs = np.where(family.harmful, np.log(family.inflection / unit[:, None]), np.nan)
-    counts = family.harmful.sum(axis=1)
-    several = counts > 1
-    means = np.where(several, np.nansum(logs, axis=1) / np.maximum(counts, 1), 0.0)
-    inside = np.where(several, np.nansum((logs - means[:, None]) ** 2, axis=1), 0.0)
-    counted = np.where(several, counts, 0)
+    logs, counts = np.where(family.harmful, np.log(family.inflection), np.nan), family.harmful.sum(axis=1)
+    counts = np.where(counts > 1, counts, 0)
+    means = np.nansum(logs, axis=1) / np.maximum(counts, 1)
+    inside = np.where(counts > 0, np.nansum((logs - means[:, None]) ** 2, axis=1), 0.0)
 
     def score(sample: Sample) -> Scores:
-        cells = counted[sample].sum()
-        centre = _ratio(np.sum(counted[sample] * means[sample]), cells)
-        between = np.sum(counted[sample] * (means[sample] - centre) ** 2)
-        within = inside[sample].sum()
-        return {
-            "within": np.sqrt(_ratio(within, cells - np.count_nonzero(counted[sample]))),
-            "within_share": _ratio(within, within + between),
-        }
+        freedom = counts[sample].sum() - np.count_nonzero(counts[sample])
+        return {"within": np.sqrt(_ratio(inside[sample].sum(), freedom))}
 
     return score
 
