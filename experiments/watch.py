@@ -40,7 +40,7 @@ from linsim.monitoring.record import Record
 from linsim.monitoring.trees import examples_in, require_same_shapes, require_scalar, shapes_of
 from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
-from linsim.sweeping.remembering import remembered
+from linsim.sweeping.keeping import remembered
 
 from .experiment import Experiment
 

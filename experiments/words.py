@@ -53,8 +53,11 @@ def rechecked(dataset: xr.Dataset) -> list[str]:
 
 
 def distrust(dataset: xr.Dataset) -> str:
-    """What the sample says against the result; empty where it says nothing."""
+    """What the samples say against the result; empty where they say nothing."""
     told = dataset.attrs
+    if not told.get("rounding_trusted", 1):
+        change = f"{told['rounding_deviation']:.1e} of the zero network's, at {told['rounding_worst']}"
+        return f"DO NOT TRUST THIS RESULT; it is rounding: last places of initial weights change a loss by {change}."
     if not told.get("recheck_lanes") or told["recheck_trusted"]:
         return ""
     way_out = "use --precision float64" if told["precision"] == "float32" else "one of the two solvers is wrong here"

@@ -11,6 +11,7 @@ from .claims.margins import same_side as same_side
 from .dynamics.choosing import choose as choose
 from .dynamics.in_turn import train as train
 from .dynamics.matrices.matrix_flow import matrix_flow as matrix_flow
+from .dynamics.matrices.rounding import flow_rounding as flow_rounding
 from .dynamics.modes.deep_mode_flow import deep_mode_flow as deep_mode_flow
 from .dynamics.modes.mode_flow import mode_flow as mode_flow
 from .dynamics.modes.mode_flow import rise_time as rise_time

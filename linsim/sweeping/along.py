@@ -19,7 +19,7 @@ Ready = Callable[..., xr.Dataset]
 """A sweep or a chart that lacks nothing but `report=`."""
 
 _INPUTS = {"pretrain_target", "finetune_target", "input_covariance", "finetune_input_covariance"}
-_PREDICTED, _RECHECKED = "predicted_", "recheck_"
+_PREDICTED, _CHECKS = "predicted_", ("recheck_", "rounding_")
 
 
 def along(
@@ -54,7 +54,7 @@ def along(
       The dataset of one place with the axes before all others. What is the same everywhere, such as a task, comes once.
       A variable whose shape differs from place to place, such as the weights, stands apart as `NAME_of_LABEL`.
       Predictions are NaN where there are none. Attributes that differ are told one value a line, after their labels;
-      those of the recheck are its worst.
+      those of the recheck and of rounding are their worst.
 
     Raises:
       InvalidInput: no labels, or a label twice; sweeps of other axes at other places; whatever `prepare` refuses.
@@ -144,17 +144,18 @@ def _attributes(axis: str, labels: list[Any], datasets: list[xr.Dataset]) -> dic
             owners.setdefault(dataset.attrs.get(name, "none"), []).append(str(label))
         lines = (f"{', '.join(whose)}: {value}" for value, whose in owners.items())
         attributes[name] = next(iter(owners)) if len(owners) == 1 else "\n".join(lines)
-    return attributes | _rechecked(axis, labels, [dataset.attrs for dataset in datasets])
+    for check in _CHECKS:
+        attributes |= _checked(check, axis, labels, [dataset.attrs for dataset in datasets])
+    return attributes
 
 
-def _rechecked(axis: str, labels: list[Any], told: list[dict[str, Any]]) -> dict[str, Any]:
+def _checked(check: str, axis: str, labels: list[Any], told: list[dict[str, Any]]) -> dict[str, Any]:
     """What the samples that were computed again say together: as many lanes as all of them, and what the worst says."""
-    samples = [(at, each) for at, each in enumerate(told) if each.get(f"{_RECHECKED}lanes")]
+    samples = [(at, each) for at, each in enumerate(told) if each.get(f"{check}lanes")]
     if not samples:
         return {}
-    at, worst = max(samples, key=lambda sample: (not sample[1]["recheck_trusted"], sample[1]["recheck_deviation"]))
-    sums = {name: sum(int(each[name]) for _, each in samples) for name in ("recheck_lanes", "recheck_apart")}
-    place = f"{axis} = {labels[at]}, {worst['recheck_worst']}"
-    return (
-        {name: value for name, value in worst.items() if name.startswith(_RECHECKED)} | sums | {"recheck_worst": place}
-    )
+    at, worst = max(samples, key=lambda sample: (not sample[1][f"{check}trusted"], sample[1][f"{check}deviation"]))
+    counts = (name for name in (f"{check}lanes", f"{check}apart") if name in worst)
+    sums = {name: sum(int(each[name]) for _, each in samples) for name in counts}
+    place = {f"{check}worst": f"{axis} = {labels[at]}, {worst[f'{check}worst']}"}
+    return {name: value for name, value in worst.items() if name.startswith(check)} | sums | place

@@ -1,4 +1,4 @@
-"""Where the chunks of a sweep go: into arrays in memory, or into a zarr store that outlives the process.
+"""What a run keeps: the chunks of a sweep, in memory or in a zarr store that outlives the process, and small results.
 
 On disk every chunk of every array is a file of its own that carries a checksum (crc32c) and is put in place by
 renaming: it is there as a whole, or not. A chunk of the sweep is finished when all its files are there and sound.
@@ -6,11 +6,12 @@ renaming: it is there as a whole, or not. A chunk of the sweep is finished when 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -23,8 +24,11 @@ from filelock import FileLock, Timeout
 
 from linsim.errors import InvalidInput, RunFailed, require
 from linsim.storage.checksums import WRITING, create
+from linsim.storage.fingerprint import digest, fingerprint
+from linsim.storage.store import write_json
 from linsim.sweeping.plan import Box, Plan
 from linsim.sweeping.results import Layout
+from linsim.sweeping.running import current
 
 _ROOM = 0.9  # share of what is free that a result may fill
 
@@ -198,3 +202,32 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunFailed(f"out: {folder} could not be written ({error.strerror or error})") from error
+
+
+def remembered(of: Mapping[str, Any], compute: Callable[[], Any]) -> Any:
+    """What `compute` returns, or returned before in this run or in the one it resumes.
+
+    Args:
+      of: all that the result depends on, see `linsim.storage.fingerprint`.
+      compute: returns anything that JSON can hold; numbers come back bit for bit.
+
+    Raises:
+      RunFailed: the disk is full or fails.
+    """
+    keep = current().keep
+    if keep is None:
+        return compute()
+    file = keep / f"{digest(fingerprint(of))}.json"
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        if told["checksum"] == _checksum(told["value"]):
+            return told["value"]
+    except (OSError, ValueError, TypeError, KeyError):
+        pass  # not there yet, or damaged: either way it is computed
+    value = json.loads(json.dumps(compute()))
+    write_json({"checksum": _checksum(value), "value": value}, file)
+    return value
+
+
+def _checksum(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

@@ -150,12 +150,20 @@ def _finetuned(
     measuring: Measuring,
 ) -> tuple[Checkpoints, Finetuned]:
     """Lanes of a few trajectories, given by their positions on the axes."""
+    trajectories, lanes = runs(session, axes, pool, trajectory, indices)
+    checkpoints = session.pretrain(None, trajectories, measuring)
+    return jax.tree.map(np.asarray, (checkpoints, session.finetune(checkpoints, lanes, measuring)))
+
+
+def runs(
+    session: Session, axes: Axes, pool: np.ndarray, trajectory: np.ndarray, indices: np.ndarray
+) -> tuple[Trajectories, Lanes]:
+    """Trajectories and lanes, by positions on the axes; `trajectory` is the position of a lane's own in the pool."""
     swept: dict[bool, dict[str, jax.Array]] = {True: {}, False: {}}
     along = dict(zip(axes.trajectory_dims, pool, strict=True))
     for number, field, values in axes.fields():
         positions = along[number] if field.pretraining else indices[number]
         swept[field.pretraining][field.name] = jnp.asarray(values[positions], session.dtype)
     seeds = jnp.asarray(along[axes.trajectory_dims[-1]], jnp.int32)
-    checkpoints = session.pretrain(None, Trajectories(seeds, swept[True]), measuring)
     lanes = Lanes(jnp.asarray(indices[0], jnp.int32), jnp.asarray(trajectory, jnp.int32), swept[False])
-    return jax.tree.map(np.asarray, (checkpoints, session.finetune(checkpoints, lanes, measuring)))
+    return Trajectories(seeds, swept[True]), lanes

@@ -32,6 +32,7 @@ from linsim.sweeping.lanes import usable_devices
 from linsim.sweeping.plan import Box, Machine, Measured, Plan, cut
 from linsim.sweeping.recheck import LANES, recheck
 from linsim.sweeping.results import Layout, describe, inputs, inputs_of, layouts
+from linsim.sweeping.rounding import rounding
 from linsim.sweeping.running import current, free_memory, reporting
 from linsim.sweeping.work import Work
 from linsim.theory.inflection import rounding_floor
@@ -186,6 +187,9 @@ def _swept(
         checked = recheck(dataset, problem, axes, measuring, choice.solver, precision, lanes)
         dataset.attrs |= {f"recheck_{name}": value for name, value in checked._asdict().items()}
         dataset.attrs["recheck_trusted"] = int(checked.trusted)
+        rounded = rounding(dataset, problem, axes, choice.solver, lanes)
+        dataset.attrs |= {f"rounding_{name}": value for name, value in rounded._asdict().items()}
+        dataset.attrs["rounding_trusted"] = int(rounded.trusted)
     return dataset
 
 

@@ -253,6 +253,12 @@ def test_a_square_network_whose_determinant_has_the_other_sign_never_learns_the_
         np.testing.assert_allclose(np.diag(second @ first), [2.0, gone], rtol=1e-11, atol=1e-250)
 
 
+def test_an_exact_reversal_is_never_left_in_exact_bases():
+    first, second = matrix_flow((0.1 * np.eye(2), -0.1 * np.eye(2)), 2 * np.eye(2), [1.0, 12.0, 1e3])
+    assert np.all(second @ first <= 0)
+    np.testing.assert_allclose(second[1:] @ first[1:], 0, atol=1e-20)
+
+
 def test_directions_and_rates_are_eigenpairs_of_the_matrix_of_the_flow_for_strengths_of_either_sign():
     rng = np.random.default_rng(0)
     left, right, strengths = random_basis(3, rng), random_basis(2, rng), np.asarray([1.5, -0.7])

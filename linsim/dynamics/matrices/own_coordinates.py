@@ -54,8 +54,9 @@ def own_flow(
     time that is asked for.
     """
     rates = np.asarray(modes.rates) - weight_decay / 2
-    directions = np.asarray(modes.directions) / np.asarray(modes.lengths)
-    here, place = 0.0, Place(directions.T @ start, np.eye(start.shape[1]))
+    vectors, lengths = np.asarray(modes.directions), np.asarray(modes.lengths)
+    directions = vectors / lengths  # but what is exactly 0 in exact bases stays so: lengths are divided by afterwards
+    here, place = 0.0, Place((vectors.T @ start) / lengths[:, None], np.eye(start.shape[1]))
     fastest = max(float(np.max(np.abs(rates))), float(np.sum(np.asarray(start) ** 2)), np.finfo(np.float64).tiny)
     step, found = 1 / fastest, np.empty((len(times), *start.shape))
     for number in np.argsort(times, kind="stable"):
@@ -94,8 +95,9 @@ def _followed(place: Place, rates: Float[np.ndarray, " sides"], reach: float) ->
         table.append(row)
         if error <= TOLERANCE and cuts > 2:
             break
-    turn = row[-1] @ (1.5 * np.eye(hidden) - 0.5 * row[-1].T @ row[-1])  # orthogonal again, to second order
-    return Place(later, turn.T @ mirrored.T @ place.turn), error, cuts
+    turn = row[-1].T @ mirrored.T @ place.turn
+    turn = turn @ (1.5 * np.eye(hidden) - 0.5 * turn.T @ turn)  # orthogonal again, to second order
+    return Place(later, turn), error, cuts
 
 
 def _transported(

@@ -1,0 +1,126 @@
+"""A few lanes of a sweep twice, from weights that differ in their last places: where the answer is rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import xarray as xr
+
+from linsim.dynamics.choosing import FLOWS
+from linsim.dynamics.matrices.dense import Dense
+from linsim.dynamics.matrices.rounding import TRUSTED, moved
+from linsim.dynamics.measuring import USUAL
+from linsim.dynamics.runs import Checkpoints
+from linsim.dynamics.seen import PRETRAIN_LOSS_BEFORE
+from linsim.dynamics.solver import Solver
+from linsim.dynamics.training import Session
+from linsim.measure import Measure
+from linsim.problem import Problem
+from linsim.sweeping.axes import Axes
+from linsim.sweeping.recheck import runs
+
+_TRAJECTORIES = 4
+_POINTS = 40  # along each phase
+_ALONG = tuple(
+    Measure(f"{task}_loss_along", at="along", of=of)
+    for task, of in (("pretrain", lambda seen: seen.pretrain_loss), ("finetune", lambda seen: seen.finetune_loss))
+)
+_AFFORDABLE = 3e10  # multiplications for the lanes: some seconds
+
+
+class Rounding(NamedTuple):
+    """What the last places of the initial weights decide."""
+
+    lanes: int
+    """How many were run twice, that did not diverge; 0 where no solver takes the moved weights."""
+    deviation: float
+    """Largest change of a loss, along pre-training and fine-tuning, relative to `Session.scale`."""
+    by: str
+    """In words: what they were computed with."""
+    trusted: bool
+    """Whether that is at most `linsim.dynamics.matrices.rounding.TRUSTED`."""
+    worst: str = ""
+    """Where on the axes the lane is that changes most."""
+
+
+def rounding(dataset: xr.Dataset, problem: Problem, axes: Axes, solver: Solver, lanes: int) -> Rounding:
+    """Run lanes twice in float64, by full matrices where that is quick: a chain of modes cannot leave its mode.
+
+    Args:
+      dataset: the finished sweep, whose lanes that diverged or are unstable say nothing here.
+      problem: what it is of.
+      axes: its axes.
+      solver: what it was computed with.
+      lanes: how many, half of them from the last budget.
+    """
+    shape = axes.shape(problem)
+    other = replace(problem, initial=moved(problem.initial))
+    by, count = _affordable(axes.representative(other), solver, min(lanes, int(np.prod(shape))))
+    if by is None or count == 0:
+        return Rounding(0, 0.0, "nothing: no solver that takes moved weights is quick enough", True)
+    rng = np.random.default_rng(1)
+    # The last of every axis comes first: the largest rate, for the longest time.
+    pool = [np.linspace(shape[dim] - 1, 0, _TRAJECTORIES).round().astype(int) for dim in axes.trajectory_dims]
+    trajectory = np.arange(count) % _TRAJECTORIES
+    indices = np.stack([rng.integers(length, size=count) for length in shape])
+    indices[:, :1] = np.asarray(shape)[:, None] - 1
+    indices[0, ::2] = shape[0] - 1
+    for dim, positions in zip(axes.trajectory_dims, pool, strict=True):
+        indices[dim] = positions[trajectory]
+    where = {dim: xr.DataArray(index, dims="lane") for dim, index in zip(axes.dims, indices, strict=True)}
+    aside = [np.asarray(dataset[name].isel(where)) for name in ("diverged", "unstable") if name in dataset]
+    with jax.enable_x64(True):
+        sessions = [Session.open(each, by, np.float64) for each in (problem, other)]
+        once, again = (_losses(each, axes, np.stack(pool), trajectory, indices) for each in sessions)
+        scale = sessions[0].scale
+    kept = ~np.any(np.stack([*aside, once[0], again[0]]), axis=0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        changes = np.max(np.abs(once[1] - again[1]), axis=1)
+    changes = np.where(kept, changes / scale, 0.0)
+    worst = int(np.argmax(changes))
+    place = axes.place(problem, range(len(axes.dims)), indices[:, worst].tolist())
+    deviation = float(changes[worst])
+    return Rounding(int(kept.sum()), deviation, f"{by.name} in float64", deviation <= TRUSTED, place)
+
+
+def _losses(
+    session: Session, axes: Axes, pool: np.ndarray, trajectory: np.ndarray, indices: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which lanes diverged, and all losses on their way, along a second axis: between budgets and steps, too."""
+    problem = session.problem
+    budgets = np.union1d(problem.budgets, _between(int(problem.budgets[-1]), problem.budgets))
+    points = _between(problem.finetune_steps, ())
+    trajectories, lanes = runs(session, axes, pool, trajectory, indices)
+    on_the_way = replace(session, problem=replace(problem, budgets=budgets)).pretrain(None, trajectories, USUAL)
+    at = np.searchsorted(budgets, problem.budgets)
+    states, measured = jax.tree.map(lambda leaf: leaf[at], (on_the_way.states, on_the_way.measured))
+    measuring = replace(USUAL, along=_ALONG, points=tuple(points.tolist()))
+    tuned = session.finetune(Checkpoints(states, measured, on_the_way.seed), lanes, measuring)
+    before = np.asarray(on_the_way.measured[PRETRAIN_LOSS_BEFORE.name])[:, trajectory].T
+    along = [np.asarray(tuned.along[measure.name]) for measure in _ALONG]
+    ends = np.stack([np.asarray(tuned.pretrain_loss), np.asarray(tuned.finetune_loss)], axis=1)
+    return np.asarray(tuned.diverged), np.concatenate([before, *along, ends], axis=1)
+
+
+def _between(last: int, other_than: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Steps before the last, over three decades: denser than a saddle is left, as many whatever the last is."""
+    steps = np.setdiff1d(np.geomspace(max(1, last // 1000), max(1, last), 20 * _POINTS).round().astype(int), other_than)
+    steps = steps[steps <= last] if last else np.zeros(1, int)
+    return steps[np.linspace(0, len(steps) - 1, min(_POINTS, len(steps))).round().astype(int)]
+
+
+def _affordable(problem: Problem, solver: Solver, lanes: int) -> tuple[Solver | None, int]:
+    """The most general solver of the same dynamics that takes the problem and is quick enough; for how many lanes."""
+    alike = [Dense()] if solver.stepping else FLOWS
+    able = [each for each in (solver, *alike) if each.refusal(problem) is None]
+    able.sort(key=lambda each: each.cost(problem))
+    for count in (lanes, min(lanes, _TRAJECTORIES)):
+        steps = _TRAJECTORIES * int(problem.budgets[-1]) + count * problem.finetune_steps
+        quick = [each for each in able if not each.stepping or each.cost(problem) * steps <= _AFFORDABLE]
+        if quick:
+            return quick[-1], count
+    return None, 0
