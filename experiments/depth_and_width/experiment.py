@@ -28,7 +28,7 @@ from linsim.commands.config import (
 )
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_integer
-from linsim.labels import PLAIN, RATE, SQUARED, STEPS, Label, label
+from linsim.labels import PLAIN, SQUARED, STEPS, Label, label
 from linsim.progress.showing import Progress
 from linsim.sweeping.along import Ready, along, part_of
 from linsim.tasks import Transfer
@@ -44,9 +44,7 @@ CLAIMS = (
     *("overtraining-inevitable", "one-layer-harm", "width-free-descent"),
 )
 LABELS = {
-    "learning_steps": Label("budget by which a mode is half learned", STEPS),
     "onset_steps": Label("budget by which the strongest misaligned mode is half learned", STEPS),
-    "critical_rate": Label("rate from which a mode learned in full is net harm", RATE),
     "converged_harm": Label("harm over the stages in reach after converged fine-tuning", PLAIN),
     "one_layer_harm": Label("most harm at one layer, whatever the rate", PLAIN),
 }
@@ -155,10 +153,9 @@ def _with_depth_theory(dataset: xr.Dataset, config: Config, transfer: Transfer) 
     start, eta = float(np.exp(-2 * config.network.tau)), config.pretrain.learning_rate
     times = _times(dataset, config)
     loss = np.full((len(depths), *map(len, times)), np.nan)
-    critical, harm, most = np.full((3, len(depths)), np.nan)
+    harm, most = np.full((2, len(depths)), np.nan)
     for at, depth in enumerate(depths if shared and _plain(config, pretrain) else ()):
         loss[at] = theory.predicted_losses((pretrain, finetune), np.full(modes, start), depth, times, penalty)
-        critical[at] = theory.critical_rate(pretrain, finetune, penalty, depth, config.finetune.steps)
         if depth > 1:
             harm[at] = theory.converged_harm(pretrain, finetune, penalty, modes)
         elif penalty == 0:
@@ -167,10 +164,8 @@ def _with_depth_theory(dataset: xr.Dataset, config: Config, transfer: Transfer) 
     learned = np.stack([theory.learning_steps(pretrain, start, depth, eta) for depth in depths])
     first = theory.first_misaligned(pretrain, finetune, penalty)
     return _with_predicted(dataset, "depth", loss).assign(
-        learning_steps=(("depth", "mode"), learned),
         onset_steps=("depth", np.full(len(depths), np.nan) if first is None else learned[:, first]),
         stable_rate=("depth", [1 / (depth * pretrain[0] ** (2 - 2 / depth)) for depth in depths]),
-        critical_rate=("depth", critical),
         converged_harm=("depth", harm),
         one_layer_harm=("depth", most),
     )

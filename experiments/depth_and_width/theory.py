@@ -23,23 +23,6 @@ def strengths_of(transfer: Transfer) -> tuple[Float[np.ndarray, " modes"], Float
     return task.strengths[order], finetune[order], shared
 
 
-def critical_rate(
-    pretrain: Float[np.ndarray, " modes"], finetune: Float[np.ndarray, " modes"], penalty: float, depth: int, steps: int
-) -> float:
-    """The smallest rate at which `steps` steps take a mode learned in full beyond 2 sigma_pre; infinite if none does.
-
-    T* / K with T* the integral from sigma_pre to 2 sigma_pre of ds / [2 L s^(2 - 2/L) (1 + lambda) (s_inf - s)]; with
-    one layer no mode that was not learned stays at 0, and there is no such rate. [3.5; `deep-critical-time`]
-    """
-    limit = (finetune + penalty * pretrain) / (1 + penalty)
-    harmful = (limit > 2 * pretrain) & (pretrain > 0)
-    if depth == 1 or not harmful.any():
-        return np.inf
-    learned = pretrain[harmful]
-    times = flow_time(depth, learned, 2 * learned, limit[harmful]) / (1 + penalty)
-    return float(np.min(times)) / steps
-
-
 @in_float64
 def predicted_losses(
     modes: tuple[Float[np.ndarray, " modes"], Float[np.ndarray, " modes"]],

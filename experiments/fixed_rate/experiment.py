@@ -28,7 +28,7 @@ from linsim.commands.config import (
 )
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_axis, require_number
-from linsim.labels import PLAIN, SQUARED, STEPS, Label, label
+from linsim.labels import PLAIN, Label, label
 from linsim.progress.showing import Progress
 from linsim.sweeping.along import Ready, along
 from linsim.tasks import Transfer
@@ -52,10 +52,8 @@ CLAIMS = (
 
 LABELS = {
     "overshoot": Label("strength after fine-tuning to convergence over the best for pre-training", PLAIN),
-    "limit_loss": Label("pre-training loss after fine-tuning to convergence from stage n", SQUARED),
     "counts": Label("harm and excess count in every seed"),
     "turns_inside": Label("every seed turns after the first budget"),
-    "finetune_inflection_steps": Label("inflection point of the fine-tuning loss", STEPS),
     "finetune_harm": Label("fine-tuning loss at the largest budget / smallest one - 1", PLAIN),
     "finetune_excess": Label("rise of the fine-tuning loss over that of the zero network", PLAIN),
 }
@@ -116,7 +114,8 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
 
     dataset = along({"checkpoints": kinds, "shift": list(transfers)}, prepare, report)
     criterion = {"least_harm": config.least_harm, "least_excess": config.least_excess}
-    judged = _judged(dataset.assign(_theory(transfers)), transfers, **criterion)
+    beyond = xr.Variable(("shift", "mode"), [overshoot(each) for each in transfers.values()])
+    judged = _judged(dataset.assign(overshoot=beyond), transfers, **criterion)
     return label(judged, LABELS).assign_attrs(criterion)
 
 
@@ -169,20 +168,6 @@ def overshoot(transfer: Transfer) -> np.ndarray:
     return np.where(task.strengths > 0, np.where(goal.strengths > 0, ratio, 0.0), np.nan)
 
 
-def _theory(transfers: dict[str, Transfer]) -> dict[str, xr.Variable]:
-    """What theory says of every shift without simulating it."""
-    limits = []
-    for transfer in transfers.values():
-        goal, task = transfer.finetune, transfer.pretrain
-        final = goal.strengths
-        change = np.where(task.strengths > 0, final**2 - 2 * final * goal.along_modes(task.target), 0.0)
-        limits.append(task.zero_loss + np.concatenate([[0.0], np.cumsum(change)]))
-    return {
-        "overshoot": xr.Variable(("shift", "mode"), [overshoot(each) for each in transfers.values()]),
-        "limit_loss": xr.Variable(("shift", "stage"), limits),
-    }
-
-
 def _judged(dataset: xr.Dataset, transfers: dict[str, Transfer], least_harm: float, least_excess: float) -> xr.Dataset:
     """With harm in units of the zero network's loss, whether it counts, and the same of the fine-tuning loss."""
     zero = next(iter(transfers.values())).pretrain.zero_loss
@@ -190,7 +175,7 @@ def _judged(dataset: xr.Dataset, transfers: dict[str, Transfer], least_harm: flo
     lost, like, budgets = dataset["diverged"], dataset["harm"], dataset["pretrain_steps"].values
     after, tuned = (dataset[name].where(~lost, np.inf) for name in ("pretrain_loss_after", "finetune_loss_after"))
     along = tuned.transpose("pretrain_steps", *like.dims).values
-    found = locate(budgets, along, floor=dataset.attrs["rounding_floor"])
+    harm = locate(budgets, along, floor=dataset.attrs["rounding_floor"]).harm
     excess = _rise(after) / zero
     counts = (like >= least_harm) & (excess >= least_excess) & dataset["inflection_steps"].notnull()
     inside = dataset["inflection_steps"] > budgets[0]
@@ -198,8 +183,7 @@ def _judged(dataset: xr.Dataset, transfers: dict[str, Transfer], least_harm: flo
         excess=excess.drop_attrs(),
         counts=counts.all("seed"),
         turns_inside=inside.all("seed"),
-        finetune_inflection_steps=like.copy(data=found.steps),
-        finetune_harm=like.copy(data=found.harm),
+        finetune_harm=like.copy(data=harm),
         finetune_excess=_rise(tuned) / goals,
         zero_loss=zero,
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import xarray as xr
 
@@ -21,21 +19,13 @@ from .scores import (
 )
 
 
-def judge(dataset: xr.Dataset, resamples: int, seed: int, transfers: Sequence[int] | None = None) -> xr.Dataset:
-    """Scores of stored records, all or a selection of them.
-
-    Args:
-      dataset: the records.
-      resamples: of the bootstrap.
-      seed: of the bootstrap.
-      transfers: positions of those that count; default all.
-    """
-    chosen = dataset if transfers is None else dataset.isel(transfer=list(transfers))
-    scored = _family(chosen)
-    count = chosen.sizes["transfer"]
-    kept = {name: chosen[name] for name in ("monitor", "label", "sees", "threshold")}
+def judge(dataset: xr.Dataset, resamples: int, seed: int) -> xr.Dataset:
+    """Scores of stored records, or of a selection of them; `resamples` and `seed` are of the bootstrap."""
+    scored = _family(dataset)
+    count = dataset.sizes["transfer"]
+    kept = {name: dataset[name] for name in ("monitor", "label", "sees", "threshold")}
     result = xr.Dataset(coords={"statistic": texts(["estimate", "low", "high"]), **kept})
-    halves = list(chosen["monitor"].values).index("loss_halved")
+    halves = list(dataset["monitor"].values).index("loss_halved")
     for alarms in (alarm_scores(scored), paired_spreads(scored, halves)):
         for name, value in with_intervals(alarms, count, resamples, seed).items():
             result[name] = (("monitor", "threshold", "statistic"), value)
@@ -43,9 +33,9 @@ def judge(dataset: xr.Dataset, resamples: int, seed: int, transfers: Sequence[in
         result[name] = (("monitor", "statistic"), value)
     for name, value in with_intervals(spread_of_inflections(scored), count, resamples, seed).items():
         result[name] = ("statistic", value)
-    result["reachable"] = (chosen["outcome"].dims, scored.reachable.reshape(chosen["outcome"].shape))
+    result["reachable"] = (dataset["outcome"].dims, scored.reachable.reshape(dataset["outcome"].shape))
     cells = ("monitor", "transfer", "rate", "regularization")
-    result["cell_correlation"] = (cells, correlations(scored).reshape(-1, *chosen["outcome"].shape))
+    result["cell_correlation"] = (cells, correlations(scored).reshape(-1, *dataset["outcome"].shape))
     never = np.full((1, *scored.harmful.shape, 1), scored.budgets.shape[1] - 1)
     cost = scored.stopped(never)[0, ..., 0]
     mean = cost[scored.harmful].mean() if scored.harmful.any() else np.nan

@@ -10,6 +10,7 @@ from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig
 from linsim.commands.transfers import build_transfer
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from linsim.theory.stages import critical_time
 
 PRETRAINING = PretrainConfig(steps=30_000, budgets=24, first=10)
 
@@ -34,25 +35,6 @@ def config(**changes):
 @pytest.fixture(scope="module")
 def result():
     return run(config())
-
-
-def flow(start, target, depth, until, steps=20_000):
-    """Strengths s along ds/dt = 2 L s^(2 - 2/L) (sigma - s) by Heun's method."""
-    strength, step = start, until / steps
-    for _ in range(steps):
-        speed = 2 * depth * strength ** (2 - 2 / depth) * (target - strength)
-        guess = strength + step * speed
-        strength += step * (speed + 2 * depth * guess ** (2 - 2 / depth) * (target - guess)) / 2
-    return strength
-
-
-def test_a_mode_is_beyond_twice_its_strength_from_the_critical_rate_on():
-    pretrain, finetune, steps = np.array([2.0, 0.5]), np.array([2.0, 2.0]), 100
-    for depth in (2, 4):
-        rate = theory.critical_rate(pretrain, finetune, 0.0, depth, steps)
-        assert flow(0.5, 2.0, depth, rate * steps) == pytest.approx(1.0, rel=1e-5)
-    assert theory.critical_rate(pretrain, 1.9 * pretrain, 0.0, 2, steps) == np.inf
-    assert theory.critical_rate(pretrain, finetune, 0.0, 1, steps) == np.inf
 
 
 def test_one_layer_costs_at_most_the_square_of_a_cotangent(result):
@@ -86,6 +68,15 @@ def test_simulated_depths_follow_the_closed_form(result):
         assert np.max(np.abs(simulated - predicted)) < 0.1 * simulated.max()
 
 
+def test_harm_over_stages_begins_at_the_critical_rate(result):
+    transfer = build_transfer(chart_of(config(), depth=2, seeds=1, checkpoints="idealised"))
+    pretrain, finetune, _ = theory.strengths_of(transfer)
+    critical = float(np.min(critical_time(pretrain, finetune))) / config().finetune.steps
+    harmful = result["harm"][1, 1].values > 1e-6
+    np.testing.assert_array_equal(harmful, result["learning_rate"].values > critical)
+    assert harmful.any() and not harmful.all()
+
+
 def test_from_two_layers_on_converged_harm_is_that_of_the_stages(result):
     idealised = result["harm"][1, 1:, -1].values
     np.testing.assert_allclose(
@@ -95,13 +86,6 @@ def test_from_two_layers_on_converged_harm_is_that_of_the_stages(result):
     assert float(result["converged_harm"][1]) == pytest.approx(
         8.0
     )  # (3 sigma)^2 / sigma^2 - 1 in the modes rescaled by 4
-
-
-def test_harm_over_stages_begins_at_the_critical_rate(result):
-    rates = result["learning_rate"].values
-    harmful = result["harm"][1, 1].values > 1e-6
-    np.testing.assert_array_equal(harmful, rates > float(result["critical_rate"][1]))
-    assert harmful.any() and not harmful.all()
 
 
 def test_a_width_below_the_harmful_modes_has_no_harm(result):
