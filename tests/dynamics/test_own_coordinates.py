@@ -9,7 +9,7 @@ from linsim.dynamics.matrices import own_coordinates
 from linsim.dynamics.matrices.matrix_flow import matrix_flow
 from linsim.phase import Phase
 from linsim.tasks import LinearTask, power_covariance, random_basis
-from tests.dynamics.test_matrix_flow import BETWEEN, NARROW, WIDE, starts, targets
+from tests.dynamics.test_matrix_flow import BETWEEN, NARROW, WIDE, facing, starts, targets
 
 # One step of Runge-Kutta is right to 1e-13 and there are some hundreds, whose errors in the rotation add up.
 TOLERANCE = 1e-11
@@ -60,6 +60,13 @@ def test_a_layer_follows_tasks_one_after_another_with_the_rotation_that_each_lea
         ours = matrix_flow(ours, target, 1.5)
         theirs = integrated(theirs, target, 1.5)
     assert apart(ours, theirs) < 3 * TOLERANCE
+
+
+def test_a_transition_at_the_end_of_a_long_step_is_seen():
+    # Cut evenly, one of the steps passes over it and agrees with itself: 9e-11 off.
+    target = targets((3, 3, 3), [2.0, 1.0, 0.3], 18)
+    weights = facing(starts((3, 3, 3), 1e-3, 0.0, 18), target)
+    assert apart(matrix_flow(weights, target, 6.0), integrated(weights, target, 6.0)) < TOLERANCE
 
 
 def test_times_on_the_way_do_not_move_the_end_and_late_ones_take_few_steps(monkeypatch):

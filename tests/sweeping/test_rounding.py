@@ -156,6 +156,16 @@ def test_the_matrix_flow_says_from_when_on_it_is_rounding(name, basis):
     assert not flow_rounding(weights, target, 30.0).trusted
 
 
+def test_the_matrix_flow_remembers_that_rounding_let_go_where_both_runs_agree_again():
+    problem = passing(-1, (50, 100), 1)
+    target = problem.transfer.pretrain.target
+    weights = tuple(layer[0] for layer in problem.initial)
+    first, second = matrix_flow(weights, target, 40.0)
+    np.testing.assert_allclose(second @ first, target, atol=1e-12)
+    assert not flow_rounding(weights, target, 40.0).trusted
+    assert flow_rounding(weights, target, 4.0).trusted
+
+
 def test_an_ordinary_matrix_flow_is_not_rounding_at_any_time():
     rng = np.random.default_rng(3)
     layer = rng.normal(size=(3, 3)) / 10
