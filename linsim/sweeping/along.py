@@ -20,6 +20,7 @@ Ready = Callable[..., xr.Dataset]
 
 _INPUTS = {"pretrain_target", "finetune_target", "input_covariance", "finetune_input_covariance"}
 _PREDICTED, _CHECKS = "predicted_", ("recheck_", "rounding_")
+_TOLD = ("lanes", "deviation", "by", "trusted", "apart", "worst")  # by either check
 
 
 def along(
@@ -158,4 +159,5 @@ def _checked(check: str, axis: str, labels: list[Any], told: list[dict[str, Any]
     counts = (name for name in (f"{check}lanes", f"{check}apart") if name in worst)
     sums = {name: sum(int(each[name]) for _, each in samples) for name in counts}
     place = {f"{check}worst": f"{axis} = {labels[at]}, {worst[f'{check}worst']}"}
-    return {name: value for name, value in worst.items() if name.startswith(check)} | sums | place
+    own = {f"{check}{name}" for name in _TOLD}
+    return {name: value for name, value in worst.items() if name in own} | sums | place

@@ -129,9 +129,14 @@ def test_a_result_along_something_is_as_trusted_as_the_least_of_its_parts():
     starts = {"facing": (reversal.initial[0], -reversal.initial[1]), "reversed": reversal.initial}
     problems = {name: replace(reversal, initial=weights) for name, weights in starts.items()}
     result = along({"start": [*starts]}, lambda start: partial(sweep, problems[start], RATES))
+    precisions = {"facing": "float64", "reversed": "float32"}
+    weaker = along(
+        {"start": [*starts]}, lambda start: partial(sweep, problems["facing"], RATES, precision=precisions[start])
+    )
     assert result.attrs["rounding_trusted"] == 0
     assert result.attrs["rounding_worst"].startswith("start = reversed, ")
     assert result.attrs["rounding_lanes"] == 8
+    assert "facing: " in weaker.attrs["rounding_floor"]  # which is none of the check's
 
 
 def test_moved_weights_differ_by_a_few_units_in_the_last_place_and_zeros_move():

@@ -43,8 +43,8 @@ def matrix_flow(
       (W_1,) or (W_1, W_2), times along the leading axes. At t = 0 the start itself. Computed in float64; errors of P,
       W_1^T W_1 and W_2 W_2^T are those of rounding the start, eps (||W_1||^2 + ||W_2||^2) at first, and grow as modes
       do where the flow passes a saddle: a mode that exact arithmetic would never learn is learned at about
-      t = 18 / sigma; `flow_rounding` tells where that is so. The rotation of the hidden layer is right to 1e-12, see
-      `linsim.dynamics.matrices.own_coordinates`; it costs some milliseconds a time at 4 hidden units, however late.
+      t = 18 / sigma; `flow_rounding` tells where that is so. The rotation of the hidden layer is right to 1e-11 of
+      the largest weight; what it costs says `linsim.dynamics.matrices.own_coordinates`.
 
     Raises:
       InvalidInput: shapes that do not chain, a start that is not lambda-balanced (says by how much), weight decay with

@@ -49,9 +49,10 @@ def own_flow(
 ) -> Float[np.ndarray, "times sides hidden"]:
     """Q(t) from Q(0) as `factor_flow`, without a rotation left open: what integrating both layers gives.
 
-    Held against Runge-Kutta at 1e-13 a step: right to 1e-12 of the largest weight, as far as that can tell. Some 5 to
-    30 steps of 6 to 60 decompositions of (hidden, hidden) each, whatever the last time is, and one more step for every
-    time that is asked for.
+    Held against Runge-Kutta at 1e-13 a step it is off by 4e-14 of the largest weight in the median of 90 problems, by
+    5e-12 at most, of which some is the other's. Some 5 to 50 steps of 6 to 60 decompositions of (hidden, hidden) each,
+    by the logarithm of the last time, and one more step for every time that is asked for: 0.02 to 0.06 s at 4 hidden
+    units, 0.03 to 0.09 s at 10, 0.2 to 0.7 s at 30, for one time of 3 to 1e6, once compiled.
     """
     rates = np.asarray(modes.rates) - weight_decay / 2
     vectors, lengths = np.asarray(modes.directions), np.asarray(modes.lengths)
