@@ -83,6 +83,8 @@ class Verdict:
     """The wrong variants by name; each should be refuted."""
     outside: Beyond | None
     """Beyond the boundary, where the claim has one."""
+    lemma: bool = False
+    """Whether it calls nothing of linsim."""
 
     @property
     def status(self) -> Status:
@@ -152,12 +154,7 @@ def judge(
 
     enough, done = max(examples, _LEAST), 0
     total = examples + enough * len(claim.variants) + (claim.beyond is not None) * (1 + enough)
-    with (
-        showing(progress, report, f"trying {claim.id}") as told,
-        jax.enable_x64(True),
-        np.errstate(all="ignore"),
-        _no_constants_of_loaded_modules(),
-    ):
+    with showing(progress, report, f"trying {claim.id}") as told, _judging():
 
         def attempt(
             domain: st.SearchStrategy[PlainProblem], changes: Mapping[str, Any] | None = None, most: int = enough
@@ -178,7 +175,19 @@ def judge(
         if claim.beyond is not None:
             beyond = claim.beyond
             outside = Beyond(beyond.assumption, attempt(st.just(beyond.example), most=1), attempt(beyond.domain))
-    return Verdict(claim.id, claim.statement, claim.source, claim.equation, inside, variants, outside)
+    return Verdict(claim.id, claim.statement, claim.source, claim.equation, inside, variants, outside, claim.lemma)
+
+
+def on_domain(claim: Claim, examples: int = 100, seed: int = 0) -> Trial:
+    """Try a claim on its domain alone, without shrinking: what `judge` tells as `inside`."""
+    with _judging():
+        return _attempt(claim.domain, _Statement(claim.check, {}, lambda _: None), examples, seed, shrink=False)
+
+
+@contextlib.contextmanager
+def _judging() -> Iterator[None]:
+    with jax.enable_x64(True), np.errstate(all="ignore"), _no_constants_of_loaded_modules():
+        yield
 
 
 class _Statement:

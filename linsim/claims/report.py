@@ -25,7 +25,8 @@ def table(verdicts: Sequence[Verdict]) -> Table:
     result.add_column("outside: fails where", ratio=2)
     for verdict in verdicts:
         worst = "" if verdict.inside.worst is None else f"{verdict.inside.worst.margin:.4g}"
-        cells = (verdict.id, verdict.statement, str(verdict.inside.tried), worst, verdict.status, _outside(verdict))
+        statement = f"Lemma: {verdict.statement}" if verdict.lemma else verdict.statement
+        cells = (verdict.id, statement, str(verdict.inside.tried), worst, verdict.status, _outside(verdict))
         result.add_row(*map(Text, cells))
     return result
 
@@ -59,6 +60,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "statement": verdict.statement,
         "source": verdict.source,
         "equation": verdict.equation,
+        "lemma": verdict.lemma,
         "sound": verdict.sound,
         **_trial(verdict.inside),
         "variants": {name: _trial(trial) for name, trial in verdict.variants.items()},

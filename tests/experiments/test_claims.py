@@ -68,7 +68,7 @@ def test_a_run_prints_a_table_and_writes_the_same_as_data(tmp_path, capsys):
         "sound": True,
     }
     assert claim["examples_tried"] == 10
-    assert claim["worst_margin"] == 1.0
+    assert claim["worst_margin"] > 0.99
     assert data["config"] == {"examples": 10, "only": [CLAIM.id], "seed": 3}
     assert {"linsim", "jax", "hypothesis"} <= data["versions"].keys()
     assert set(claim["variants"]) == {wrong.name for wrong in CLAIM.variants}

@@ -1,4 +1,4 @@
-"""What claims about two and more layers are held against: NumPy and an adaptive integrator, nothing of linsim."""
+"""What claims about two and more layers are held against: NumPy and an adaptive integrator, nothing of linsim's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from scipy.integrate import solve_ivp
+
+from linsim.tasks import LinearTask
 
 Matrix = np.ndarray
 Layers = Sequence[Matrix]
@@ -40,6 +42,12 @@ def imbalance(layers: Layers) -> Matrix:
     return layers[1].T @ layers[1] - layers[0] @ layers[0].T
 
 
+def grams(layers: Layers) -> Matrix:
+    """P and both Gram matrices, [[G_1, P^T], [P, G_2]]: all that is left of layers up to a rotation between them."""
+    factor = np.concatenate([layers[0].T, layers[1]])
+    return factor @ factor.T
+
+
 def two_layers(left: Matrix, strengths: Any, right: Matrix, balance: Any, middle: Matrix) -> list[Matrix]:
     """Layers with P = sum_i s_i u_i v_i^T and W_2^T W_2 - W_1 W_1^T = l, one l for all hidden directions or one each.
 
@@ -67,6 +75,12 @@ def random_task(strengths: Any, seed: int, widths: tuple[int, int, int]) -> Matr
     rank = len(strengths)
     left, right = rotation(seed, widths[2]), rotation(seed + 1, widths[0])
     return (left[:, :rank] * np.asarray(strengths)) @ right[:, :rank].T
+
+
+def task_of(target: Matrix, covariance: Matrix | None = None) -> LinearTask:
+    """A target as linsim takes it, without label noise."""
+    left, strengths, right = np.linalg.svd(target)
+    return LinearTask(left, strengths, right.T, np.eye(len(right)) if covariance is None else covariance, 0.0)
 
 
 def velocity(

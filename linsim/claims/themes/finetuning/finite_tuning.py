@@ -12,7 +12,7 @@ from linsim.claims.margins import equals, every, exceeds
 from linsim.claims.themes.finetuning.tuning import balanced_layers, descend, descend_deep
 from linsim.dynamics.modes.mode_flow import mode_flow
 from linsim.testing.draws import decades, numbers
-from linsim.theory import stages
+from linsim.theory.stages import critical_effort, critical_time, learning_time, tuned
 
 _BRACKET = (0.9, 1.1)  # of a critical time
 _STRENGTH = numbers(0.3, 3)
@@ -20,11 +20,11 @@ _TWO, _DEPTH = st.just(2), st.integers(2, 5)
 _MANY, _FEW = st.integers(300, 500), st.integers(1, 2)
 
 
-_tuned_mode = jax.jit(stages.tuned)
+_tuned_mode = jax.jit(tuned)
 
 
 def check_finite_tuning(problem: PlainProblem, rate: float = 4.0, stiffer: bool = True) -> float:
-    """Integrate the flow of two layers and compare every mode with the stated curve, and with `stages.tuned`."""
+    """Integrate the flow of two layers and compare every mode with the stated curve, and with `tuned`."""
     start, goal, penalty = np.asarray(problem["start"]), np.asarray(problem["finetune"]), problem["penalty"]
     anchored = goal + penalty * start
 
@@ -41,8 +41,11 @@ def check_finite_tuning(problem: PlainProblem, rate: float = 4.0, stiffer: bool 
     stated = limit / (1 + (limit / start - 1) * left)
     ours = _tuned_mode(start, goal, penalty, problem["time"])
     scale = float(max(goal.max(), start.max()))
+    half = learning_time(2, start, goal, penalty)
+    by_then = limit / (1 + (limit / start - 1) * np.exp(-4 * (1 + penalty) * limit * half))
+    learning = equals(by_then, np.maximum(limit / 2, start), 1e-9) if np.all(start <= limit) else 1.0
     # An error of 1e-9 of a small mode stays that small, relative to it, until it is learned and then shrinks.
-    return every(equals(inner * outer, stated, 1e-6, scale), equals(ours, inner * outer, 1e-6, scale))
+    return every(equals(inner * outer, stated, 1e-6, scale), equals(ours, inner * outer, 1e-6, scale), learning)
 
 
 def check_critical_time(problem: PlainProblem, factor: float = 2.0, rate: float = 4.0) -> float:
@@ -53,7 +56,7 @@ def check_critical_time(problem: PlainProblem, factor: float = 2.0, rate: float 
     time = np.log(factor * (limit - learned) / (limit - 2 * learned)) / (rate * (1 + penalty) * limit)
     etas = np.asarray(_BRACKET) * time / problem["steps"]
     before, after = descend(balanced_layers(np.full(2, learned)), goal, penalty, etas, problem["steps"])
-    ours = stages.critical_time(learned, goal, penalty)
+    ours = critical_time(learned, goal, penalty)
     agrees = equals(ours, time, 1e-9) if (factor, rate) == (2.0, 4.0) else 1.0
     return every(agrees, exceeds(after, 2 * learned), exceeds(2 * learned, before))
 
@@ -70,6 +73,14 @@ def check_deep_critical_time(problem: PlainProblem, depth: int | None = None) ->
     time = quad(slowness, learned, 2 * learned, epsabs=0, epsrel=1e-10)[0]
     etas = np.asarray(_BRACKET) * time / steps
     before, after = descend_deep(np.full(2, learned), goal, penalty, layers, etas, steps)
+    effort = (1 + penalty) * learned ** (2 - 2 / layers) * time
+    if depth is None:
+        pull = (goal / learned + penalty) / (1 + penalty)
+        return every(
+            exceeds(after, 2 * learned),
+            exceeds(2 * learned, before),
+            equals(critical_effort(layers, pull), effort, 1e-8),
+        )
     return every(exceeds(after, 2 * learned), exceeds(2 * learned, before))
 
 
@@ -91,7 +102,7 @@ def check_chart(problem: PlainProblem, rate: float = 4.0, towards_task: bool = F
     # of first order in e and leaves about e^2 / 4, times the curvature of the logistic curve, sigma / 10: 4e-4.
     extrapolated = 2 * simulated(2 * steps) - simulated(steps)
     before = mode_flow(start, pretrain, 1.0, problem["pretrain_time"])
-    ours = np.sum((np.asarray(stages.tuned(before, finetune, penalty, problem["time"])) - pretrain) ** 2)
+    ours = np.sum((np.asarray(tuned(before, finetune, penalty, problem["time"])) - pretrain) ** 2)
     scale = float(np.sum(pretrain**2 + finetune**2))
     return every(equals(extrapolated, stated, 1e-3, scale), equals(ours, stated, 1e-10, scale))
 
@@ -103,15 +114,15 @@ def check_matched_loss(problem: PlainProblem, matched: bool = True) -> float:
     checkpoints = np.asarray(problem["learned"])[:, None] * pretrain
     level = (problem["left"] * np.min(np.abs(finetune - pretrain))) ** 2
 
-    def tuned(rates: np.ndarray) -> np.ndarray:
+    def ends(rates: np.ndarray) -> np.ndarray:
         return descend(balanced_layers(checkpoints), finetune, 0.0, rates[:, None], steps)
 
     low, high = np.zeros(2), np.full(2, 0.9 / (4 * finetune.max()))
     for _ in range(40):  # the loss falls with the rate up to there
         middle = (low + high) / 2
-        above = np.sum((tuned(middle) - finetune) ** 2, axis=-1) > level
+        above = np.sum((ends(middle) - finetune) ** 2, axis=-1) > level
         low, high = np.where(above, middle, low), np.where(above, high, middle)
-    early, late = np.sum((tuned(high if matched else np.full(2, high[0])) - pretrain) ** 2, axis=-1)
+    early, late = np.sum((ends(high if matched else np.full(2, high[0])) - pretrain) ** 2, axis=-1)
     return every(equals(early, late, 1e-6), exceeds(*high) if matched else 1.0)  # bisected to 2^-40
 
 
@@ -253,6 +264,7 @@ CLAIMS = (
         equation="3.7",
         domain=_matched(1),
         check=check_matched_loss,
+        lemma=True,
         variants=(
             Variant(name="one-rate-for-all", changes={"matched": False}),
             Variant(  # early checkpoints come from below sigma_ft, late ones from above

@@ -18,8 +18,11 @@ from linsim.claims.themes.finetuning.tuning import (
     raises,
     steady_rate,
 )
+from linsim.claims.themes.simulation import task_of
+from linsim.dynamics.in_turn import train
+from linsim.phase import Phase
 from linsim.testing.draws import decades, numbers, seeds
-from linsim.theory import stages
+from linsim.theory.stages import critical_ratios, harm_limits, misaligned, tuned_limit
 
 _NONE, _EQUAL = st.just(0.0), st.just(1.0)
 _STRENGTH = numbers(0.3, 3)
@@ -41,13 +44,17 @@ def check_penalised_update(problem: PlainProblem, rate: float = 2.0, printed: bo
     cosine, sine = np.cos(np.deg2rad(problem["turn"])), np.sin(np.deg2rad(problem["turn"]))
     turn = np.asarray([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
     target, checkpoint, start, eta = left @ np.diag(goal) @ turn @ right.T, outer @ inner, mode, problem["rate"]
+    begun = inner, outer
     for _ in range(problem["steps"]):
         gradient = 2 * (outer @ inner - target) + 2 * penalty * (outer @ inner - checkpoint)
         inner, outer = inner - eta * outer.T @ gradient, outer - eta * gradient @ inner.T
         restoring = penalty * (mode**2 - start**2) * (1 if printed else mode)
         mode = mode - rate * eta * (mode * (mode**2 - goal) + restoring)
+    phase, steps = Phase(eta, product_penalty=penalty), problem["steps"]
+    ours = train(begun, task_of(target), phase, steps, points=[steps]).weights
     # Rounding of 1e-16 in the layers grows by no more than e^(2 (sigma + lambda s_0) rate steps) < e^16, off a saddle.
-    return equals(left.T @ outer @ inner @ right, np.diag(mode**2), tolerance=1e-8, scale=3.0)
+    stated = equals(left.T @ outer @ inner @ right, np.diag(mode**2), tolerance=1e-8, scale=3.0)
+    return every(stated, equals(ours[1] @ ours[0], outer @ inner, tolerance=1e-8, scale=3.0))
 
 
 def check_regularised_limit(problem: PlainProblem, crosses: bool = False) -> float:
@@ -58,19 +65,24 @@ def check_regularised_limit(problem: PlainProblem, crosses: bool = False) -> flo
     end = descend(balanced_layers(start, problem["stretch"]), goal, penalty, rate, CONVERGED)
     limit = np.where(start == 0, 0.0, (goal + penalty * start) / (1 + penalty))
     stated = limit if crosses else np.where(limit * start > 0, limit, 0.0)
-    ours = stages.tuned_limit(np.append(learned[:2], 0.0), goal, penalty)
+    ours = tuned_limit(np.append(learned[:2], 0.0), goal, penalty)
     # Modes at more than a fiftieth of the strongest have converged; linsim computes in one division.
     return every(equals(end, stated, 1e-6, scale=3.0), equals(ours, stated, 1e-12, scale=3.0) if not crosses else 1.0)
 
 
-def check_misaligned(problem: PlainProblem, harms: Harms = stages.misaligned) -> float:
+def check_misaligned(problem: PlainProblem, harms: Harms | None = None) -> float:
     """Descend to convergence with the mode learned and without, and see whether the loss is larger with it."""
     learned, penalty = problem["pretrain"], problem["penalty"]
     goal = problem["of_threshold"] * (2 + penalty) * learned
     rate = steady_rate(learned, goal, penalty)
     end = descend(balanced_layers([learned, 0.0], problem["stretch"]), goal, penalty, rate, CONVERGED)
     with_mode, without = (end - learned) ** 2
-    return raises(with_mode, without, bool(harms(learned, goal, penalty)))
+    if harms is not None or problem["stretch"] != 1:
+        return raises(with_mode, without, bool((harms or misaligned)(learned, goal, penalty)))
+    ratio, edge = goal / learned, critical_ratios(penalty)[0]
+    limits = equals(with_mode - without, harm_limits(ratio, penalty)[0] * learned**2, 1e-6, scale=9.0)
+    stated = raises(with_mode, without, bool(misaligned(learned, goal, penalty)))
+    return every(stated, limits, equals(edge * problem["of_threshold"], ratio, 1e-9, scale=1.0))
 
 
 def check_deep_threshold(problem: PlainProblem, per_layer: bool = False) -> float:
@@ -80,7 +92,7 @@ def check_deep_threshold(problem: PlainProblem, per_layer: bool = False) -> floa
     strongest = max(learned, (goal + penalty * learned) / (1 + penalty))
     rate = 0.3 / (2 * depth * (1 + penalty) * strongest ** (2 - 2 / depth))
     with_mode, without = (descend_deep([learned, 0.0], goal, penalty, depth, rate, CONVERGED) - learned) ** 2
-    harms = goal > (depth + penalty) * learned if per_layer else bool(stages.misaligned(learned, goal, penalty))
+    harms = goal > (depth + penalty) * learned if per_layer else bool(misaligned(learned, goal, penalty))
     return raises(with_mode, without, harms)
 
 

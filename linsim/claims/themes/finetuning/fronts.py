@@ -41,7 +41,10 @@ def check_front(problem: PlainProblem, bound: float = 1.0, penalty: str = "produ
     beside_both, end_both = (_distances(product, pretrain, finetune) for product in (beside, end))
     least = exceeds(beside_both, bound * apart, rounding=1e-12)
     squares = (np.sum((beside - task) ** 2) for task in (pretrain, finetune))
-    ratio = equals(_front_of(pretrain, finetune).ratio(*map(jnp.asarray, squares)), beside_both / apart, tolerance=1e-9)
+    front = _front_of(pretrain, finetune)
+    ratio = equals(front.ratio(*map(jnp.asarray, squares)), beside_both / apart, tolerance=1e-9)
+    weight = problem["strength"]  # min over P of L_pre + mu L_ft, on the segment
+    ratio = every(ratio, equals(front.least(weight), weight / (1 + weight) * apart**2, tolerance=1e-9))
     limit = finetune + problem["strength"] * pretrain
     if if_turned == "signs":
         reaches = np.linalg.det(limit) * np.linalg.det(pretrain) > 0
@@ -218,6 +221,7 @@ CLAIMS = (
         equation="3.4",
         domain=_weights(st.just(1.0), st.booleans()),
         check=check_weight_space,
+        lemma=True,
         variants=(
             Variant(name="by-the-ratio-as-lambda", changes={"ratio": True}),
             Variant(name="half-the-threshold", changes={"factor": 0.5}),
@@ -243,6 +247,7 @@ CLAIMS = (
         equation="1.4",
         domain=_one_layer(st.just((1.0, 1.0, 1.0))),
         check=check_one_layer,
+        lemma=True,
         variants=(
             Variant(name="twice-the-harm", changes={"times": 2.0}),
             Variant(name="harm-of-the-distance", changes={"square": False}),

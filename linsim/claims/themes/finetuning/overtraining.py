@@ -177,6 +177,7 @@ CLAIMS = (
         equation="3.5",
         domain=st.fixed_dictionaries(_curves((_EITHER,))),
         check=check_turns_up,
+        lemma=True,
         variants=(Variant(name="only-where-misaligned", changes={"ratio": 2.0}),),
         beyond=Outside(
             assumption="there is one mode",
@@ -192,6 +193,7 @@ CLAIMS = (
         equation="3.5",
         domain=st.fixed_dictionaries(_curves((_EITHER, _EITHER), _SEPARATE)),
         check=check_last_mode,
+        lemma=True,
         variants=(
             Variant(name="strongest-mode-decides", changes={"deciding": np.argmax}),
             Variant(
@@ -215,6 +217,7 @@ CLAIMS = (
         equation="3.5",
         domain=_two_rates(_ZERO, (_STRENGTH,) * 3, (_ANY,) * 3, _TIME),
         check=check_larger_rate,
+        lemma=True,
         variants=(
             Variant(name="larger-rate-later", changes={"reverse": True}),
             Variant(name="rates-that-oscillate", domain=st.just(_TWO_STEPS)),
@@ -242,6 +245,7 @@ CLAIMS = (
         equation="3.5",
         domain=_two_rates(_START, (_STRENGTH,), (_ANY,), _TIME),
         check=check_larger_rate,
+        lemma=True,
         variants=(Variant(name="larger-rate-later", changes={"reverse": True}),),
         beyond=Outside(
             assumption="there is one mode",

@@ -67,6 +67,7 @@ CLAIMS = (
         equation="3.4",
         domain=_planes(numbers(0.1, 0.85)),
         check=check_turned,
+        lemma=True,
         variants=(
             Variant(name="whatever-the-angle", changes={"turned": False}),
             Variant(name="beyond-the-best-is-enough", changes={"threshold": 1.0}),

@@ -9,6 +9,7 @@ from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
 from linsim.claims.themes.finetuning.tuning import balanced_layers, descend
 from linsim.testing.draws import decades, numbers
+from linsim.theory.held_out import late_time, mean_heldout
 
 _STEPS = 400  # of a run; the exponents of flow are off by 2 x rate x strength, a hundredth or less
 _TIMES = np.geomspace(0.2, 5.0, 161)  # around the stated time
@@ -29,7 +30,20 @@ def check_tuned_time(problem: PlainProblem, counted: float = 1.0, rate: float = 
     curve = np.polyfit(np.log(_TIMES[middle - 1 : middle + 2]), heldout[middle - 1 : middle + 2], 2)
     found = np.exp(-curve[1] / (2 * curve[0]))
     # Terms beyond the first order are gap and noise over the strength, 0.02 + 0.04 at most.
-    return equals(found, 1.0, 0.06)
+    largest = float(np.log1p(gap**2 / variance) / (2 * goal))
+    return every(equals(found, 1.0, 0.06), _first_order(goal, goal - gap, float(variance), largest))
+
+
+def _first_order(goal: float, start: float, variance: float, largest: float) -> float:
+    """Whether `mean_heldout` is m^2 + v (ds/d sigma_ft)^2 of the logistic curve, and `late_time` where it is least."""
+    times, nearby = np.linspace(0, largest, 4001), goal * (1 + 1e-6 * np.array([[-1.0], [1.0]]))
+    below, above = nearby / (1 + (nearby / start - 1) * np.exp(-4 * nearby * times))
+    response, missing = (above - below) / (2e-6 * goal), (above + below) / 2 - goal
+    curve = missing**2 + variance * response**2
+    given = np.full(1, start), np.full(1, goal), variance
+    # Steps of 1/4000 of the range, the coefficients of which are taken from their middles.
+    agrees = equals(mean_heldout(*given, times), curve, 1e-4)
+    return every(agrees, equals(late_time(*given, largest), times[np.argmin(curve)], 3e-3, scale=largest))
 
 
 def check_relearned(problem: PlainProblem, share: float = 1.0, slowest: bool = True) -> float:
@@ -97,6 +111,7 @@ CLAIMS = (
         equation="3.7",
         domain=_relearned(True),
         check=check_relearned,
+        lemma=True,
         variants=(
             Variant(name="half-the-time", changes={"share": 0.5}),
             Variant(name="time-of-the-quickest-mode", changes={"slowest": False}),

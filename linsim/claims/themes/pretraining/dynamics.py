@@ -18,9 +18,11 @@ from linsim.claims.themes.simulation import (
     turned,
     two_layers,
 )
+from linsim.dynamics.matrices.width import balance_of
 from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow
 from linsim.dynamics.modes.mode_flow import mode_flow, rise_time
 from linsim.testing.draws import decades, numbers, seeds
+from linsim.theory.rises import BalancedModes
 
 _ZERO = st.just(0.0)
 _STRENGTH = numbers(0.2, 2.5)
@@ -43,7 +45,11 @@ def check_rise_time(problem: PlainProblem, rate: float = 4.0, present: float = 1
     stated = np.log(sigma / start - present) / (rate * sigma)
     # Times count in units of 1 / (4 sigma), in which the curve has slope 1/4 at half: the integrator's 1e-9 of s.
     unit = 1 / (4 * sigma)
-    return every(equals(measured, stated, 1e-6, unit), equals(_rise_time(sigma, start), stated, 1e-9, unit))
+    rise = BalancedModes(2, np.full((1, 1), start), np.full(1, sigma), np.ones(1)).rise()
+    ours = equals([_rise_time(sigma, start), rise.half[0, 0]], stated, 1e-9, unit)
+    if start < sigma / 10:  # from a tenth to nine tenths: ln 81 units
+        ours = every(ours, equals(rise.width[0, 0], np.log(81) * unit, 1e-9))
+    return every(equals(measured, stated, 1e-6, unit), ours)
 
 
 def check_stronger_first(problem: PlainProblem) -> float:
@@ -52,8 +58,11 @@ def check_stronger_first(problem: PlainProblem) -> float:
     weaker, stronger = (
         half_time(strength, _mode(problem["start"])) for strength in (sigma, sigma * problem["stronger"])
     )
+    strengths, unit = np.asarray([sigma, sigma * problem["stronger"]]), 1 / (4 * sigma)
+    # `rise_time` is 0 where half is there already; times count in units of the curve, as in `rise-time`.
+    stated = _rise_time(strengths, np.full(2, problem["start"]))
     # Relative to both times; the integrator leaves 1e-9 of s, and near the least odds the times are all but equal.
-    return exceeds(weaker, stronger, rounding=1e-7)
+    return every(exceeds(weaker, stronger, rounding=1e-7), equals([weaker, stronger], stated, 1e-6, unit))
 
 
 def check_input_spectrum(problem: PlainProblem, clock: float = 2.0, forgotten: bool = False) -> float:
@@ -79,7 +88,9 @@ def check_depth(problem: PlainProblem, factor: float = 2.0, order: float = 2.0) 
     measured = speed(layers, target)
     stated = factor * depth * start ** (2 - order / depth) * (sigma - start)
     later = float(product(flowed(layers, target, time))[0, 0])
-    curve = equals(later, deep_mode_flow(start, sigma, 1.0, time, depth), 1e-6, scale=max(abs(sigma), start))
+    modes = BalancedModes(depth, np.full((1, 1), start), np.full(1, sigma), np.ones(1))
+    ours = deep_mode_flow(start, sigma, 1.0, time, depth), modes.at(np.asarray(time))[0, 0]
+    curve = equals(ours, later, 1e-6, scale=max(abs(sigma), start))
     # The speed is arithmetic alone, relative to its two terms, which cancel where s = sigma.
     return every(equals(measured, stated, 1e-9, 2 * depth * start ** (2 - 2 / depth) * (abs(sigma) + start)), curve)
 
@@ -97,7 +108,9 @@ def check_balanced_lambda(problem: PlainProblem, factor: float = 2.0, rich: floa
     curve = _mode_flow(start, sigma, 1.0, problem["time"], balance)
     # The speed is arithmetic alone; the integrator leaves 1e-14 of weights of size 1 even where a mode is 0.
     fastest = float(np.max(2 * np.sqrt(balance**2 + 4 * start**2))) or 1.0
-    return every(equals(speeds, rates * (sigma - start), 1e-9, fastest * scale), equals(modes, curve, 1e-6, scale))
+    told = equals(balance_of(*layers), balance, 1e-9, max(1.0, abs(balance)))
+    speed_of_start = equals(speeds, rates * (sigma - start), 1e-9, fastest * scale)
+    return every(told, speed_of_start, equals(modes, curve, 1e-6, scale))
 
 
 def _rise(balance: st.SearchStrategy[float] = _ZERO) -> st.SearchStrategy[PlainProblem]:

@@ -8,9 +8,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
-from linsim.claims.margins import every, exceeds
+from linsim.claims.margins import equals, every, exceeds
 from linsim.claims.themes.simulation import flowed, product, random_start, rotation
 from linsim.testing.draws import numbers, seeds
+from linsim.theory.laziness import LazyLimit
 
 _WIDTHS = (3, 3, 3)
 _ZERO = st.just(0.0)
@@ -40,7 +41,11 @@ def check_lazy_harm(problem: PlainProblem, share: float = 1.0) -> float:
     slack = 2 / math.e * order / lazy**2
     allowed = [(root + slack) / np.sqrt(1 - min(cosine, 1 - 1e-9) ** 2) + slack for root in roots[:-1]]
     # Weights of size sqrt(l) <= 8 carry the integrator's 1e-9; losses are of order 1.
-    return every(*(exceeds(bound, roots[-1], rounding=1e-7, scale=away + lacking) for bound in allowed))
+    bounded = every(*(exceeds(bound, roots[-1], rounding=1e-7, scale=away + lacking) for bound in allowed))
+    limit = LazyLimit(shift, missing[None], np.exp(-np.sort(problem["ages"]))[None])
+    linear = np.sqrt(limit.losses(np.exp([-problem["tuning"]]))[0, 0])
+    near = exceeds(np.full(3, slack), np.abs(linear - roots), rounding=1e-7, scale=away + lacking)
+    return every(bounded, near, equals(1 / (1 + limit.harm[0]), 1 - overlap**2, tolerance=1e-9, scale=1.0))
 
 
 def _transfers(

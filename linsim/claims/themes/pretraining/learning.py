@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import jax
 import numpy as np
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
-from linsim.claims.margins import equals
-from linsim.claims.themes.simulation import turned
+from linsim.claims.margins import equals, every
+from linsim.claims.themes.simulation import task_of, turned
+from linsim.dynamics.in_turn import train
+from linsim.dynamics.modes.mode_flow import mode_flow
+from linsim.phase import Phase
 from linsim.testing.draws import decades, numbers
 
 _ZERO = st.just(0.0)
 _TINY = decades(1e-6, 1e-3)
+_mode_flow = jax.jit(mode_flow)
 
 
 def check_logistic_mode(problem: PlainProblem, rate: float = 4.0) -> float:
@@ -31,7 +36,8 @@ def check_logistic_mode(problem: PlainProblem, rate: float = 4.0) -> float:
     inner, outer = solve_ivp(flow, (0, time), layers, "DOP853", rtol=1e-10, atol=1e-14).y[:, -1].reshape(2, 2, 2)
     stated = sigma / (1 + (sigma / start - 1) * np.exp(-rate * sigma * time))
     # An error of 1e-10 of a small mode stays that small, relative to it, until it is learned and then shrinks.
-    return equals(np.diag(outer @ inner), stated, tolerance=1e-6, scale=float(sigma.max()))
+    found = equals(np.diag(outer @ inner), stated, tolerance=1e-6, scale=float(sigma.max()))
+    return every(found, equals(np.diag(outer @ inner), _mode_flow(start, sigma, 1.0, time), 1e-6, float(sigma.max())))
 
 
 def check_zero_mode(problem: PlainProblem) -> float:
@@ -45,8 +51,14 @@ def check_zero_mode(problem: PlainProblem) -> float:
         product = outer @ inner
         gradient = 2 * (product - target) + 2 * penalty * (product - checkpoint)
         inner, outer = inner - rate * outer.T @ gradient, outer - rate * gradient @ inner.T
+    phase, start = (
+        Phase(rate, product_penalty=penalty),
+        (np.diag([learned, small]), np.diag([learned, problem["outer"]])),
+    )
+    ours = train(start, task_of(target), phase, problem["steps"], points=[problem["steps"]]).weights
     # Nothing but products with an exact zero: no rounding to allow for, yet the scale is that of the target.
-    return equals((outer @ inner)[1, 1], checkpoint[1, 1], tolerance=1e-12, scale=sigma[1])
+    zero = equals((outer @ inner)[1, 1], checkpoint[1, 1], tolerance=1e-12, scale=sigma[1])
+    return every(zero, equals(ours[1] @ ours[0], outer @ inner, tolerance=1e-10, scale=3.0))
 
 
 def _logistic(balance: st.SearchStrategy[float], turn: st.SearchStrategy[float]) -> st.SearchStrategy[PlainProblem]:

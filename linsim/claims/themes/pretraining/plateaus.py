@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
-from linsim.claims.margins import every, exceeds
+from linsim.claims.margins import equals, every, exceeds
 from linsim.claims.themes.simulation import flowed, product, rotation, turned
+from linsim.dynamics.matrices.matrix_flow import matrix_flow
 from linsim.testing.draws import numbers, seeds
 
 _ZERO = st.just(0.0)
@@ -33,15 +34,17 @@ def _worst_stage(
     right = left @ axes @ turned(3, problem["turn"]) @ axes.T
     if problem["reflected"]:
         right[:, 0] *= -1
-    layers, before, margins = [np.exp(-tau) * np.eye(3)] * 2, 0.0, []
+    start, target = np.exp(-tau) * np.eye(3), (left * sigma) @ right.T
+    layers, before, margins = [start] * 2, 0.0, []
     for stage, (last, following) in enumerate(zip(sigma, [*sigma[1:], 0.0], strict=True), start=1):
         time = clock * tau / (last + following)
-        layers, before = flowed(layers, (left * sigma) @ right.T, time - before), time
+        layers, before = flowed(layers, target, time - before), time
         truncated = (left[:, :stage] * sigma[:stage]) @ right[:, :stage].T
         exponent = 2 * sharper * ((last - following) / (last + following) if gap else 1.0)
         bound = factor * max(1, sigma[0] ** 2) * np.exp(-exponent * tau)
         # The bound is attained for large tau where sigma_1 <= 1, and small modes carry the integrator's 1e-8.
         margins.append(exceeds(bound, np.linalg.norm(product(layers) - truncated, 2), rounding=1e-6, scale=bound))
+        margins.append(equals(product(matrix_flow((start, start), target, time)), product(layers), 1e-6))
     return every(*margins)
 
 

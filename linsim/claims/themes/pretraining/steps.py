@@ -6,10 +6,14 @@ import numpy as np
 from hypothesis import strategies as st
 
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
-from linsim.claims.margins import equals, exceeds, same_side
+from linsim.claims.margins import equals, every, exceeds, same_side
 from linsim.claims.themes.simulation import Layers, flowed, half_time, product
+from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow
 from linsim.testing.draws import decades, numbers
+from linsim.theory.rises import BalancedModes, flow_time
+from linsim.theory.stages import critical_ratios, harm_limits
 
+_NEXT_TO_NOTHING = 1e-6  # of a mode
 _SETTLED = 12.0  # logarithm of what is missing to convergence
 _EQUAL = st.just(1.0)
 _ZERO = st.just(0.0)
@@ -17,11 +21,15 @@ _ZERO = st.just(0.0)
 
 def check_sharper_steps(problem: PlainProblem, reversed_order: bool = False) -> float:
     """Integrate a stronger and a weaker mode from two common starts, and compare the weaker one's shares."""
-    start = problem["start"] * problem["strength"]
+    start, depth = problem["start"] * problem["strength"], problem["depth"]
     shares = [_share(problem, start * factor) for factor in (1.0, problem["smaller"])]
     larger, smaller = shares[::-1] if reversed_order else shares
+    half, strength = np.asarray(problem["strength"] / 2), np.asarray(problem["strength"])
+    time = float(flow_time(depth, np.asarray(start), half, strength))
+    weaker = problem["weaker"] * problem["strength"]
+    ours = deep_mode_flow(start * problem["ahead"], weaker, 1.0, time, depth) / weaker
     # Relative to the larger share; the integrator leaves 1e-9 of it.
-    return exceeds(larger, smaller, rounding=1e-7)
+    return every(exceeds(larger, smaller, rounding=1e-7), equals(ours, shares[0], 1e-6))
 
 
 def check_step_odds(problem: PlainProblem, exponent: float = 1.0, present: float = 1.0) -> float:
@@ -30,8 +38,9 @@ def check_step_odds(problem: PlainProblem, exponent: float = 1.0, present: float
     weaker = problem["weaker"] * stronger
     share = _share({**problem, "depth": 2, "ahead": 1.0}, start)
     odds = (stronger / start - present) ** (exponent * weaker / stronger) / (weaker / start - present)
+    both = BalancedModes(2, np.full((1, 2), start), np.asarray([stronger, weaker]), np.ones(2))
     # Relative to the share itself, however small; the integrator leaves 1e-9 of it.
-    return equals(share, odds / (1 + odds), 1e-6)
+    return every(equals(share, odds / (1 + odds), 1e-6), equals(share, both.rise().overlap[0, 0], 1e-6))
 
 
 def check_learned_anyway(problem: PlainProblem, critical: float = 0.5) -> float:
@@ -40,7 +49,7 @@ def check_learned_anyway(problem: PlainProblem, critical: float = 0.5) -> float:
     goal = ratio * sigma
     rate = 0.02 / ((1 + penalty) * max(goal, sigma))
     losses = []
-    for start in (1.0, begun):
+    for start in (1.0, begun, _NEXT_TO_NOTHING):
         checkpoint = start * sigma
         inner = outer = np.sqrt(checkpoint)
         limit = (goal + penalty * checkpoint) / (1 + penalty)
@@ -50,7 +59,11 @@ def check_learned_anyway(problem: PlainProblem, critical: float = 0.5) -> float:
             inner, outer = inner - rate * outer * gradient, outer - rate * inner * gradient
         losses.append((inner * outer / sigma - 1) ** 2)
     # What is left to converge is e^-12 of sigma_1 at most: 1e-4 of a loss that differs by less is not told apart.
-    return same_side(losses[0] - losses[1], ratio - 1 - critical * penalty * (1 - begun), rounding=1e-4)
+    iff = same_side(losses[0] - losses[1], ratio - 1 - critical * penalty * (1 - begun), rounding=1e-4)
+    if begun == 0:
+        return iff
+    tiny = equals(losses[0] - losses[2], harm_limits(ratio, penalty)[1], 1e-3, scale=1 + ratio**2)
+    return every(iff, tiny, equals(critical_ratios(penalty)[1], 1 + penalty / 2, 1e-12))
 
 
 def _share(problem: PlainProblem, start: float) -> float:

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
-from linsim.claims.margins import equals, every, same_side
+from linsim.claims.margins import equals, every
 from linsim.measures.curvature import trace_of_curvature
-from linsim.measures.sensitivity import expected_loss, two_layer_increase
+from linsim.measures.sensitivity import expected_increase, expected_loss, two_layer_increase
 from linsim.testing.draws import decades, numbers, seeds
-from linsim.theory.prices import noise_price, soft_threshold, useful_modes
+from linsim.theory.prices import NoiseCost, noise_price, soft_threshold
 
 _expected_loss, _two_layer_increase = jax.jit(expected_loss), jax.jit(two_layer_increase)
+_expected_increase = jax.jit(expected_increase)
 _trace_of_curvature = jax.jit(trace_of_curvature)
 _SQUARE = ((2, 2, 2), (2, 1, 2))
 _RECTANGULAR = ((3, 1, 2), (2, 2, 1))
@@ -31,10 +32,12 @@ def check_noise_recursion(problem: PlainProblem, order: str = "every") -> float:
     gammas = np.asarray(problem["gammas"])[: len(weights)]
     mean, largest = _over_signs(weights, target, covariance, gammas, problem["shared"])
     stated = _expected_loss(weights, target, gammas, covariance)
+    increase = _expected_increase(weights, gammas, covariance)
+    rises = equals(mean - _loss(weights, target, covariance), increase, tolerance=_OF_SUMS, scale=largest)
     if order == "second":  # for one gamma
         mean, largest = _over_signs(weights, target, covariance, 0 * gammas + gammas[0], problem["shared"])
         stated = _loss(weights, target, covariance) + gammas[0] ** 2 / 2 * _trace_of_curvature(weights, covariance)
-    return equals(mean, stated, tolerance=_OF_SUMS, scale=largest)
+    return every(equals(mean, stated, tolerance=_OF_SUMS, scale=largest), 1.0 if problem["shared"] else rises)
 
 
 def check_noise_orders(problem: PlainProblem, quadratic: float = 1.0, own_scale: bool = False) -> float:
@@ -53,8 +56,10 @@ def check_noise_is_weight_decay(problem: PlainProblem, halves: float = 1.0) -> f
     gamma, (d_in, hidden, d_out) = problem["gamma"], problem["widths"]
     mean, largest = _over_signs(weights, target, covariance, np.full(2, gamma))
     decay = halves / 2 * float(noise_price(gamma, d_in, d_out)) * sum(np.sum(weight**2) for weight in weights)
-    constant = gamma**4 * d_in * hidden * d_out
-    return equals(mean, _loss(weights, target, covariance) + decay + constant, tolerance=_OF_SUMS, scale=largest)
+    cost = NoiseCost.absolute(gamma, d_in, hidden, d_out)
+    told = equals(cost.price, noise_price(gamma, d_in, d_out), tolerance=1e-12)
+    stated = _loss(weights, target, covariance) + decay + cost.constant
+    return every(told, equals(mean, stated, tolerance=_OF_SUMS, scale=largest))
 
 
 def check_best_under_noise(problem: PlainProblem, price: str, factor: float = 1.0, narrower: bool = False) -> float:
@@ -97,27 +102,6 @@ def check_best_under_noise(problem: PlainProblem, price: str, factor: float = 1.
     stated = (left * np.asarray(soft_threshold(sigma, factor * sums[price]))) @ right.T
     # The slope vanishes to 1e-8 and the loss bends by 0.1 or more, modes being 0.05 from the threshold.
     return equals(outer @ inner, stated, tolerance=1e-6, scale=1.0)
-
-
-def check_useful_modes(problem: PlainProblem, factor: float = 1.0) -> float:
-    """Compare the loss under noise of every idealised checkpoint, in full matrices, with n* and with sigma_i > G."""
-    rng = np.random.default_rng(problem["seed"])
-    left, right = (np.linalg.qr(rng.standard_normal((size, 3)))[0] for size in (3, 4))
-    sigma = np.asarray(problem["strengths"])
-    losses = []
-    for stage in range(4):
-        root = np.sqrt(np.where(np.arange(3) < stage, sigma, 0))
-        inner, outer = root[:, None] * right.T, left * root
-        noise = problem["gamma"] ** 2 * (4 * np.sum(outer**2) + 3 * np.sum(inner**2))
-        losses.append(np.sum((outer @ inner - (left * sigma) @ right.T) ** 2) + noise)
-    price = factor * float(noise_price(problem["gamma"], 4, 3))
-    top, size = float(sigma.max()), float(np.sum(sigma**2)) + price * float(sigma.sum())
-    helps = [
-        same_side((value - price) / top, (before - after) / size, rounding=1e-13)
-        for value, before, after in zip(sigma, losses[:-1], losses[1:], strict=True)
-    ]
-    best = losses[int(useful_modes(sigma, price))]
-    return every(*helps, equals(best, min(losses), tolerance=1e-12, scale=size))
 
 
 def _network(problem: PlainProblem) -> tuple[tuple[Any, ...], Any, Any]:
@@ -178,17 +162,6 @@ def _trained(*widths: tuple[int, int, int], free: bool) -> st.SearchStrategy[Pla
 
     strengths = st.tuples(numbers(0.2, 3), numbers(0.2, 3))
     return _networks(*widths, strengths=strengths, gamma=numbers(0.1, 0.8), free=st.just(free)).filter(clear)
-
-
-def _stages(in_order: bool) -> st.SearchStrategy[PlainProblem]:
-    def sorted_so(problem: PlainProblem) -> bool:
-        values = problem["strengths"]
-        return (list(values) == sorted(values, reverse=True)) == in_order
-
-    drawn = st.tuples(numbers(0.01, 3), numbers(0.01, 3), numbers(0.01, 3))
-    strengths: st.SearchStrategy[Any] = drawn.map(lambda values: tuple(sorted(values, reverse=True)))
-    parts = {"strengths": strengths if in_order else drawn, "gamma": decades(0.01, 1), "seed": seeds()}
-    return st.fixed_dictionaries(parts).filter(sorted_so)
 
 
 CLAIMS = (
@@ -272,21 +245,6 @@ CLAIMS = (
                 changes={"narrower": True},
                 domain=st.just({"widths": (2, 2, 2), "seed": 0, "strengths": (2.0, 0.55), "gamma": 0.5, "free": True}),
             ),
-        ),
-    ),
-    Claim(
-        id="useful-modes",
-        statement="Under noise, learning mode i in full helps iff sigma_i > G; of the stages in decreasing order "
-        "n* = #{sigma_i > G} is best",
-        source="re-derived",
-        equation="2.3",
-        domain=_stages(in_order=True),
-        check=check_useful_modes,
-        variants=(Variant(name="useful-from-half-the-price", changes={"factor": 0.5}),),
-        beyond=Outside(
-            assumption="modes are learned in decreasing order",
-            domain=_stages(in_order=False),
-            example={"strengths": (0.01, 1.0, 1.0), "gamma": 0.1, "seed": 0},
         ),
     ),
 )

@@ -6,12 +6,13 @@ from functools import lru_cache
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
-from linsim.claims.margins import equals
-from linsim.measures.quantisation import quantisation_scales
+from linsim.claims.margins import equals, every, exceeds
+from linsim.measures.quantisation import quantisation_scales, quantise
 from linsim.measures.sensitivity import expected_increase
 from linsim.testing.draws import numbers, seeds
 from linsim.theory.prices import label_noise_price, soft_threshold
@@ -39,11 +40,15 @@ def check_quantisation_is_noise(problem: PlainProblem, size: float = 1.0, larges
         stated = stated - scales[:, 1] ** 2 * np.sum(first**2, axis=2)[draws, at_output]
     steps = [np.abs(layer).max(axis=(1, 2), keepdims=True) / (2 ** (bits - 1) - 1) for layer in layers]
     rounded = [step * np.round(layer / step) for step, layer in zip(steps, layers, strict=True)]
+    told = equals(np.stack(steps, axis=1)[..., 0, 0] / np.sqrt(12.0), scales / size, tolerance=1e-12)
+    ours = quantise((jnp.asarray(layers[0][0]), jnp.asarray(layers[1][0])), bits)
+    off = [np.mean(np.abs(whole - each[0]) > 1e-9) for whole, each in zip(ours, rounded, strict=True)]
+    told = every(told, exceeds(0.1, max(off)))  # a number halfway between two levels may go to either
     increase = np.sum((rounded[1] @ rounded[0] - layers[1] @ layers[0]) ** 2, axis=(1, 2))
     difference = increase - stated
     error = float(difference.std()) / np.sqrt(_ROTATIONS) + 1e-9 * float(stated.mean())  # never 0, where all are equal
     # Within 5 standard errors of the mean over rotations, of some 1 % of the increase each.
-    return equals(difference.mean(), 0.0, tolerance=5.0, scale=error)
+    return every(told, equals(difference.mean(), 0.0, tolerance=5.0, scale=error))
 
 
 def check_label_noise_threshold(
@@ -54,12 +59,14 @@ def check_label_noise_threshold(
     rate, label_noise, batch = problem["rate"], problem["label_noise"], problem["batch"]
     maps, weights, error = _noisy_descent(**problem)
     arithmetic = rate * label_noise**2 * (d_in + d_out) / batch
-    geometric = float(label_noise_price(rate, label_noise, batch, d_in, d_out))
+    geometric = 2 * rate * label_noise**2 * np.sqrt(d_in * d_out) / batch
+    told = equals(label_noise_price(rate, label_noise, batch, d_in, d_out), geometric, tolerance=1e-12)
     charged = factor * (geometric if price == "geometric" else arithmetic)
     # 4.5 standard errors, and the next order in the rate: rate x curvature of the shift.
     allowed = 4.5 * error + rate * 4 * sigma.max() * geometric / 2
     found = maps if averaged == "maps" else weights
-    return equals(found / allowed, np.asarray(soft_threshold(sigma, charged)) / allowed, tolerance=1.0, scale=1.0)
+    stated = np.asarray(soft_threshold(sigma, charged))
+    return every(told, equals(found / allowed, stated / allowed, tolerance=1.0, scale=1.0))
 
 
 @lru_cache(maxsize=16)
