@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
+from scipy.linalg import expm
 
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every
@@ -23,6 +24,7 @@ from linsim.claims.themes.simulation import (
     two_layers,
 )
 from linsim.dynamics.matrices.factor_flow import factor_flow, spectrum
+from linsim.dynamics.matrices.layer_flow import layer_flow
 from linsim.dynamics.matrices.matrix_flow import matrix_flow
 from linsim.testing.draws import decades, numbers, seeds
 
@@ -48,12 +50,13 @@ def check_matrix_solution(problem: PlainProblem, clock: float = 1.0, sign: float
     target = random_task(problem["strengths"], problem["basis"] + 3, widths)
     assumed = float(np.trace(imbalance(layers))) / widths[1]
     stated = grams(_solved(layers, target, clock * time, sign * assumed))
-    simulated = grams(flowed(layers, target, time))
+    simulated = flowed(layers, target, time)
     # The integrator's 1e-10 of a small mode stays that small, relative to it, until the mode is learned.
-    solved = equals(simulated, stated, 1e-8)
-    if problem["spread"]:  # refused by `matrix_flow`
+    solved = equals(grams(simulated), stated, 1e-8)
+    if problem["spread"]:  # refused by `matrix_flow`, which gives the layers in their own hidden coordinates
         return solved
-    return every(solved, equals(grams(matrix_flow((layers[0], layers[1]), target, time)), simulated, 1e-8))
+    ours = [equals(*pair, 1e-8) for pair in zip(matrix_flow(tuple(layers), target, time), simulated, strict=True)]
+    return every(solved, *ours)
 
 
 def check_decay_limit(problem: PlainProblem, share: float = 0.5, hard: bool = False) -> float:
@@ -85,6 +88,31 @@ def check_chaining(problem: PlainProblem, swapped: bool = False, forgotten: bool
             left, strengths, right = np.linalg.svd(product(solved))
             solved, balance = two_layers(left, strengths, right.T, 0.0, np.eye(3)), 0.0
     return equals(grams(simulated), grams(solved), 1e-8)  # as for one task
+
+
+def check_one_layer_flow(problem: PlainProblem, rate: float = 2.0, whitened: bool = False) -> float:
+    """Compare `matrix_flow` and `layer_flow` of one layer, on any inputs, with the exponential of the covariance."""
+    rng, (outputs, inputs), time = np.random.default_rng(problem["seed"]), problem["sides"], problem["time"]
+    start, target, spread = (rng.normal(size=shape) for shape in ((outputs, inputs),) * 2 + ((inputs, inputs),))
+    covariance = spread @ spread.T / inputs
+    layers = [start] * problem["layers"]
+    decay, simulated = problem["decay"], flowed(layers, target, time, covariance, problem["decay"])
+    pull = (np.eye(inputs) if whitened else covariance) + decay / 2 * np.eye(inputs)
+    limit = np.linalg.solve(pull.T, (target @ covariance).T).T
+    stated = limit + (start - limit) @ expm(-rate * time * pull)
+    found = equals(product(simulated), stated, 1e-7)
+    if whitened or rate != 2 or problem["layers"] > 1:
+        return found
+    (ours,) = matrix_flow((start,), target, time, decay, input_covariance=covariance)
+    variances, axes = np.linalg.eigh(covariance)
+    by_entry = layer_flow(start @ axes, target @ axes * variances, variances + decay / 2, time) @ axes.T
+    return every(found, equals(ours, stated, 1e-9), equals(by_entry, stated, 1e-9))
+
+
+def _single(layers: int = 1) -> st.SearchStrategy[PlainProblem]:
+    sides = st.sampled_from(((1, 1), (2, 3), (8, 5)) if layers == 1 else ((3, 3),))
+    drawn = {"sides": sides, "seed": seeds(), "time": numbers(0.05, 3), "decay": _ZERO | numbers(0.1, 1)}
+    return st.fixed_dictionaries(drawn | {"layers": st.just(layers)})
 
 
 def _matrices(spread: st.SearchStrategy[float] = _ZERO) -> st.SearchStrategy[PlainProblem]:
@@ -161,6 +189,26 @@ CLAIMS = (
                 "hidden": 3,
                 "balance": 1.0,
             },
+        ),
+    ),
+    Claim(
+        id="one-layer-flow",
+        statement=(
+            "One layer, any task and inputs: W(t) = B + (W_0 - B) e^(-2 (S + beta/2) t), B = A S (S + beta/2)^(-1), "
+            "in any bases"
+        ),
+        source="re-derived",
+        equation="1.4",
+        domain=_single(),
+        check=check_one_layer_flow,
+        variants=(
+            Variant(name="rate-of-the-half-loss", changes={"rate": 1.0}),
+            Variant(name="as-if-inputs-were-whitened", changes={"whitened": True}),
+        ),
+        beyond=Outside(
+            assumption="there is one layer",
+            domain=_single(layers=2),
+            example={"sides": (3, 3), "seed": 0, "time": 1.0, "decay": 0.0, "layers": 2},
         ),
     ),
     Claim(
