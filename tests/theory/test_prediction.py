@@ -180,7 +180,7 @@ def test_a_curve_that_only_falls_has_no_turn_and_no_bracket():
         (
             lambda: slow_problem(initial=(np.ones((1, 4, 4)), np.eye(4)[None])),
             "product_penalty",
-            "overlapping directions of hidden layer 1 (cosine 1.0e+00), and the initial weights are not lambda-bal",
+            "one layer, not 2, and the initial weights are not lambda-balanced: balance off by 6.9e-01",
         ),
     ],
 )
