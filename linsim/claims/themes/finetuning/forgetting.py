@@ -80,8 +80,10 @@ def check_misaligned(problem: PlainProblem, harms: Harms | None = None) -> float
     if harms is not None or problem["stretch"] != 1:
         return raises(with_mode, without, bool((harms or misaligned)(learned, goal, penalty)))
     ratio, edge = goal / learned, critical_ratios(penalty)[0]
-    limits = equals(with_mode - without, harm_limits(ratio, penalty)[0] * learned**2, 1e-6, scale=9.0)
     stated = raises(with_mode, without, bool(misaligned(learned, goal, penalty)))
+    limit, limits = (goal + penalty * learned) / (1 + penalty), 1.0
+    if abs(limit) > max(abs(learned), abs(goal)) / 50:  # nearer to 0 the end is still on its way
+        limits = equals(with_mode - without, harm_limits(ratio, penalty)[0] * learned**2, 1e-6, scale=9.0)
     return every(stated, limits, equals(edge * problem["of_threshold"], ratio, 1e-9, scale=1.0))
 
 
