@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from linsim.dynamics.handling import Handles
+from linsim.dynamics.handling import Handles, Solving
 from linsim.dynamics.solver import Solver, State, Target
 from linsim.losses import Scalar
 from linsim.phase import Phase
@@ -55,9 +55,16 @@ class Carry(NamedTuple):
     current: State
 
 
-def begin(state: State, phase: Phase) -> Carry:
-    """Enter a phase of flow at a state."""
-    return Carry(state, 0 * phase.learning_rate, state)
+class Flowing(Solving):
+    """What every solver in closed form shares: a phase is its start, and the flow time since."""
+
+    def begin(self, state: State, phase: Phase, key: Any = None) -> Carry:
+        """Enter a phase of flow at a state."""
+        return Carry(state, 0 * phase.learning_rate, state)
+
+    def state(self, carry: Carry) -> State:
+        """The state reached."""
+        return carry.current
 
 
 def decays(problem: Problem) -> bool:

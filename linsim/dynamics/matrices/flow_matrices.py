@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from linsim.dynamics import flow
-from linsim.dynamics.handling import Handles, Solving
+from linsim.dynamics.handling import Handles
 from linsim.dynamics.matrices.dense import descent_cost
 from linsim.dynamics.matrices.factor_flow import Factor, factor_flow, spectrum
 from linsim.dynamics.matrices.matrix_flow import two_layer_flow
@@ -59,7 +59,7 @@ class Target(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FlowMatrices(Solving):
+class FlowMatrices(flow.Flowing):
     """The exact matrix solution in every phase; the product-space penalty moves the target and the clock."""
 
     handles: ClassVar[Handles] = flow.HANDLES
@@ -104,15 +104,6 @@ class FlowMatrices(Solving):
         return Encoded(
             initial, *(_encode(task, dtype) for task in (problem.transfer.pretrain, problem.transfer.finetune))
         )
-
-    def begin(self, state: State, phase: Phase, key: Any = None) -> flow.Carry:
-        """Enter a phase."""
-        return flow.begin(state, phase)
-
-    def state(self, carry: flow.Carry) -> State:
-        """The factor reached."""
-        state: State = carry.current
-        return state
 
     def advance(self, carry: flow.Carry, target: Target, phase: Phase, steps: Any, key: Any) -> flow.Carry:
         """Flow for a time of learning rate * steps, from the start of the phase."""

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from linsim.dynamics import flow
-from linsim.dynamics.handling import Handles, Solving
+from linsim.dynamics.handling import Handles
 from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow
 from linsim.dynamics.solver import Encoded
 from linsim.losses import Scalar, SeedWeights, Weights, matmul, quadratic
@@ -46,7 +46,7 @@ class Target(NamedTuple):
 
 
 @dataclass(frozen=True)
-class FlowLayer(Solving):
+class FlowLayer(flow.Flowing):
     """One layer, on any two tasks."""
 
     handles: ClassVar[Handles] = Handles((*flow.HANDLES.phase, "weight_penalty"), flow.HANDLES.because)
@@ -69,15 +69,6 @@ class FlowLayer(Solving):
         """Arrays of the requested type."""
         tasks = problem.transfer.pretrain, problem.transfer.finetune
         return Encoded(jnp.asarray(problem.initial[0], dtype), *(_encode(task, dtype) for task in tasks))
-
-    def begin(self, state: Layer, phase: Phase, key: Any = None) -> flow.Carry:
-        """Enter a phase."""
-        return flow.begin(state, phase)
-
-    def state(self, carry: flow.Carry) -> Layer:
-        """The layer reached."""
-        layer: Layer = carry.current
-        return layer
 
     def advance(self, carry: flow.Carry, target: Target, phase: Phase, steps: Any, key: Any) -> flow.Carry:
         """Flow for a time of learning rate * steps, from the start of the phase."""

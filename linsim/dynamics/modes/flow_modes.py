@@ -20,7 +20,7 @@ from linsim.problem import Problem
 
 
 @dataclass(frozen=True)
-class FlowModes(Chains):
+class FlowModes(flow.Flowing, Chains):
     """Scalar chains as in `modes`, moved by gradient flow instead of descent."""
 
     handles: ClassVar[Handles] = flow.HANDLES
@@ -44,15 +44,6 @@ class FlowModes(Chains):
             what = "more than two layers" if problem.depth > 2 else "weight decay"
             return f"{what} need balanced layers, and the initial weights of a mode differ by {off:.1e}"
         return None
-
-    def begin(self, state: Chain, phase: Phase, key: Any = None) -> flow.Carry:
-        """Enter a phase."""
-        return flow.begin(state, phase)
-
-    def state(self, carry: flow.Carry) -> Chain:
-        """The chains reached."""
-        chain: Chain = carry.current
-        return chain
 
     def advance(self, carry: flow.Carry, target: Target, phase: Phase, steps: Any, key: Any) -> flow.Carry:
         """Flow for a time of learning rate * steps, from the start of the phase."""
