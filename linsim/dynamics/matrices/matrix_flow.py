@@ -68,7 +68,7 @@ def matrix_flow(
     shapes = ", ".join(f"W_{number} {layer.shape}" for number, layer in enumerate(layers, start=1))
     wide = "(d_out, d_in) each" if len(layers) == 1 else "(h, d_in), (d_out, h), (d_out, d_in)"
     require(chained, "weights", f"{shapes}, A {matrix.shape}", f"shapes that chain: {wide}")
-    times = _times(times)
+    times = require_times(times)
     require_number("weight_decay", weight_decay, at_least=0)
     variances, directions = _covariance(input_covariance, matrix.shape[1])
     if len(layers) == 1:
@@ -127,7 +127,8 @@ def _matrix(field: str, values: Any) -> Float[np.ndarray, "_ _"]:
     return matrix.astype(np.float64)
 
 
-def _times(values: Any) -> Float[np.ndarray, "*times"]:
+def require_times(values: Any) -> Float[np.ndarray, "*times"]:
+    """Flow times as an array, if they are real, finite and not negative."""
     times = np.asarray(values)
     require(times.dtype.kind in "fiu", "times", f"{times.dtype} values", "real numbers")
     bad = times[~(np.isfinite(times) & (times >= 0))]

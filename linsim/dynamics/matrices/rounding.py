@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from linsim.dynamics.matrices.matrix_flow import matrix_flow
+from linsim.dynamics.matrices.matrix_flow import matrix_flow, require_times
 from linsim.precision import in_float64
 
 TRUSTED = 1e-6
@@ -50,8 +50,8 @@ def flow_rounding(
       array([ True, False])
     """
     how: dict[str, Any] = {"weight_decay": weight_decay, "input_covariance": input_covariance}
-    matrix_flow(weights, target, times, **how)  # refuses what is no flow
-    layers, asked = tuple(np.asarray(layer, np.float64) for layer in weights), np.asarray(times, np.float64)
+    matrix_flow(weights, target, 0.0, **how)  # refuses what is no flow
+    layers, asked = tuple(np.asarray(layer, np.float64) for layer in weights), require_times(times)
     last = max(float(np.max(asked, initial=0.0)), float(np.finfo(np.float64).tiny))
     on_the_way = np.unique(np.concatenate([np.geomspace(last / 1e3, last, _BETWEEN), asked.ravel()]))
     found, again = (matrix_flow(each, target, on_the_way, **how) for each in (layers, moved(layers)))
