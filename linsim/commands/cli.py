@@ -21,7 +21,7 @@ from linsim.errors import InvalidInput, RunFailed, require, require_integer
 from linsim.progress.bar import Bar
 from linsim.storage.leases import Lease
 from linsim.sweeping import cluster
-from linsim.sweeping.recheck import LANES
+from linsim.sweeping.checks.recheck import LANES
 from linsim.sweeping.running import SMALLEST_MEMORY, running
 
 C = TypeVar("C")

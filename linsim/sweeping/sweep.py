@@ -27,12 +27,12 @@ from linsim.progress.showing import Progress
 from linsim.storage.fingerprint import digest, fingerprint
 from linsim.storage.provenance import deciding, provenance
 from linsim.sweeping.axes import Axes
+from linsim.sweeping.checks.recheck import LANES, recheck
+from linsim.sweeping.checks.rounding import rounding
 from linsim.sweeping.keeping import InMemory, Keeper, OnDisk, alone, kept_plan
 from linsim.sweeping.lanes import usable_devices
 from linsim.sweeping.plan import Box, Machine, Measured, Plan, cut
-from linsim.sweeping.recheck import LANES, recheck
 from linsim.sweeping.results import Layout, describe, inputs, inputs_of, layouts
-from linsim.sweeping.rounding import rounding
 from linsim.sweeping.running import current, free_memory, reporting
 from linsim.sweeping.work import Work
 from linsim.theory.inflection import rounding_floor
@@ -65,7 +65,7 @@ def sweep(
       finetune_points: steps of fine-tuning at which those along it are taken, see `linsim.dynamics.measuring`.
       solver: by name, see `linsim.dynamics.choosing`, or one of your own.
       precision: float32 halves the memory.
-      rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.recheck`; 0 for none.
+      rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.checks.recheck`; 0 for none.
       progress: whether to show a bar; None shows one in a notebook, unless `report` listens.
       report: called with (training steps done, training steps in all) as the computation goes on.
 
@@ -126,7 +126,7 @@ def chart(
       solver: by name, see `linsim.dynamics.choosing`, or one of your own.
       precision: float32 halves the memory.
       predicted: also in closed form, where there is one; it takes a compilation of its own for every depth and width.
-      rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.recheck`; 0 for none.
+      rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.checks.recheck`; 0 for none.
       progress: whether to show a bar; None shows one in a notebook, unless `report` listens.
       report: called with (training steps done, training steps in all) as the computation goes on.
 

@@ -11,7 +11,7 @@ from linsim.dynamics.handling import Handles
 from linsim.errors import InvalidInput
 from linsim.phase import Phase
 from linsim.problem import Problem
-from linsim.sweeping.recheck import other_solver
+from linsim.sweeping.checks.recheck import other_solver
 from linsim.tasks import LinearTask, Transfer
 from tests.problems import aligned_problem
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import linsim.dynamics.programs
-import linsim.sweeping.recheck
+import linsim.sweeping.checks.recheck
 from experiments.words import distrust, rechecked
 from linsim.dynamics.choosing import SOLVERS, choose
 from linsim.dynamics.measuring import USUAL
@@ -15,7 +15,7 @@ from linsim.dynamics.modes.descent_modes import Modes
 from linsim.measure import Measure
 from linsim.measures.built_in import built_in
 from linsim.sweeping.axes import Axes
-from linsim.sweeping.recheck import TRUSTED, other_solver, recheck
+from linsim.sweeping.checks.recheck import TRUSTED, other_solver, recheck
 from linsim.sweeping.running import running
 from linsim.sweeping.sweep import sweep
 from tests.problems import aligned_problem, balanced_problem, gaussian_problem
@@ -116,7 +116,7 @@ def test_a_solver_that_is_wrong_is_found(monkeypatch):
 
 
 def test_in_float32_the_same_solver_will_do(right, monkeypatch):
-    monkeypatch.setattr(linsim.sweeping.recheck, "other_solver", lambda *_: None)
+    monkeypatch.setattr(linsim.sweeping.checks.recheck, "other_solver", lambda *_: None)
     found = again(right, precision="float32")
     assert (found.by, found.trusted) == ("modes in float64", True)
     assert found.deviation < 1e-13  # the same program for another number of lanes

@@ -12,10 +12,10 @@ from linsim.dynamics.matrices.matrix_flow import matrix_flow
 from linsim.dynamics.matrices.rounding import TRUSTED, flow_rounding, moved
 from linsim.phase import Phase
 from linsim.problem import Problem, stack_seeds
-from linsim.sweeping import rounding as room
 from linsim.sweeping.along import along
 from linsim.sweeping.axes import Axes
-from linsim.sweeping.rounding import rounding
+from linsim.sweeping.checks import rounding as room
+from linsim.sweeping.checks.rounding import rounding
 from linsim.sweeping.running import running
 from linsim.sweeping.sweep import sweep
 from linsim.tasks import LinearTask, Transfer, random_basis
@@ -118,7 +118,7 @@ def test_without_a_recheck_none_is_made_and_it_can_be_too_costly(monkeypatch):
     problem = saddle("reversal", BASES["turned"])
     with running(recheck=0):
         assert "rounding_lanes" not in sweep(problem, RATES).attrs
-    monkeypatch.setattr(room, "_AFFORDABLE", 1.0)
+    monkeypatch.setattr(room, "AFFORDABLE", 1.0)
     found = sweep(problem, RATES, rechecked=4).attrs
     assert (found["rounding_lanes"], found["rounding_trusted"]) == (0, 1)
     assert found["rounding_by"].startswith("nothing: ")

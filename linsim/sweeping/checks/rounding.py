@@ -21,15 +21,13 @@ from linsim.dynamics.training import Session
 from linsim.measure import Measure
 from linsim.problem import Problem
 from linsim.sweeping.axes import Axes
-from linsim.sweeping.recheck import runs
+from linsim.sweeping.checks.sample import AFFORDABLE, TRAJECTORIES, Sample, steps
 
-_TRAJECTORIES = 4
 _POINTS = 40  # along each phase
 _ALONG = tuple(
     Measure(f"{task}_loss_along", at="along", of=of)
     for task, of in (("pretrain", lambda seen: seen.pretrain_loss), ("finetune", lambda seen: seen.finetune_loss))
 )
-_AFFORDABLE = 3e10  # multiplications for the lanes: some seconds
 
 
 class Rounding(NamedTuple):
@@ -62,45 +60,44 @@ def rounding(dataset: xr.Dataset, problem: Problem, axes: Axes, solver: Solver, 
     by, count = _affordable(axes.representative(other), solver, min(lanes, int(np.prod(shape))))
     if by is None or count == 0:
         return Rounding(0, 0.0, "nothing: no solver that takes moved weights is quick enough", True)
-    rng = np.random.default_rng(1)
-    # The last of every axis comes first: the largest rate, for the longest time.
-    pool = [np.linspace(shape[dim] - 1, 0, _TRAJECTORIES).round().astype(int) for dim in axes.trajectory_dims]
-    trajectory = np.arange(count) % _TRAJECTORIES
-    indices = np.stack([rng.integers(length, size=count) for length in shape])
-    indices[:, :1] = np.asarray(shape)[:, None] - 1
-    indices[0, ::2] = shape[0] - 1
-    for dim, positions in zip(axes.trajectory_dims, pool, strict=True):
-        indices[dim] = positions[trajectory]
-    where = {dim: xr.DataArray(index, dims="lane") for dim, index in zip(axes.dims, indices, strict=True)}
-    aside = [np.asarray(dataset[name].isel(where)) for name in ("diverged", "unstable") if name in dataset]
+    sample = _drawn(problem, axes, count)
+    aside = [sample.taken(dataset[[name]])[name].values for name in ("diverged", "unstable") if name in dataset]
     with jax.enable_x64(True):
         sessions = [Session.open(each, by, np.float64) for each in (problem, other)]
-        once, again = (_losses(each, axes, np.stack(pool), trajectory, indices) for each in sessions)
+        once, again = (_losses(each, sample) for each in sessions)
         scale = sessions[0].scale
     kept = ~np.any(np.stack([*aside, once[0], again[0]]), axis=0)
     with np.errstate(invalid="ignore", over="ignore"):
         changes = np.max(np.abs(once[1] - again[1]), axis=1)
     changes = np.where(kept, changes / scale, 0.0)
     worst = int(np.argmax(changes))
-    place = axes.place(problem, range(len(axes.dims)), indices[:, worst].tolist())
     deviation = float(changes[worst])
-    return Rounding(int(kept.sum()), deviation, f"{by.name} in float64", deviation <= TRUSTED, place)
+    return Rounding(int(kept.sum()), deviation, f"{by.name} in float64", deviation <= TRUSTED, sample.place(worst))
 
 
-def _losses(
-    session: Session, axes: Axes, pool: np.ndarray, trajectory: np.ndarray, indices: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(problem: Problem, axes: Axes, count: int) -> Sample:
+    """The first lane is the last of every axis: the largest rate, for the longest time."""
+    shape = axes.shape(problem)
+    rng = np.random.default_rng(1)
+    pool = np.stack([np.linspace(shape[dim] - 1, 0, TRAJECTORIES).round().astype(int) for dim in axes.trajectory_dims])
+    indices = np.stack([rng.integers(length, size=count) for length in shape])
+    indices[:, :1] = np.asarray(shape)[:, None] - 1
+    indices[0, ::2] = shape[0] - 1
+    return Sample.of(problem, axes, pool, np.arange(count) % TRAJECTORIES, indices)
+
+
+def _losses(session: Session, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     """Which lanes diverged, and all losses on their way, along a second axis: between budgets and steps, too."""
     problem = session.problem
     budgets = np.union1d(problem.budgets, _between(int(problem.budgets[-1]), problem.budgets))
     points = _between(problem.finetune_steps, ())
-    trajectories, lanes = runs(session, axes, pool, trajectory, indices)
+    trajectories, lanes = sample.runs(session)
     on_the_way = replace(session, problem=replace(problem, budgets=budgets)).pretrain(None, trajectories, USUAL)
     at = np.searchsorted(budgets, problem.budgets)
     states, measured = jax.tree.map(lambda leaf: leaf[at], (on_the_way.states, on_the_way.measured))
     measuring = replace(USUAL, along=_ALONG, points=tuple(points.tolist()))
     tuned = session.finetune(Checkpoints(states, measured, on_the_way.seed), lanes, measuring)
-    before = np.asarray(on_the_way.measured[PRETRAIN_LOSS_BEFORE.name])[:, trajectory].T
+    before = np.asarray(on_the_way.measured[PRETRAIN_LOSS_BEFORE.name])[:, sample.trajectory].T
     along = [np.asarray(tuned.along[measure.name]) for measure in _ALONG]
     ends = np.stack([np.asarray(tuned.pretrain_loss), np.asarray(tuned.finetune_loss)], axis=1)
     return np.asarray(tuned.diverged), np.concatenate([before, *along, ends], axis=1)
@@ -118,9 +115,8 @@ def _affordable(problem: Problem, solver: Solver, lanes: int) -> tuple[Solver | 
     alike = [Dense()] if solver.stepping else FLOWS
     able = [each for each in (solver, *alike) if each.refusal(problem) is None]
     able.sort(key=lambda each: each.cost(problem))
-    for count in (lanes, min(lanes, _TRAJECTORIES)):
-        steps = _TRAJECTORIES * int(problem.budgets[-1]) + count * problem.finetune_steps
-        quick = [each for each in able if not each.stepping or each.cost(problem) * steps <= _AFFORDABLE]
+    for count in (lanes, min(lanes, TRAJECTORIES)):
+        quick = [each for each in able if not each.stepping or each.cost(problem) * steps(problem, count) <= AFFORDABLE]
         if quick:
             return quick[-1], count
     return None, 0

@@ -1,0 +1,1 @@
+"""What is asked of a finished sweep: of another solver, of moved weights."""
