@@ -3,34 +3,44 @@
     python -m experiments.claims --out DIR
 
 tries every claim of linsim.claims on its domain, its wrong variants, which must fail, and beyond its boundary; prints a
-table and writes DIR/claims.json. Exit status 0 when every claim holds, every variant is refuted and every kept example
-outside a domain is a counterexample; 1 when not, which is a finding and is written like any other; 2 for a bad
-argument; 3 when the run could not be completed.
+table and writes DIR/claims.json. For a night
+
+    python -m experiments.claims --examples 100000 --processes --out DIR
+
+tries as many claims at a time as there are cores; each is kept when it is finished, and --resume tries the others.
+
+Exit status 0 when every claim holds, every variant is refuted and every kept example outside a domain is a
+counterexample; 1 when not, which is a finding and is written like any other; 2 for a bad argument; 3 when the run could
+not be completed.
 """
 
 from __future__ import annotations
 
 import difflib
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import tyro
 from rich.console import Console
 
 from linsim.commands import cli
-from linsim.errors import RunFailed, require_integer
+from linsim.errors import InvalidInput, RunFailed, require, require_integer
 from linsim.finding import Finding
 from linsim.progress.bar import progress_bar
 from linsim.progress.showing import Progress
 from linsim.storage import store
-from linsim.storage.provenance import provenance
+from linsim.storage.fingerprint import fingerprint
+from linsim.storage.leases import lease
+from linsim.storage.provenance import deciding, provenance
 
 if TYPE_CHECKING:
-    from linsim.claims.claim import Claim
     from linsim.claims.judge import Verdict
 
 FILE = "claims.json"
@@ -49,68 +59,128 @@ class Config:
     """Seed of the draws."""
 
 
-def run(config: Config, report: Progress | None = None) -> list[Verdict]:
-    """The verdicts of a configuration; `InvalidInput` for a field outside its domain."""
-    from linsim.claims.judge import judge
+@dataclass(frozen=True)
+class Flags(cli.Folder):
+    """Where the verdicts go, and how they are reached."""
 
-    require_integer("examples", config.examples, at_least=1)
-    require_integer("seed", config.seed, at_least=0)
-    chosen = _chosen(config.only)
-    verdicts = []
-    for claim in chosen:
-        verdicts.append(judge(claim, config.examples, config.seed, progress=False))
-        if report is not None:
-            report(len(verdicts), len(chosen))
-    return verdicts
+    resume: bool = False
+    """Go on with what an earlier run left unfinished, if anything: claims that it finished are not tried again."""
+    processes: Annotated[tuple[int, ...], tyro.conf.arg(metavar="[INT]")] = (1,)
+    """How many claims to try at a time, each in a process; without a number as many as there are cores."""
+
+    @property
+    def at_a_time(self) -> int:
+        """The number."""
+        return self.processes[0] if self.processes else os.cpu_count() or 1
+
+    def validate(self) -> None:
+        """Raise `InvalidInput` for a number of processes that is none."""
+        require(len(self.processes) < 2, "processes", " ".join(map(str, self.processes)), "one number, or none")
+        require_integer("processes", self.at_a_time, at_least=1)
+
+
+def run(config: Config, report: Progress | None = None, processes: int = 1, keep: Path | None = None) -> list[Verdict]:
+    """The verdicts of a configuration, on claims that are kept as in `linsim.claims.campaign.try_all`.
+
+    Raises:
+      InvalidInput: a field outside its domain.
+    """
+    from linsim.claims.campaign import try_all
+
+    _require_sound(config)
+    return try_all(_chosen(config.only), config.examples, config.seed, processes=processes, keep=keep, report=report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line."""
 
     def work(made: cli.Made) -> int:
-        config, output = cli.parse(Config, cli.Folder, f"{__package__}.claims", __doc__, arguments)
+        module = f"{__package__}.claims"
+        config, flags = cli.parse(Config, Flags, module, __doc__, arguments)
         _require_hypothesis()
-        _chosen(config.only)
-        made.created = output.out if store.prepare(output.out, output.overwrite) else None
+        _require_sound(config)
+        flags.validate()
+        made.parts, made.again = "claims", cli.going_on(module, arguments)
         started = time.perf_counter()
-        with progress_bar("trying claims") as report:
-            verdicts = run(config, report)
-        found, told = _judged(config, verdicts)
-        made.saved = store.write_json(told, output.out / FILE)
-        _show(found, verdicts)
-        print(f"computed in {time.perf_counter() - started:.1f} s, saved in {made.saved}")
+        of, versions = _fields(config)
+        again = {"overwrite": flags.overwrite, "resume": flags.resume}
+        with lease(flags.out, of, versions, **again, result=_of_result) as made.lease:
+            if not made.lease.complete:
+                with progress_bar("trying claims") as report:
+                    verdicts = run(config, report, flags.at_a_time, made.lease.chunks)
+                made.lease.saved = store.write_json(_kept(config, verdicts, of), flags.out / FILE)
+            made.saved = flags.out / FILE
+            told = _read(made.saved)
+        found = _show(told)
+        did = "complete before" if made.lease.complete else f"computed in {time.perf_counter() - started:.1f} s"
+        print(f"{did}, saved in {made.saved}")
         return 0 if found.verdict == "seen" else 1
 
     return cli.complete(work)
 
 
-def _judged(config: Config, verdicts: Sequence[Verdict]) -> tuple[Finding, dict[str, Any]]:
-    """What is found, and all that is kept of a run."""
+def _fields(config: Config) -> tuple[dict[str, str], dict[str, str]]:
+    """What verdicts depend on: the configuration and the source of what is tried, and versions of what they run on."""
+    from linsim.claims.campaign import sources
+
+    versions = {name: told for name, told in deciding().items() if name != "revision"}  # the source tells more
+    return fingerprint({"config": asdict(config), "source": sources()}), versions | {
+        "hypothesis": version("hypothesis")
+    }
+
+
+def _kept(config: Config, verdicts: Sequence[Verdict], of: Mapping[str, str]) -> dict[str, Any]:
+    """All that is kept of a run."""
     from linsim.claims.report import as_json, finding
 
-    found, where = finding(verdicts), provenance()
-    return found, {
-        "finding": json.loads(found.to_json()),
+    where = provenance()
+    return {
+        "finding": json.loads(finding(verdicts).to_json()),
         "claims": [as_json(verdict) for verdict in verdicts],
         "config": asdict(config),
+        "of": dict(of),
         **where,
         "versions": json.loads(where["versions"]) | {"hypothesis": version("hypothesis")},
     }
 
 
-def _show(found: Finding, verdicts: Sequence[Verdict]) -> None:
-    from linsim.claims.report import table
+def _of_result(folder: Path) -> Mapping[str, str] | None:
+    file = folder / FILE
+    if not file.exists():
+        return None
+    fields: Mapping[str, str] = _read(file)["of"]
+    return fields
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return {name: told[name] for name in ("finding", "claims", "of")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidInput("resume", str(file), f"a readable result ({error}), or --overwrite") from error
+
+
+def _require_sound(config: Config) -> None:
+    require_integer("examples", config.examples, at_least=1)
+    require_integer("seed", config.seed, at_least=0)
+    _chosen(config.only)
+
+
+def _show(told: Mapping[str, Any]) -> Finding:
+    from linsim.claims.report import from_json, table
 
     console = Console(file=sys.stdout)
     if not console.is_terminal:
         console.width = _PLAIN_WIDTH
+    found = Finding.from_json(json.dumps(told["finding"]))
     print(f"{found.sentence}.")
-    console.print(table(verdicts))
+    console.print(table([from_json(verdict) for verdict in told["claims"]]))
     for line in found.details:
         print(line)
+    return found
 
 
-def _chosen(only: Sequence[str]) -> list[Claim]:
+def _chosen(only: Sequence[str]) -> list[str]:
     from linsim.claims.registry import CLAIMS
 
     known: Mapping[str, Any] = CLAIMS
@@ -119,7 +189,7 @@ def _chosen(only: Sequence[str]) -> list[Claim]:
             near = difflib.get_close_matches(name, known, n=3)
             allowed = f"did you mean {' or '.join(near)}?" if near else f"one of {', '.join(known)}"
             raise cli.BadArgument(f"only: got {name}; allowed: {allowed}")
-    return [claim for claim in CLAIMS.values() if not only or claim.id in only]
+    return [name for name in CLAIMS if not only or name in only]
 
 
 def _require_hypothesis() -> None:

@@ -26,8 +26,6 @@ finding, and a table only where numbers are to be looked up; the figure takes it
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -56,7 +54,6 @@ C = TypeVar("C")
 _HERE = __package__  # `experiments` in a checkout, inside another package where it is installed
 _FIGURES = f"{_HERE.removesuffix('experiments')}figures"
 _REASONS = 4  # for a solver, told in full
-_FRESH = {"--overwrite", "--no-overwrite", "--resume", "--no-resume"}  # not on the command that goes on
 
 
 @dataclass(frozen=True)
@@ -124,7 +121,7 @@ class Experiment(Generic[C]):
         def work(made: cli.Made) -> int:
             config, flags = cli.parse(self.config, self.flags, self.module, self.description, arguments)
             flags.validate()
-            made.again = self._again(sys.argv[1:] if arguments is None else arguments)
+            made.again = cli.going_on(self.module, arguments)
             memory = flags.bytes if isinstance(flags, cli.Sweeping) else None
             resume = isinstance(flags, cli.Resumable) and flags.resume
             told = json.loads(as_json(config))
@@ -176,11 +173,6 @@ class Experiment(Generic[C]):
         # Experiments know no figures until one is wanted.
         paths: Sequence[Path] = import_module(f"{_FIGURES}.{name}").save(dataset, flags.out)
         return paths
-
-    def _again(self, arguments: Sequence[str]) -> str:
-        """The command that goes on with what was kept."""
-        given = [each for each in arguments if each not in _FRESH]
-        return shlex.join(["python", "-m", self.module, *given, "--resume"])
 
 
 def _few(reasons: Sequence[str]) -> list[str]:

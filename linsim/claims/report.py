@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from linsim.claims.judge import Case, Trial, Verdict
+from linsim.claims.claim import plain_from_json
+from linsim.claims.judge import Beyond, Case, Trial, Verdict
 from linsim.finding import Finding
 
 
@@ -68,6 +69,16 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
     }
 
 
+def from_json(told: Mapping[str, Any]) -> Verdict:
+    """The verdict that `as_json` told."""
+    outside = told["outside"]
+    if outside is not None:
+        outside = Beyond(outside["assumption"], _trial_of(outside["kept"]), _trial_of(outside["found"]))
+    variants = {name: _trial_of(trial) for name, trial in told["variants"].items()}
+    texts = {name: told[name] for name in ("id", "statement", "source", "equation", "lemma")}
+    return Verdict(**texts, inside=_trial_of(told), variants=variants, outside=outside)
+
+
 def _trial(trial: Trial) -> dict[str, Any]:
     worst = trial.worst
     return {
@@ -78,6 +89,17 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "counterexample": _case(trial.counterexample),
         "error": trial.error,
     }
+
+
+def _trial_of(told: Mapping[str, Any]) -> Trial:
+    worst = None if told["worst_margin"] is None else _case_of(told["worst_problem"], told["worst_margin"])
+    failed = told["counterexample"]
+    failure = None if failed is None else _case_of(failed["problem"], failed["margin"])
+    return Trial(told["examples_tried"], worst, failure, told["error"])
+
+
+def _case_of(problem: Mapping[str, Any], margin: float | str) -> Case:
+    return Case(plain_from_json(problem), float(margin))
 
 
 def _case(case: Case | None) -> dict[str, Any] | None:

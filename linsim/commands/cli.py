@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import io
 import re
+import shlex
 import signal
 import sys
 import threading
@@ -28,6 +29,7 @@ C = TypeVar("C")
 F = TypeVar("F", bound="Folder")
 
 _BOX = "╭╮╰╯│─"
+_FRESH = {"--overwrite", "--no-overwrite", "--resume", "--no-resume"}  # not on the command that goes on
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ class Made:
     saved: Path | None = None
     """The result, once it is whole."""
     lease: Lease | None = None
-    """The folder, where it keeps finished chunks."""
+    """The folder, where it keeps what is finished."""
+    parts: str = "chunks"
+    """What it keeps."""
     again: str = ""
     """Command that goes on with them."""
 
@@ -164,7 +168,7 @@ def _kept(made: Made) -> str:
     if made.saved is not None:
         return f"; {made.saved} is whole"
     if made.lease is not None and made.lease.kept:
-        return f"; finished chunks are kept, go on with: {made.again}"
+        return f"; finished {made.parts} are kept, go on with: {made.again}"
     return "; nothing was kept"
 
 
@@ -183,6 +187,12 @@ def _stoppable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def going_on(module: str, arguments: Sequence[str] | None) -> str:
+    """The command that goes on with what a run kept; arguments None means sys.argv."""
+    given = [each for each in (sys.argv[1:] if arguments is None else arguments) if each not in _FRESH]
+    return shlex.join(["python", "-m", module, *given, "--resume"])
 
 
 def parse(

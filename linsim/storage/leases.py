@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +46,24 @@ class Lease:
         return any(path.is_file() and path.suffix != ".partial" and path.name != _RUN for path in finished)
 
 
+def _of_dataset(folder: Path) -> Mapping[str, str] | None:
+    """The configuration of a dataset in a folder, every chunk of which is read once; None where there is none."""
+    if not (folder / store.DATA).exists():
+        return None
+    told = store.view(folder).attrs.get("config", "{}")
+    store.verify(folder)
+    return fingerprint({"config": json.loads(told)})
+
+
 @contextmanager
 def lease(
-    folder: Path, of: Mapping[str, str], versions: Mapping[str, str], *, overwrite: bool = False, resume: bool = False
+    folder: Path,
+    of: Mapping[str, str],
+    versions: Mapping[str, str],
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    result: Callable[[Path], Mapping[str, str] | None] = _of_dataset,
 ) -> Iterator[Lease]:
     """Have a folder for a run, or refuse before any work is done.
 
@@ -58,6 +73,7 @@ def lease(
       versions: of what computes it: chunks of others would not be the same bit for bit.
       overwrite: replace what is there.
       resume: go on with what an earlier run of the same configuration left unfinished, if anything.
+      result: what the result in a folder is of, as far as it tells; None where there is none.
 
     Raises:
       InvalidInput: the folder is in use or cannot be had, or what is there is of another configuration.
@@ -81,7 +97,7 @@ def lease(
         raise
     leased = Lease(folder, False)
     try:
-        leased.complete = resume and _resumed(leased, of, versions)
+        leased.complete = resume and _resumed(leased, of, versions, result)
         if not leased.complete:
             _begin(leased, {**of, **versions}, resume)
         yield leased
@@ -100,7 +116,12 @@ def lease(
                 folder.rmdir()
 
 
-def _resumed(leased: Lease, of: Mapping[str, str], versions: Mapping[str, str]) -> bool:
+def _resumed(
+    leased: Lease,
+    of: Mapping[str, str],
+    versions: Mapping[str, str],
+    result: Callable[[Path], Mapping[str, str] | None],
+) -> bool:
     """Whether the result is complete; refuses what is of another configuration."""
     run = leased.chunks / _RUN
     if run.exists():
@@ -112,11 +133,10 @@ def _resumed(leased: Lease, of: Mapping[str, str], versions: Mapping[str, str]) 
             raise InvalidInput("resume", str(run), f"a readable file ({error}), or --overwrite") from error
         _require_same(kept, {**of, **versions})
         return False
-    if not (leased.folder / store.DATA).exists():
+    told = result(leased.folder)
+    if told is None:
         return False
-    told = store.view(leased.folder).attrs.get("config", "{}")
-    _require_same(fingerprint({"config": json.loads(told)}), {key: of[key] for key in of if key.startswith("config.")})
-    store.verify(leased.folder)
+    _require_same(told, {key: of[key] for key in of if key.startswith(("config.", "source."))})
     return True
 
 

@@ -1,5 +1,6 @@
 """The judge: what holds holds, what fails is refuted by a simple problem, and the same seed says the same."""
 
+import json
 import math
 import os
 import random
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from linsim.claims.claim import Claim, Outside, Variant
 from linsim.claims.judge import Case, judge
+from linsim.claims.report import as_json, from_json
 from linsim.errors import InvalidInput, require_axis
 from linsim.testing.draws import numbers
 
@@ -53,6 +55,12 @@ def test_a_true_claim_holds_and_its_variants_are_refuted():
     assert str(replace(verdict, inside=replace(verdict.inside, worst=Case({"x": 100.0}, 0.5)))) == (
         "bounded holds; 50 examples, worst margin 0.5; 2 of 2 wrong variants refuted"
     )
+
+
+def test_a_verdict_survives_a_file():
+    for claim in (CLAIM, replace(CLAIM, beyond=None, check=lambda problem, most=0.0: math.nan)):
+        verdict = judge(claim, 10)
+        assert from_json(json.loads(json.dumps(as_json(verdict)))) == verdict
 
 
 def test_the_search_goes_towards_small_margins():

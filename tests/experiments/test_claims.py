@@ -2,15 +2,20 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from experiments.claims import main
-from linsim.claims import registry
+from linsim.claims import campaign, registry
+from linsim.claims.campaign import sources
 from linsim.claims.claim import Variant, plain_from_json
 from linsim.claims.registry import CLAIMS
 from linsim.finding import Finding
@@ -149,6 +154,10 @@ def test_a_check_that_raises_or_gives_nan_is_told_and_the_file_stays_readable(tm
         (["--examples", "0"], "examples: got 0; allowed: an integer >= 1"),
         (["--examples", "many"], "--examples"),
         (["--seed", "-1"], "seed: got -1; allowed: an integer >= 0"),
+        (["--processes", "0"], "processes: got 0; allowed: an integer >= 1"),
+        (["--processes", "2", "3"], "processes: got 2 3; allowed: one number, or none"),
+        (["--processes", "many"], "--processes"),
+        (["--resume", "--overwrite"], "resume: got True; allowed: --resume or --overwrite, one of them"),
         (["--no-figure"], "--no-figure"),
         (["--out", "a\0b"], "out: got"),
     ],
@@ -197,6 +206,171 @@ def test_a_write_that_fails_keeps_the_old_file_and_nothing_half_written(tmp_path
     assert "run not completed: " in capsys.readouterr().err
     assert (tmp_path / "claims.json").read_text() == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["claims.json"]
+
+
+def three(monkeypatch, check):
+    """Three claims in the place of all, quick to judge but for what a check does with the second one."""
+    parts = {"beyond": None, "variants": (Variant(name="never", changes={"holds": -1.0}),)}
+    names = "first", "second", "third"
+    claims = {name: replace(CLAIM, id=name, check=partial(check, name), **parts) for name in names}
+    monkeypatch.setattr(registry, "CLAIMS", claims)
+
+
+def sound(name, problem, holds=1.0):
+    return -1.0 if name == "third" and problem["steps"] > 20 else holds
+
+
+def outcome(folder):
+    return {name: told for name, told in read(folder).items() if name not in ("versions", "git_revision", "device")}
+
+
+@pytest.fixture
+def undisturbed(tmp_path, monkeypatch):
+    three(monkeypatch, sound)
+    assert main(["--examples", "20", "--out", str(tmp_path / "undisturbed")]) == 1
+    return outcome(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_stopped_exits_3_and_its_command_goes_on(tmp_path, capsys, monkeypatch, undisturbed, ended_by):
+    out, tried = str(tmp_path / "new"), []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background, it is ignored
+
+    def stopping(name, problem, holds=1.0):
+        tried.append(name)
+        if name == "second":
+            signal.raise_signal(ended_by)
+        return sound(name, problem, holds)
+
+    three(monkeypatch, stopping)
+    capsys.readouterr()
+    assert main(["--examples", "20", "--out", out, "--overwrite"]) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    begun = "run not completed: interrupted; finished claims are kept, go on with: python -m "
+    assert captured.err == f"{begun}experiments.claims --examples 20 --out {out} --resume\n"
+    assert [path.name for path in Path(out).iterdir()] == [".unfinished"]
+    assert main(["--examples", "20", "--out", out]) == 2
+    assert "--resume goes on with the unfinished run in it" in capsys.readouterr().err
+
+    def noting(name, problem, holds=1.0):
+        tried.append(name)
+        return sound(name, problem, holds)
+
+    tried.clear()
+    three(monkeypatch, noting)
+    assert main(["--examples", "20", "--out", out, "--resume"]) == 1
+    assert set(tried) == {"second", "third"}
+    assert outcome(tmp_path / "new") == undisturbed
+    assert [path.name for path in Path(out).iterdir()] == ["claims.json"]
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from pytest import MonkeyPatch
+from experiments.claims import main
+from tests.experiments.test_claims import sound, three
+def killed(name, problem, holds=1.0):
+    if name == "third" and problem["steps"] > 20:
+        Path(sys.argv[1], "reached").touch()
+        sys.stdin.read()
+    return sound(name, problem, holds)
+three(MonkeyPatch(), killed)
+main(["--examples", "20", "--out", sys.argv[1]])
+"""
+
+
+def test_nothing_finished_is_lost_by_a_kill_and_nobody_else_writes_meanwhile(tmp_path, capsys, undisturbed):
+    out = tmp_path / "new"
+    run = subprocess.Popen([sys.executable, "-c", KILLED, str(out)], cwd=ROOT, stdin=subprocess.PIPE)
+    while not (out / "reached").exists():
+        assert run.poll() is None
+        time.sleep(0.05)
+    capsys.readouterr()
+    again = ["--examples", "20", "--out", str(out), "--resume"]
+    assert main(again) == 2
+    assert "allowed: a folder that no other run is writing to at the moment" in capsys.readouterr().err
+    run.kill()
+    run.communicate()
+    kept = [json.loads(path.read_text())["value"] for path in out.glob(".unfinished/*.json") if path.stem != "run"]
+    assert sorted(claim["id"] for claim in kept) == ["first", "second"]
+    assert main(again) == 1
+    assert outcome(out) == undisturbed
+    assert [claim["status"] for claim in undisturbed["claims"]] == ["holds", "holds", "refuted"]
+    assert undisturbed["claims"][2]["counterexample"]["problem"]["steps"] == 21
+    assert "third: refuted, margin -1 at " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_only_the_same_run_goes_on(tmp_path, capsys, monkeypatch, finished):
+    def stopping(name, problem, holds=1.0):
+        if name == "second" and not finished:
+            raise KeyboardInterrupt
+        return sound(name, problem, holds)
+
+    three(monkeypatch, stopping)
+    out = ["--out", str(tmp_path / "new")]
+    assert main(["--examples", "20", *out]) == (1 if finished else 3)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+    assert main(["--examples", "21", *out, "--resume"]) == 2
+    assert "it differs in config.examples: 20, now 21" in capsys.readouterr().err
+    told = {
+        name: text[::-1] if name.endswith("themes/pretraining/learning.py") else text
+        for name, text in sources().items()
+    }
+    monkeypatch.setattr(campaign, "sources", lambda: told)
+    assert main(["--examples", "20", *out, "--resume"]) == 2
+    error = capsys.readouterr().err
+    assert "it differs in source.linsim/claims/themes/pretraining/learning.py: " in error
+    assert error.count("\n") == 1
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+
+
+def test_a_run_that_is_complete_is_told_again_without_trying(tmp_path, capsys, monkeypatch, undisturbed):
+    monkeypatch.setattr(campaign, "judge", None)
+    capsys.readouterr()
+    out = tmp_path / "undisturbed"
+    assert main(["--examples", "20", "--out", str(out), "--resume"]) == 1
+    assert f"complete before, saved in {out / 'claims.json'}" in capsys.readouterr().out
+    assert outcome(out) == undisturbed
+
+
+def test_verdicts_do_not_depend_on_the_number_of_processes(tmp_path):
+    # A claim that holds, and with few examples one whose variants are not refuted.
+    flags = ["--examples", "3", "--seed", "4", "--only", "label-noise-fisher", "logistic-mode", "noise-orders"]
+    found = [main([*flags, "--out", str(tmp_path / number), "--processes", number]) for number in ("1", "2")]
+    assert found[0] == found[1]
+    assert outcome(tmp_path / "1") == outcome(tmp_path / "2")
+
+
+PROCESSES = """
+import sys, time
+from linsim.claims.campaign import _pool
+if __name__ == "__main__":
+    with _pool(2) as pool:
+        sleeping = [pool.submit(time.sleep, 600) for _ in range(3)]
+        print(*pool._processes, flush=True)
+        sys.stdin.readline()
+        raise KeyboardInterrupt
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_no_process_outlives_the_run(tmp_path, killed):
+    script = tmp_path / "processes.py"  # a file, which spawned processes import
+    script.write_text(PROCESSES)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    run = subprocess.Popen([sys.executable, str(script)], env=environment, text=True, **pipes)
+    numbers = [int(number) for number in run.stdout.readline().split()]
+    assert len(numbers) == 2
+    assert all(psutil.pid_exists(number) for number in numbers)
+    if killed:
+        run.kill()
+    run.communicate("\n", timeout=60)
+    psutil.wait_procs([psutil.Process(number) for number in numbers if psutil.pid_exists(number)], timeout=20)
+    assert not any(psutil.pid_exists(number) for number in numbers)
 
 
 def test_without_hypothesis_one_line_tells_what_to_install_and_the_rest_works(tmp_path):
