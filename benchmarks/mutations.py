@@ -67,6 +67,7 @@ EXEMPT = {
     "BalancedModes.of": "reads a problem",
     "BalancedModes.of_modes": "chooses some",
     "LazyLimit.of": "reads a problem",
+    "Target.matrix": "a part of the solver FlowLayer, held by tests/dynamics/test_layer_flow.py",
     "NoiseCost.absolute.collective": "is 0",
     "NoiseCost.relative.constant": "is 0",
     "NoiseCost.relative.price": "is 0",
