@@ -72,6 +72,7 @@ GALLERY = (
     Entry("progressive_sensitivity"),
     Entry("fixed_rate"),
     Entry("tuned_rate"),
+    Entry("finite_sample"),
     Entry("regularization"),
     Entry("checkpoint_pair"),
     Entry("depth_and_width"),

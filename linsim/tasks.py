@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from linsim.errors import InvalidInput, require, require_number
+from linsim.errors import InvalidInput, require, require_integer, require_number
 
 Matrix = Float[np.ndarray, "_ _"]
 
@@ -102,6 +103,27 @@ class LinearTask:
         solution, *_ = np.linalg.lstsq(X, Y, rcond=None)
         residual = Y - X @ solution
         return cls.from_target(solution.T, _symmetric(X.T @ X / len(X)), float(np.sqrt(np.mean(residual**2))))
+
+    def posed(
+        self, size: int, noise: float, rng: np.random.Generator, inputs: Literal["orthogonal", "normal"] = "normal"
+    ) -> LinearTask:
+        """The task that n noisy examples of this one pose: held-out loss is that of this one, training loss of that.
+
+        Args:
+          size: n, number of examples.
+          noise: standard deviation of the noise on each output of an example.
+          rng: examples are drawn from it.
+          inputs: "normal" vectors x ~ N(0, S), and the task is `from_data`; or "orthogonal" ones, X^T X / n = S
+            exactly, which is taken as A with errors of standard deviation noise / sqrt(n) on every entry.
+        """
+        require_integer("size", size, at_least=1)
+        require_number("noise", noise, at_least=0)
+        if inputs == "orthogonal":
+            error = noise / np.sqrt(size) * rng.standard_normal(self.target.shape)
+            return LinearTask.from_target(self.target + error, self.input_covariance, noise) if noise else self
+        factor = np.linalg.cholesky(self.input_covariance + 1e-12 * np.eye(self.inputs))
+        X = rng.standard_normal((size, self.inputs)) @ factor.T
+        return LinearTask.from_data(X, X @ self.target.T + noise * rng.standard_normal((size, self.outputs)))
 
     @property
     def outputs(self) -> int:

@@ -45,18 +45,9 @@ class SampleConfig:
         return self.noise**2 / self.size if self.inputs == "orthogonal" else 0.0
 
     def of(self, transfer: Transfer, seed: Sequence[int]) -> Transfer:
-        """The transfer to the task that a sample poses: A + noise / sqrt(n), or the regression on normal inputs."""
-        task, rng = transfer.finetune, np.random.default_rng(seed)
-        if self.inputs == "orthogonal":
-            if self.noise == 0:
-                return transfer
-            error = self.noise / np.sqrt(self.size) * rng.standard_normal(task.target.shape)
-            posed = LinearTask.from_target(task.target + error, task.input_covariance, self.noise)
-            return Transfer(transfer.pretrain, posed)
-        factor = np.linalg.cholesky(task.input_covariance + 1e-12 * np.eye(task.inputs))
-        X = rng.standard_normal((self.size, task.inputs)) @ factor.T
-        Y = X @ task.target.T + self.noise * rng.standard_normal((self.size, task.outputs))
-        return Transfer(transfer.pretrain, LinearTask.from_data(X, Y))
+        """The transfer to the task that a sample poses."""
+        posed = transfer.finetune.posed(self.size, self.noise, np.random.default_rng(seed), self.inputs)
+        return Transfer(transfer.pretrain, posed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,8 @@ def says(values: xr.DataArray) -> str:
 
 def short(value: float) -> str:
     """A number in two digits, powers of ten as such."""
+    if np.isinf(value):
+        return "$\\infty$" if value > 0 else "$-\\infty$"
     if value == 0 or 0.001 <= abs(value) < 10_000:
         return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
     mantissa, power = f"{value:.1e}".split("e")

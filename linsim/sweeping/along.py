@@ -154,7 +154,7 @@ def _checked(check: str, axis: str, labels: list[Any], told: list[dict[str, Any]
     """What the samples that were computed again say together: as many lanes as all of them, and what the worst says."""
     samples = [(at, each) for at, each in enumerate(told) if each.get(f"{check}lanes")]
     if not samples:
-        return {}
+        return {f"{check}lanes": 0} if any(f"{check}lanes" in each for each in told) else {}
     at, worst = max(samples, key=lambda sample: (not sample[1][f"{check}trusted"], sample[1][f"{check}deviation"]))
     counts = (name for name in (f"{check}lanes", f"{check}apart") if name in worst)
     sums = {name: sum(int(each[name]) for _, each in samples) for name in counts}

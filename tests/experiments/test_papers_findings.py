@@ -16,6 +16,7 @@ NAMES = [
     "progressive_sensitivity",
     "fixed_rate",
     "tuned_rate",
+    "finite_sample",
     "regularization",
     "checkpoint_pair",
     "depth_and_width",

@@ -122,6 +122,15 @@ def test_of_the_samples_computed_again_the_worst_is_told_of_all_lanes():
     )
 
 
+def test_places_of_which_none_was_computed_again_stand_beside_others():
+    rows = {"a": [told(recheck_lanes=0), {}], "b": [told(), {}]}
+    joined = along(
+        {"row": ["a", "b"], "width": [1, 2]},
+        lambda row, width: lambda report: xr.Dataset(attrs=rows[row][width - 1]),
+    )
+    assert joined.attrs == told(recheck_worst="row = b, width = 1, seed = 0")
+
+
 @pytest.mark.parametrize(
     ("axes", "said"),
     [
