@@ -10,27 +10,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from .panels.axes import decades
+from .panels.axes import Floats, decades
 from .panels.canvas import new_figure
 from .panels.curves import closed_form, curves
-from .panels.looks import GREY, REFERENCE, Look, looks
+from .panels.looks import GREY, REFERENCE, Look, legend, looks
 from .picture import Picture
 
 _NEEDED = {
     *("checkpoint", "stage", "learning_rate", "regularization", "seed", "ratio", "effort", "own_time"),
     *("pretrain_loss_after", "diverged", "feature_harm", "boundary_effort", "limit_curve", "critical_ratio"),
+    *("relearning", "relative_ratio", "relearning_edge", "simulated_threshold", "turned_harm", "turned_limit"),
 }
+_SIDES = {"right": "inputs alone", "both": "both sides alike", "opposite": "against each other"}
 _HARM, _NONE = Look("#D55E00", "x", size=4.2), Look("#0072B2", size=3.6)
 
 
 def _paint(dataset: xr.Dataset) -> Figure:
-    """Loss over stages, harm over the ratio for both kinds of checkpoints, and all idealised features in one plane."""
-    figure = new_figure(9.6, 7.6)
-    (losses, ideal), (plane, real) = figure.subplots(2, 2)
+    """Loss over stages, harm over the ratio for both kinds, idealised features in one plane, thresholds, and turns."""
+    figure = new_figure(13.2, 7.6)
+    (losses, ideal, plane), (real, threshold, turned) = figure.subplots(2, 3)
     _draw_losses(losses, dataset)
     _draw_harm(ideal, "(b)", dataset.sel(checkpoint="idealised").isel(learning_rate=-1))
     _draw_plane(plane, dataset)
     _draw_harm(real, "(d)", dataset.sel(checkpoint="real").isel(learning_rate=-1))
+    _draw_threshold(threshold, dataset)
+    _draw_turned(turned, dataset)
     return figure
 
 
@@ -103,12 +107,8 @@ def _draw_plane(axes: Axes, dataset: xr.Dataset) -> None:
     axes.set_title("(c) all rates and penalties, idealised stages")
     power = 2 - 2 / dataset.attrs["depth"]
     sigma = r"\sigma_{\mathrm{pre}}" + ("" if power == 1 else f"^{{{power:.2g}}}")
-    harm = dataset["feature_harm"].sel(checkpoint="idealised")
     pull = (dataset["ratio"] + dataset["regularization"]) / (1 + dataset["regularization"])
-    x, y, z = (part.values.ravel() for part in xr.broadcast(dataset["effort"], pull, harm))
-    harmful = dataset.attrs["harmful"]
-    for label, look, where in (("no harm", _NONE, z <= harmful), ("harm", _HARM, z > harmful)):
-        axes.plot(x[where], y[where], label=label, **look.points)
+    x, y, z = _scatter(axes, dataset.sel(checkpoint="idealised"), dataset["effort"], pull)
     edge: dict[str, Any] = {"color": "black", "zorder": 5}
     boundary = r"$F_T(\sigma_{\mathrm{pre}}) = 2\,\sigma_{\mathrm{pre}}$"
     axes.plot(dataset["boundary_effort"], dataset["boundary_pull"], label=boundary, **edge)
@@ -120,6 +120,45 @@ def _draw_plane(axes: Axes, dataset: xr.Dataset) -> None:
         axes.set_ylim(low, high + 0.28 * (high - low))  # room for the legend
         decades(axes.xaxis, x[known].min() / 1.6, x[known].max() * 1.6)
     axes.legend(loc="upper center", ncols=2, fontsize=8.5)
+
+
+def _scatter(axes: Axes, part: xr.Dataset, x: xr.DataArray, y: xr.DataArray) -> list[Floats]:
+    """Features that are harm and those that are not, over all rates and penalties; their places and harm."""
+    flat = [values.values.ravel() for values in xr.broadcast(x, y, part["feature_harm"])]
+    least = part.attrs["harmful"]
+    for label, look, where in (("no harm", _NONE, flat[2] <= least), ("harm", _HARM, flat[2] > least)):
+        axes.plot(flat[0][where], flat[1][where], label=label, **look.points)
+    return flat
+
+
+def _draw_threshold(axes: Axes, dataset: xr.Dataset) -> None:
+    """Where harm begins on real stages, over how long fine-tuning lasts beside the time to learn a feature itself."""
+    axes.set_title(r"(e) real stages, $\lambda$ > 0, effort $\geq$ 1")
+    real = dataset.sel(checkpoint="real")
+    part = real.where((dataset["regularization"] > 0) & (dataset["effort"] >= 1))
+    edges, best = dataset["relearning_edge"].values, dataset["simulated_threshold"].values
+    _scatter(axes, part, part["relearning"], part["relative_ratio"])
+    axes.stairs(best, edges, baseline=None, color="black", linewidth=2, label="parts them best", zorder=5)
+    for level, said in ((2, r"$r = 2 + \lambda$"), (1, r"$r = 1 + \lambda/2$")):
+        axes.axhline(level, color="black", linewidth=0.9, linestyle=":", zorder=5)
+        axes.text(0.01, level + 0.04, said, transform=axes.get_yaxis_transform(), fontsize=8.5)
+    axes.set(xscale="log", xlim=(edges[0], edges[-1]), ylim=(0, 4.2))
+    axes.set(xlabel="T / time to learn the feature by itself", ylabel=r"$r / (1 + \lambda/2)$")
+    axes.legend(loc="upper center", ncols=3, fontsize=8.5)
+
+
+def _draw_turned(axes: Axes, dataset: xr.Dataset) -> None:
+    """Harm of the second feature over the angle by which singular vectors turn, by the side that does."""
+    axes.set_title("(f) singular vectors turned, idealised stages")
+    second = min(1, dataset.sizes["feature"] - 1)
+    part = dataset[["turned_harm", "turned_limit"]].isel(feature=second)
+    names = [_SIDES.get(str(side), str(side)) for side in part["rotate_side"].values]
+    styles = looks(len(names))
+    runs, theory = part["turned_harm"], part["turned_limit"]
+    curves(axes, runs, theory, over="rotate_degrees", by="rotate_side", styles=styles, log=False)
+    axes.axhline(0, **REFERENCE)
+    axes.set_ylabel(rf"harm of feature {second + 1}, in $\sigma_{{\mathrm{{pre}}}}^2$")
+    legend(axes, dict(zip(names, styles, strict=True)), loc="upper left")
 
 
 picture = Picture("stages", "a result of stages", _NEEDED, _paint)

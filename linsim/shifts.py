@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from linsim.errors import brief_fields, require, require_number
 from linsim.tasks import LinearTask, Transfer
+
+Side = Literal["left", "right", "both", "opposite"]
+SIDES: tuple[Side, ...] = get_args(Side)
 
 
 @runtime_checkable
@@ -71,17 +74,19 @@ class Permute:
 class Rotate:
     """Turn singular vectors by an angle within the planes of modes (1, 2), (3, 4), ...; strengths stay.
 
-    side says which vectors turn: "right" the inputs' (V), "left" the outputs' (U), "both" the two by the same angle.
+    side says which vectors turn: "right" the inputs' (V), "left" the outputs' (U), "both" the two by the same angle,
+    "opposite" the two against each other, outputs by the angle and inputs by its negative.
     """
 
     degrees: float
-    side: Literal["left", "right", "both"] = "right"
+    side: Side = "right"
 
     def __call__(self, task: LinearTask) -> LinearTask:
         require_number("degrees", self.degrees)
-        require(self.side in ("left", "right", "both"), "side", self.side, "left, right or both")
-        left = _turned(task.left, self.degrees) if self.side in ("left", "both") else task.left
-        right = _turned(task.right, self.degrees) if self.side in ("right", "both") else task.right
+        require(self.side in SIDES, "side", self.side, f"one of {', '.join(SIDES)}")
+        left = task.left if self.side == "right" else _turned(task.left, self.degrees)
+        inputs = -self.degrees if self.side == "opposite" else self.degrees
+        right = task.right if self.side == "left" else _turned(task.right, inputs)
         return replace(task, left=left, right=right)
 
 

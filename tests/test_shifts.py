@@ -35,14 +35,16 @@ def test_shift_of_strengths_keeps_the_bases(shift, strengths):
     assert result.right is TASK.right
 
 
-@given(st.floats(-360, 360), st.sampled_from(["left", "right", "both"]))
+@given(st.floats(-360, 360), st.sampled_from(shifts.SIDES))
 def test_rotation_turns_singular_vectors_by_the_angle_and_keeps_the_strengths(degrees, side):
     result = shifts.Rotate(degrees, side)(TASK)
     cosine = np.cos(np.deg2rad(degrees))
     for name in ("left", "right"):
         overlap = np.sum(getattr(result, name) * getattr(TASK, name), axis=0)[:4]
-        np.testing.assert_allclose(overlap, cosine if side in (name, "both") else 1.0, atol=1e-14)
+        np.testing.assert_allclose(overlap, cosine if side in (name, "both", "opposite") else 1.0, atol=1e-14)
     np.testing.assert_allclose(np.linalg.svd(result.target, compute_uv=False), TASK.strengths, atol=1e-13)
+    if side == "opposite":
+        np.testing.assert_array_equal(result.right, shifts.Rotate(-degrees, "right")(TASK).right)
 
 
 def test_mixtures_apply_in_order():

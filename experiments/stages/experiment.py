@@ -7,14 +7,16 @@ random. The harm of feature n is how much higher the pre-training loss after fin
 L_n - L_(n-1), in units of sigma_n^2. To convergence it should be positive iff the ratio is beyond 2 + lambda.
 
 Stages are taken twice: idealised, the n features at their target and the others exactly 0, and as they really are on
-the plateau, where features not learned yet are small but not 0.
+the plateau, where features not learned yet are small but not 0: there the threshold should fall to 1 + lambda / 2 as
+fine-tuning lasts long enough to learn a feature by itself. Idealised stages are also fine-tuned on the same task with
+its singular vectors turned, on one side, on both alike, and against each other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -36,13 +38,13 @@ from linsim.commands.config import (
     require_defaults,
 )
 from linsim.commands.transfers import build_transfer
-from linsim.errors import require, require_integer, require_number
+from linsim.errors import require, require_axis, require_integer, require_number
 from linsim.labels import PLAIN, STEPS, STRENGTH, Label, label
 from linsim.measures.built_in import LEARNED, LEARNED_SHARE
 from linsim.phase import Phase
 from linsim.problem import Problem, stack_seeds
 from linsim.progress.showing import Progress
-from linsim.sweeping.along import Ready, along
+from linsim.sweeping.along import Ready, along, part_of
 from linsim.sweeping.results import inputs_of
 from linsim.sweeping.sweep import chart, sweep
 from linsim.tasks import LinearTask, Transfer
@@ -50,6 +52,7 @@ from linsim.theory.rises import rise_of
 from linsim.theory.stages import critical_effort, critical_ratios, harm_limits, learning_time
 
 from ..experiment import Experiment
+from . import relearning, turned
 from .finding import find, table
 
 CLAIMS = (
@@ -80,6 +83,8 @@ LABELS = {
     "effort": Label("(1 + lambda) sigma^(2 - 2/L) T", PLAIN),
     "boundary_pull": Label("(ratio + lambda) / (1 + lambda)", PLAIN),
     "boundary_effort": Label("effort beyond which a feature is harm", PLAIN),
+    **relearning.LABELS,
+    **turned.LABELS,
 }
 _SAME = ShiftConfig(rescale_factor=1.0)  # the fine-tuning task is drawn here
 _LOSSES = ("pretrain_loss_before", "pretrain_loss_after", "finetune_loss_after", "predicted_pretrain_loss_after")
@@ -98,12 +103,14 @@ class Config(SyntheticConfig, PretrainingConfig):
     """Bounds of sigma_ft / sigma_pre, drawn evenly for every feature (no unit)."""
     seeds: int = 8
     """Number of fine-tuning tasks; each also draws the initial weights and bases again, where these are random."""
+    angles: tuple[float, ...] = (10.0, 20.0, 25.0, 28.0, 40.0, 55.0, 65.0, 80.0)
+    """Angles by which singular vectors turn in the planes of features (1, 2), (3, 4), ..., in degrees, increasing."""
     task: TaskConfig = field(default_factory=lambda: TaskConfig(spectrum="exponential", decay=0.4))
     network: NetworkConfig = field(default_factory=lambda: NetworkConfig(tau=12.0))
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     finetune: FinetuneConfig = field(
         default_factory=lambda: FinetuneConfig(
-            steps=4000, learning_rates=(2e-5, 1e-4, 5e-4, 3e-3), regularizations=(0.0, 0.5, 1.0, 2.0)
+            steps=4000, learning_rates=(2e-5, 1e-4, 2e-4, 5e-4, 1e-3, 3e-3), regularizations=(0.0, 0.5, 1.0, 2.0)
         )
     )
 
@@ -111,22 +118,26 @@ class Config(SyntheticConfig, PretrainingConfig):
 def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     """Losses after fine-tuning over (checkpoint, stage, rate, strength, seed), harm per feature, and both predicted.
 
+    Harm on tasks that have turned is beside them, over (side, angle, feature).
+
     Raises:
       InvalidInput: a field outside its domain, or no plateau to take a stage from.
     """
     _check(config)
-    drawn = along({"seed": range(config.seeds)}, lambda seed: partial(_drawn, config, seed), report)
+    drawn = along({"seed": range(config.seeds)}, lambda seed: partial(_drawn, config, seed), part_of(report, 0, 2))
     drawn["pretrain_target"] = drawn["pretrain_target"].broadcast_like(drawn["seed"])  # also where all are the same
-    found = drawn.assign(_harm(drawn)).assign(_limits(config, drawn))
+    found = drawn.assign(_harm(drawn)).assign(_limits(config, drawn)).assign_attrs(harmful=HARMFUL)
+    found = found.assign(relearning.relearning(found)).assign(_turned(config, part_of(report, 1, 2)))
     dims = ("checkpoint", "stage", "feature", "learning_rate", "regularization", "seed")
     ordered = found.transpose(*dims, ..., missing_dims="ignore")
-    return label(ordered.assign_attrs(seed=config.seed, depth=config.depth, harmful=HARMFUL), LABELS)
+    return label(ordered.assign_attrs(seed=config.seed, depth=config.depth), LABELS)
 
 
 def _check(config: Config) -> None:
     require_choices(config)
     require_integer("depth", config.depth, at_least=2, at_most=64)
     require_integer("seeds", config.seeds, at_least=1, at_most=10**4)
+    require_axis("angles", config.angles)
     low, high = config.ratios
     require_number("ratios", low, at_least=-1e3, at_most=1e3)
     require_number("ratios", high, at_least=low, at_most=1e3)
@@ -158,6 +169,22 @@ def _drawn(config: Config, number: int, report: Progress | None = None) -> xr.Da
     before = found["feature"] - 1
     found["begun"] = found["learned"].sel(checkpoint="real", drop=True).sel(stage=before).drop_vars("stage")
     return found.merge(inputs_of(problem).isel(seed=0))
+
+
+def _turned(config: Config, report: Progress | None) -> dict[str, xr.DataArray]:
+    """Idealised stages on tasks that have turned, after the longest fine-tuning without a penalty."""
+    longest = replace(
+        config.finetune, learning_rates=(float(learning_rates(config.finetune)[-1]),), regularizations=(0.0,)
+    )
+    settings = chart_of(config, seeds=1, shift=_SAME, finetune=longest)
+    task = build_transfer(settings).pretrain
+    order = np.argsort(-task.strengths, kind="stable")[: np.count_nonzero(task.strengths)]
+
+    def stages(transfer: Transfer) -> Ready:
+        stage = _idealised(build_problem(settings, transfer), order)
+        return partial(_chart, settings, stage, "seed", rechecked=0)  # the closed form stands beside it
+
+    return turned.turned(task, order, config.angles, stages, report)
 
 
 def _stages(settings: ChartConfig, task: LinearTask) -> tuple[Int[np.ndarray, " features"], Int[np.ndarray, " stages"]]:
@@ -200,11 +227,16 @@ def _idealised(problem: Problem, order: Int[np.ndarray, " features"]) -> Problem
     return replace(problem, initial=starts, budgets=np.array([1]), pretrain=Phase(problem.pretrain.learning_rate))
 
 
-def _chart(settings: ChartConfig, problem: Problem, along: str, report: Progress | None = None) -> xr.Dataset:
+def _chart(
+    settings: ChartConfig, problem: Problem, along: str, report: Progress | None = None, **how: Any
+) -> xr.Dataset:
     """The chart of a problem with its stages, which are its budgets or its seeds, along one axis."""
     swept = learning_rates(settings.finetune), strengths(settings.finetune), settings.finetune.regularizer
-    measured = chart(problem, *swept, [LEARNED], solver=settings.solver, precision=settings.precision, report=report)
+    how |= {"solver": settings.solver, "precision": settings.precision, "report": report}
+    measured = chart(problem, *swept, [LEARNED], **how)
     (other,) = {"seed", "pretrain_steps"} - {along}
+    if along == "seed":  # idealised: exact zeros, which chains of modes keep, and full matrices only up to rounding
+        measured.attrs = {name: told for name, told in measured.attrs.items() if not name.startswith("rounding_")}
     losses = [name for name in _LOSSES if name in measured]
     staged = measured[[*losses, "diverged", "learned"]].isel({other: 0}, drop=True).rename({along: "stage"})
     return staged.assign_coords(stage=np.arange(staged.sizes["stage"])).transpose("stage", ...)

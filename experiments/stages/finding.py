@@ -7,27 +7,32 @@ import xarray as xr
 
 from linsim.finding import Finding
 
-from ..words import distrust, diverged, joined, listed, percent, rechecked
+from ..words import distrust, diverged, joined, listed, percent, rechecked, tabular
+from .relearning import EARLY, LATE, lasting
 
 _MOST = 0.9  # of the features decided rightly, below which the ratio is not said to decide
 _WORSE = 1.01  # times the loss of the best stage, from which on the last one is not the best
 
 
 def find(dataset: xr.Dataset) -> Finding:
-    """Whether the critical ratio decides which features are harm, after the longest fine-tuning."""
+    """Whether 2 + lambda decides which features are harm, and 1 + lambda / 2 once fine-tuning learns them by itself.
+
+    Not seen without any harm, or if the threshold does not fall: if 1 + lambda / 2 decides fewer than 90 % of what
+    fine-tuning has learned by itself. Nobody can tell if fine-tuning is too short for 2 + lambda on idealised stages.
+    """
     details, trust = (*_beside(dataset), *diverged(dataset), *rechecked(dataset)), distrust(dataset)
     time = float(flow_times(dataset)[-1])
-    ideal, real = _after(dataset, "idealised"), _after(dataset, "real")
+    ideal = _after(dataset, "idealised")
     if not ideal["feature_harm"].notnull().any():
         sentence = "Nothing can be said of single features: all their idealised stages have a run that diverged"
         return Finding(sentence, "cannot tell", {"flow_time": time}, details, trust)
     harmful = int((ideal["feature_harm"] > dataset.attrs["harmful"]).sum())
     right, count = decided(ideal, "limit_harm")
-    alone = real.assign(feature_harm=real["feature_harm"].where(real["own_time"] < time))
-    right_alone, count_alone = decided(alone, "limit_harm_learned_anyway")
+    penalised = dataset.sel(regularization=dataset["regularization"] > 0)  # without a penalty nothing falls by half
+    early, late = (decided(part, rule) for part, rule in zip(_real(penalised), LIMITS, strict=True))
     numbers = {
         **{"flow_time": time, "features": count, "harmful": harmful, "right": right},
-        **{"features_alone": count_alone, "right_alone": right_alone},
+        **{"features_early": early[1], "right_early": early[0], "features_alone": late[1], "right_alone": late[0]},
     }
     if not harmful:
         sentence = f"No learned feature does harm, fine-tuned for T = {time:.3g} from idealised stages"
@@ -35,11 +40,26 @@ def find(dataset: xr.Dataset) -> Finding:
     if right < _MOST * count:
         sentence = f"Fine-tuning for T = {time:.3g} is too short for the critical ratio 2 + λ, which decides only"
         return Finding(f"{sentence} {right} of {count} features rightly", "cannot tell", numbers, details, trust)
-    sentence = "Having learned a feature is harm where fine-tuning wants it more than 2 + λ times as strong"
-    sentence += f" ({right} of {count} rightly decided)"
-    if count_alone:
-        sentence += f", or 1 + λ/2 times once it learns it by itself ({right_alone} of {count_alone})"
+    sentence = f"Having learned a feature is harm from 2 + λ times its strength on ({right} of {count} rightly decided"
+    sentence += f"; {early[0]} of {early[1]} on real stages)" if early[1] else ")"
+    if not late[1]:
+        return Finding(sentence, "seen", numbers, details, trust)
+    if late[0] < _MOST * late[1]:
+        sentence += f"; that fine-tuning learns it by itself does not halve this ({late[0]} of {late[1]})"
+        return Finding(sentence, "not seen", numbers, details, trust)
+    sentence += f", and from half of that on where fine-tuning lasts to learn it by itself ({late[0]} of {late[1]})"
     return Finding(sentence, "seen", numbers, details, trust)
+
+
+LIMITS = ("limit_harm", "limit_harm_learned_anyway")
+"""What decides while fine-tuning has not learned a feature by itself, and when it has."""
+
+
+def _real(dataset: xr.Dataset) -> list[xr.Dataset]:
+    """Real stages before and after the relearning time, at all rates at which fine-tuning moves what was learned."""
+    real, share = dataset.sel(checkpoint="real"), dataset["relearning"]
+    parts = share <= EARLY, share >= LATE
+    return [real.assign(feature_harm=real["feature_harm"].where(lasting(dataset) & part)) for part in parts]
 
 
 def decided(dataset: xr.Dataset, rule: str) -> tuple[int, int]:
@@ -60,33 +80,22 @@ def flow_times(dataset: xr.Dataset) -> np.ndarray:
 
 
 def table(dataset: xr.Dataset) -> list[str]:
-    """Harm over the ratio, what both critical ratios decide, and whether the last stage is best, for every lambda."""
-    ideal, real = _after(dataset, "idealised"), _after(dataset, "real")
-    own = real["own_time"] < flow_times(dataset)[-1]
-    either = real["limit_harm_learned_anyway"].where(own, real["limit_harm"])
-    lines = [
-        f"{'':>6} | {'from idealised stages':^58} | from real stages",
-        "lambda | harm from r | none up to | r > 2 + lambda | last not best "
-        "| r > 2 + lambda | or 1 + lambda/2 | last not best",
-    ]
+    """What each critical ratio decides, by T over the relearning time, and whether the last stage is best."""
+    early, late = _real(dataset)
+    longest = {kind: _after(dataset, kind) for kind in ("idealised", "real")}
+    heads = ("lambda", "T / relearning:", "idealised, 0", f"<= {EARLY:g}", f">= {LATE:g}", "last stage not best:")
+    rows = []
     for at, penalty in enumerate(dataset["regularization"].values):
-        one, other = ideal.isel(regularization=at), real.isel(regularization=at)
-        mixed = other.assign(limit_harm=either.isel(regularization=at))
-        harm = one["feature_harm"].where(one["ratio"] >= 0)  # targets of the other sign have a line of their own
-        bad = harm > dataset.attrs["harmful"]
-        cells = (
-            *(_ratio(one["ratio"].where(bad).min()), _ratio(one["ratio"].where(harm.notnull() & ~bad).max())),
-            *(decided(one, "limit_harm"), _turns(one)),
-            *(decided(other, "limit_harm"), decided(mixed, "limit_harm"), _turns(other)),
-        )
-        told = (cell if isinstance(cell, str) else "{} of {}".format(*cell) for cell in cells)
-        columns = " | ".join(f"{cell:>{width}}" for cell, width in zip(told, (11, 10, 14, 13, 14, 15, 13), strict=True))
-        lines.append(f"{penalty:>6g} | {columns}")
-    return lines
+        one, *two = (part.isel(regularization=at) for part in (longest["idealised"], early, late))
+        for rule, said in zip(LIMITS, ("r > 2 + lambda", "r > 1 + lambda/2" if penalty else "never"), strict=True):
+            cells = (_of(decided(part, rule)) for part in (one, *two))
+            ends = ", ".join(f"{_of(_turns(each.isel(regularization=at)))} {kind}" for kind, each in longest.items())
+            rows.append((f"{penalty:g}", said, *cells, ends) if rule == LIMITS[0] else ("", said, *cells, ""))
+    return tabular(heads, rows)
 
 
-def _ratio(value: xr.DataArray) -> str:
-    return f"{float(value):.3g}" if np.isfinite(value) else "-"
+def _of(pair: tuple[int, int]) -> str:
+    return "{} of {}".format(*pair) if pair[1] else "-"
 
 
 def _turns(cells: xr.Dataset) -> tuple[int, int]:
@@ -109,7 +118,41 @@ def _beside(dataset: xr.Dataset) -> list[str]:
     if "predicted_feature_harm" in dataset:
         said += f", F_T(sigma) > 2 sigma on {_shares(ideal, 'predicted_feature_harm')}"
     said += f"; real stages have the same verdict on {_shares(mixed, 'real')}."
-    return [said, *_sign(ideal), _agreement(dataset)]
+    said += " Idealised features not learned are exactly 0, which rounding takes from layers that are not diagonal."
+    return [said, *_threshold(dataset), *_turned(dataset), *_sign(ideal), _agreement(dataset)]
+
+
+def _threshold(dataset: xr.Dataset) -> list[str]:
+    """The ratio that parts harm from none, in ranges of T over the relearning time."""
+    edges, best = dataset["relearning_edge"].values, dataset["simulated_threshold"].values
+    told = [
+        f"{value:.2g} ({low:g} to {high:g})"
+        for low, high, value in zip(edges[:-1], edges[1:], best, strict=True)
+        if np.isfinite(value)
+    ]
+    return [f"Harm begins at r / (1 + lambda/2) = {', '.join(told)} of the relearning time."] if told else []
+
+
+def _turned(dataset: xr.Dataset) -> list[str]:
+    """From which angle on features are harm, by the side that turns, and whether the rule decides."""
+    harm, limit, least = dataset["turned_harm"], dataset["turned_limit"], dataset.attrs["harmful"]
+    known = harm.notnull()
+    if not known.any():
+        return []
+    bad = ((harm > least) & known).any("feature")
+    first = [
+        float(bad["rotate_degrees"][row].min()) if (row := bad.sel(rotate_side=side).values).any() else np.inf
+        for side in bad["rotate_side"].values
+    ]
+    told = joined(
+        [
+            f"{side} from {angle:g} degrees" if np.isfinite(angle) else f"{side} at no angle"
+            for side, angle in zip(bad["rotate_side"].values, first, strict=True)
+        ]
+    )
+    right = int((((harm > least) == (limit > least)) & known).sum())
+    rule = f"s_n > 2 sum_k sigma_k (u_n.u_k)(v_n.v_k) decides {right} of {int(known.sum())}"
+    return [f"Singular vectors turned do harm {told}; {rule}."]
 
 
 def _shares(part: xr.Dataset, rule: str) -> str:

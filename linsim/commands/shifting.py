@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from linsim import shifts
 from linsim.commands.named import call_named, named
 from linsim.errors import fields_of, require, require_integer, require_number
-from linsim.shifts import Shift
+from linsim.shifts import Shift, Side
 from linsim.tasks import LinearTask, Transfer
 
 
@@ -28,8 +27,8 @@ class ShiftConfig:
     """Singular values given to modes that are zero."""
     rotate_degrees: float = 0.0
     """Angle by which singular vectors turn, in the planes of modes (1, 2), (3, 4), ..., in degrees."""
-    rotate_side: Literal["left", "right", "both"] = "right"
-    """Which singular vectors turn: the outputs', the inputs', or both."""
+    rotate_side: Side = "right"
+    """Which singular vectors turn: the outputs', the inputs', both alike, or both against each other."""
     own: tuple[str, ...] = ()
     """Shifts of your own, each MODULE:NAME, applied last."""
 

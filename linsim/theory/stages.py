@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from linsim.dynamics.modes.mode_flow import Values, mode_flow
 from linsim.precision import in_float64
+from linsim.tasks import LinearTask
 from linsim.theory.rises import flow_time
 
 
@@ -156,6 +157,25 @@ def critical_ratios(penalty: Values) -> tuple[Float[np.ndarray, "..."], Float[np
     """
     penalty = np.asarray(penalty)
     return np.asarray(2 + penalty), np.where(penalty > 0, 1 + penalty / 2, np.nan)
+
+
+def turned_harm(pretrain: LinearTask, finetune: LinearTask) -> Float[np.ndarray, " modes"]:
+    """Harm of the n-th learned mode on a task with other singular vectors, fine-tuned to convergence without penalty.
+
+    Stage n ends at the rank-n truncation of A_ft, of s_n, u_n, v_n, so that L_n - L_(n-1) = s_n^2 - 2 s_n u_n^T A v_n:
+    harm iff s_n > 2 sum_k sigma_k (u_n . u_k)(v_n . v_k). In the plane of two modes: from 60 degrees on where one side
+    turns; of the weaker mode at no angle where both turn alike, and where they turn against each other from
+    sin^2 = sigma_2 / (2 (sigma_1 + sigma_2)) on. [re-derived]
+
+    Args:
+      pretrain: A.
+      finetune: A_ft, with modes in the order of learning.
+
+    Returns:
+      In units of s_n^2, with the order of the modes of A_ft.
+    """
+    wanted = finetune.along_modes(pretrain.target)
+    return np.asarray(1 - 2 * wanted / finetune.strengths)
 
 
 def critical_effort(depth: int, pull: Values) -> Float[np.ndarray, "..."]:

@@ -37,12 +37,20 @@ def result(seeds=3, highest=6.0, features=3):
         "ratio": (("feature", "seed"), ratio),
         "limit_curve": (("checkpoint", "regularization", "curve_ratio"), np.ones((2, 2, 50)) * every),
         "critical_ratio": (("checkpoint", "regularization"), np.array([[2, 3], [np.nan, 1.5]])),
+        "relearning": (("feature", "learning_rate", "regularization", "seed"), np.ones(harm[0].shape)),
+        "relative_ratio": (("feature", "regularization", "seed"), r / (1 + p / 2)),
+        "relearning_edge": ("edge", np.array([0.1, 1.0, 10.0])),
+        "simulated_threshold": ("range", np.array([2.0, np.nan])),
+        "turned_harm": (("rotate_side", "rotate_degrees", "feature"), np.zeros((3, 2, features))),
+        "turned_limit": (("rotate_side", "rotate_degrees", "feature"), np.zeros((3, 2, features))),
     }
     coords = {"checkpoint": np.asarray(kinds, np.dtypes.StringDType()), "stage": np.arange(features + 1)}
     coords |= {
         "learning_rate": rates,
         "regularization": penalties,
         "seed": np.arange(seeds),
+        "rotate_side": np.asarray(["right", "both", "opposite"], np.dtypes.StringDType()),
+        "rotate_degrees": [20.0, 40.0],
         "boundary_pull": pull,
         "curve_ratio": every,
     }
@@ -52,7 +60,7 @@ def result(seeds=3, highest=6.0, features=3):
 def test_theory_is_drawn_as_lines_and_simulation_as_markers():
     dataset = result()
     drawn = figure.draw(dataset)
-    stages, harm, plane, real = drawn.get_axes()
+    stages, harm, plane, real, *_ = drawn.get_axes()
     theory = [line for line in stages.lines if line.get_marker() == "None"]
     simulated = [line for line in stages.lines if line.get_linestyle() == "None"]
     assert len(theory) == len(simulated) == 4
