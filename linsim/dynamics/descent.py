@@ -109,11 +109,11 @@ def follow(slopes: Slopes, carry: Carry, phase: Phase, steps: Any, key: Any = No
         would copy the state at every turn of a loop of one step; compilation takes a body more.
     """
     optimizer, averaging = phase.build_optimizer(), phase.averaging
-    gradient = _gradient(slopes, carry.anchor, phase, key)
+    slope = gradient(slopes, carry.anchor, phase, key)
 
     def update(at: _Moving) -> _Moving:
         moving, memory, average, step = at
-        change, memory = optimizer.update(gradient(moving, step), memory, moving)
+        change, memory = optimizer.update(slope(moving, step), memory, moving)
         moving = optax.apply_updates(moving, change)
         if averaging is not None:
             average = averaging.update(average, evaluated(memory, moving), step + 1)
@@ -134,11 +134,11 @@ def follow(slopes: Slopes, carry: Carry, phase: Phase, steps: Any, key: Any = No
     return Carry(moving, memory, step, carry.anchor, average, reached)
 
 
-def _gradient(slopes: Slopes, anchor: State, phase: Phase, key: Any) -> Callable[[Parameters, Any], Parameters]:
-    """The gradient with respect to what moves, taken where the phase takes it."""
+def gradient(slopes: Slopes, anchor: State, phase: Phase, key: Any) -> Callable[[Parameters, Any], Parameters]:
+    """The gradient with respect to what moves, taken where the phase takes it: of (parameters, step)."""
     moves, elsewhere = phase.moves, phase.gradient_at
 
-    def gradient(moving: Parameters, step: Any) -> Parameters:
+    def followed(moving: Parameters, step: Any) -> Parameters:
         def slope(parameters: Parameters) -> Parameters:
             if moves is None:
                 return slopes(parameters, step)
@@ -150,4 +150,4 @@ def _gradient(slopes: Slopes, anchor: State, phase: Phase, key: Any) -> Callable
         aside = None if key is None else jax.random.fold_in(jax.random.fold_in(key, step), _ASIDE)
         return elsewhere.gradient(slope, moving, step, aside)
 
-    return gradient
+    return followed

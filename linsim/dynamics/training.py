@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -25,7 +25,7 @@ from linsim.dynamics.seen import (
     Surroundings,
     observe,
 )
-from linsim.dynamics.solver import Coordinates, Encoded, Solver, State
+from linsim.dynamics.solver import Carry, Coordinates, Encoded, Solver, State
 from linsim.measure import Measure
 from linsim.phase import Phase
 from linsim.problem import Problem
@@ -82,9 +82,18 @@ class Session:
     ) -> Checkpoints:
         """Every trajectory to the largest budget, recorded at every budget; by default one a seed, nothing swept."""
         runs = trajectories or Trajectories(jnp.arange(self.problem.seeds), {})
+        around = self._around(self.problem.pretrain.as_dtype(self.dtype), measuring.checkpoint)
+        records = [
+            programs.record(self.solver, carry, around, runs, step, self.problem.idealised, measuring.checkpoint)
+            for step, carry in self.pretraining(runs, report)
+        ]
+        states, measured = jax.tree.map(lambda *leaves: jnp.stack(leaves), *records)
+        return Checkpoints(states, measured, runs.seed)
+
+    def pretraining(self, runs: Trajectories, report: Progress | None = None) -> Iterator[tuple[np.int32, Carry]]:
+        """Every trajectory on its way: budget after budget, and what has been reached there."""
         phase, target, keys = self.problem.pretrain.as_dtype(self.dtype), self.encoded.pretrain, self._keys(0)
         carry = programs.begin(self.solver, self.encoded.initial, phase, keys, runs)
-        around, idealised, records = self._around(phase, measuring.checkpoint), self.problem.idealised, []
         budgets, count = self.problem.budgets, len(runs.seed)
         done, total = 0, int(budgets[-1]) * count
         for budget, steps in zip(budgets, np.diff(budgets, prepend=0), strict=True):
@@ -94,10 +103,7 @@ class Session:
                 done += int(piece) * count
                 if report is not None:
                     report(done, total)
-            at = np.int32(budget)
-            records.append(programs.record(self.solver, carry, around, runs, at, idealised, measuring.checkpoint))
-        states, measured = jax.tree.map(lambda *leaves: jnp.stack(leaves), *records)
-        return Checkpoints(states, measured, runs.seed)
+            yield np.int32(budget), carry
 
     def finetune(self, checkpoints: Checkpoints, lanes: Lanes, measuring: Measuring = USUAL) -> Finetuned:
         """Fine-tune every lane from its checkpoint; one compiled program whatever the swept values."""
@@ -144,18 +150,30 @@ class Session:
         self, checkpoints: Checkpoints, lanes: Lanes, measuring: Measuring, report: Progress | None = None
     ) -> tuple[Any, Measured]:
         """All of fine-tuning: where it ends, and what is measured along it, with a second axis over the points."""
-        phase, last = self.problem.finetune.as_dtype(self.dtype), self.problem.finetune_steps
-        carry, done = self._begun(checkpoints, lanes), 0
-        told: list[Measured] = []
-        around = self._around(phase, measuring.along)
-        for point in (*measuring.points, last):
-            carry, done = self._advanced(carry, checkpoints, lanes, point - done), point
+        last, told = self.problem.finetune_steps, list[Measured]()
+        around = self._around(self.problem.finetune.as_dtype(self.dtype), measuring.along)
+        carry: Any = None
+        for point, carry in self.finetuning(checkpoints, lanes, (*measuring.points, last)):
             if report is not None:
-                report(done, last)
+                report(int(point), last)
             if len(told) < len(measuring.points):
                 began = checkpoints.states, checkpoints.seed, lanes
-                told.append(programs.observed(self.solver, carry, around, *began, np.int32(point), measuring.along))
+                told.append(programs.observed(self.solver, carry, around, *began, point, measuring.along))
         return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *told) if told else {}
+
+    def finetuning(
+        self, checkpoints: Checkpoints, lanes: Lanes, points: Sequence[int]
+    ) -> Iterator[tuple[np.int32, Carry]]:
+        """Every lane on its way: point after point, and what has been reached there, to be used before the next."""
+        carry, done = self._begun(checkpoints, lanes), 0
+        for point in points:
+            carry, done = self._advanced(carry, checkpoints, lanes, point - done), point
+            yield np.int32(point), carry
+
+    def surroundings(self, phase: Phase) -> Surroundings:
+        """What is around the states of all seeds, where `phase` moves them."""
+        targets = self.encoded.pretrain, self.encoded.finetune
+        return Surroundings(*self._tasks, targets, self._coordinates, phase.as_dtype(self.dtype))
 
     def _begun(self, checkpoints: Checkpoints, lanes: Lanes) -> Any:
         phase, keys = self.problem.finetune.as_dtype(self.dtype), self._keys(1)[checkpoints.seed]
@@ -170,10 +188,9 @@ class Session:
 
     def _around(self, phase: Phase, measures: Sequence[Measure]) -> Surroundings:
         """What measures see of all seeds together; what the solvers' own measures do not look at is left out."""
-        targets = self.encoded.pretrain, self.encoded.finetune
         if _of_losses(measures):
-            return Surroundings(None, None, targets, (), phase)
-        return Surroundings(*self._tasks, targets, self._coordinates, phase)
+            return Surroundings(None, None, (self.encoded.pretrain, self.encoded.finetune), (), phase)
+        return self.surroundings(phase)
 
     @cached_property
     def _tasks(self) -> tuple[SeenTask, SeenTask]:

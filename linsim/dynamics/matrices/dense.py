@@ -74,17 +74,21 @@ class Dense(Solving):
 
     def advance(self, carry: descent.Carry, target: Target, phase: Phase, steps: Any, key: Any) -> descent.Carry:
         """Train for a number of steps: on the population loss by products written out, else by differentiation."""
-        whole = phase.batch_size is None
-        sampled = None if whole else descent.slopes(self, carry.anchor, target, phase, key)
+        slopes = self.slopes(carry.anchor, target, phase, key)
+        return descent.follow(slopes, carry, phase, steps, key, paired=phase.batch_size is None)
+
+    def slopes(self, anchor: Weights, target: Target, phase: Phase, key: Any) -> descent.Slopes:
+        """The gradient of the objective with respect to the weights."""
+        sampled = None if phase.batch_size is None else descent.slopes(self, anchor, target, phase, key)
 
         def slopes(weights: Weights, step: Any) -> Weights:
             if sampled is not None:
                 found = sampled(weights, step)
             else:
-                found = matrix_steps.gradient(weights, carry.anchor, target.matrix, target.covariance, phase)
-            return _with_terms(found, weights, carry.anchor, target, phase)
+                found = matrix_steps.gradient(weights, anchor, target.matrix, target.covariance, phase)
+            return _with_terms(found, weights, anchor, target, phase)
 
-        return descent.follow(slopes, carry, phase, steps, key, paired=whole)
+        return slopes
 
     def state(self, carry: descent.Carry) -> Weights:
         """The weights reached."""
