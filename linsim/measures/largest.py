@@ -62,9 +62,7 @@ def largest_eigenvalue(matvec: Product, like: Any) -> Largest:
     operator = flattened(matvec, like)
     block = min(_BLOCK, operator.size)
     limit = -(-2 * operator.size // block) * block
-    start = operator.normal(jax.random.key(0), 1)[0]
-    scale = scale_of(operator.apply(start))
-    kind = start.dtype
+    begun, scale = _begun(operator, limit)
 
     def go_on(so_far: _Krylov) -> Bool[Array, ""]:
         size = _size(so_far.diagonal, so_far.coupling)
@@ -74,13 +72,44 @@ def largest_eigenvalue(matvec: Product, like: Any) -> Largest:
     def further(so_far: _Krylov) -> _Krylov:
         return _looked_at(_extended(operator, scale, so_far, block))
 
-    zeros, nought = jnp.zeros(limit, kind), jnp.zeros((), kind)
+    found = jax.lax.while_loop(go_on, further, begun)
+    return Largest(scale * found.value, scale * found.error, found.used)
+
+
+def exceeds(matvec: Product, like: Any, value: Any, products: int) -> Bool[Array, ""]:
+    """Whether H has an eigenvalue above a value, from a number of products: at much less than the eigenvalue costs.
+
+    T of the same recurrence has its eigenvalues within those of H: true is true up to rounding. False says that none
+    was seen: the largest of T, from below, misses one that crowds with others by up to about (ln n / products)^2 of
+    the spectrum's width, and one that stands alone by nothing.
+
+    Args:
+      matvec: v -> H v.
+      like: a tree of the shapes that H acts on; its values are not read.
+      value: may be traced.
+      products: no more than twice as many as there are numbers are taken.
+    """
+    operator = flattened(matvec, like)
+    products = min(products, 2 * operator.size)
+    begun, scale = _begun(operator, products)
+    found = _extended(operator, scale, begun, products)
+    size = _size(found.diagonal, found.coupling)
+    places = jnp.arange(products)
+    diagonal = jnp.where(places < found.used, found.diagonal, -2 * size - 1)
+    inside = jnp.where(places < found.used - 1, found.coupling, 0)
+    asked = jnp.asarray(value, diagonal.dtype) / scale
+    return _reached(diagonal, inside, asked[None])[0] & (asked < size)
+
+
+def _begun(operator: Operator, limit: int) -> tuple[_Krylov, Scalar]:
+    """From a fixed start, and the unit in which T is kept."""
+    start = operator.normal(jax.random.key(0), 1)[0]
+    zeros, nought = jnp.zeros(limit, start.dtype), jnp.zeros((), start.dtype)
     begun = _Krylov(
         zeros, zeros, jnp.zeros((), int), jnp.zeros_like(start), start / jnp.linalg.norm(start),
         jnp.zeros((), bool), nought, nought,
     )  # fmt: skip
-    found = jax.lax.while_loop(go_on, further, begun)
-    return Largest(scale * found.value, scale * found.error, found.used)
+    return begun, scale_of(operator.apply(start))
 
 
 def _extended(operator: Operator, scale: Scalar, so_far: _Krylov, block: int) -> _Krylov:
@@ -141,28 +170,31 @@ def _looked_at(so_far: _Krylov) -> _Krylov:
 
 def _top(diagonal: Float[Array, " k"], coupling: Float[Array, " k"], size: Scalar) -> Scalar:
     """The largest eigenvalue of a tridiagonal matrix within (-size, size)."""
-    squares = jnp.roll(coupling, 1).at[0].set(0) ** 2
-    tiny = np.finfo(diagonal.dtype).tiny ** 0.5
-
-    def reached(values: Float[Array, " values"]) -> Bool[Array, " values"]:
-        """Whether an eigenvalue lies above each."""
-
-        def pivot(carry: tuple[Array, Array], entry: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
-            before, above = carry
-            here = entry[0] - values - entry[1] / jnp.where(before == 0, tiny, before)
-            return (here, above | (here > 0)), None
-
-        begun = jnp.ones_like(values), jnp.zeros(values.shape, bool)
-        return jax.lax.scan(pivot, begun, (diagonal, squares))[0][1]
 
     def close_in(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
         values = low + (high - low) * jnp.arange(_SECTIONS + 1, dtype=low.dtype) / _SECTIONS
-        below = jnp.sum(reached(values[1:-1]))
+        below = jnp.sum(_reached(diagonal, coupling, values[1:-1]))
         return values[below], values[below + 1]
 
     low, high = jax.lax.fori_loop(0, _ROUNDS, close_in, (-size, size))
     return 0.5 * (low + high)
+
+
+def _reached(
+    diagonal: Float[Array, " k"], coupling: Float[Array, " k"], values: Float[Array, " values"]
+) -> Bool[Array, " values"]:
+    """Whether a tridiagonal matrix has an eigenvalue above each."""
+    squares = jnp.roll(coupling, 1).at[0].set(0) ** 2
+    tiny = np.finfo(diagonal.dtype).tiny ** 0.5
+
+    def pivot(carry: tuple[Array, Array], entry: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
+        before, above = carry
+        here = entry[0] - values - entry[1] / jnp.where(before == 0, tiny, before)
+        return (here, above | (here > 0)), None
+
+    begun = jnp.ones_like(values), jnp.zeros(values.shape, bool)
+    return jax.lax.scan(pivot, begun, (diagonal, squares))[0][1]
 
 
 def _size(diagonal: Array, coupling: Array) -> Scalar:
