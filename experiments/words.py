@@ -37,9 +37,12 @@ def undecided(dataset: xr.Dataset, budgets: str = "pretrain_steps", **said: Any)
 
 
 def diverged(dataset: xr.Dataset) -> list[str]:
-    """A line on how many fine-tuning runs diverged, where any did."""
+    """Lines on how many fine-tuning runs diverged, and how many others are beyond the edge of stability, where any."""
     lost = dataset["diverged"]
-    return [f"{int(lost.sum())} of {lost.size} fine-tuning runs diverged."] if bool(lost.any()) else []
+    lines = [f"{int(lost.sum())} of {lost.size} fine-tuning runs diverged."] if bool(lost.any()) else []
+    if "unstable" in dataset and (beyond := int((dataset["unstable"] & ~lost).sum())):
+        lines.append(f"{beyond} of {lost.size} runs are beyond the edge of stability (rate x curvature > 2): left out.")
+    return lines
 
 
 def rechecked(dataset: xr.Dataset) -> list[str]:
@@ -49,7 +52,9 @@ def rechecked(dataset: xr.Dataset) -> list[str]:
         reason = str(told.get("recheck_by", "")).removeprefix("nothing: ")
         return [f"No lane was computed again: {reason}."] if reason else []
     by, count, deviation = told["recheck_by"], told["recheck_lanes"], told["recheck_deviation"]
-    return [f"{count} random lanes computed again by {by} deviate by up to {deviation:.1e} of the zero network's loss."]
+    apart = f" ({lost} beyond the edge of stability left out)" if (lost := told.get("recheck_unstable", 0)) else ""
+    deviate = f"deviate by up to {deviation:.1e} of the zero network's loss"
+    return [f"{count} random lanes computed again by {by} {deviate}{apart}."]
 
 
 def distrust(dataset: xr.Dataset) -> str:
@@ -62,8 +67,8 @@ def distrust(dataset: xr.Dataset) -> str:
         return ""
     way_out = "use --precision float64" if told["precision"] == "float32" else "one of the two solvers is wrong here"
     apart = f"{told['recheck_apart']} of the lanes computed again are off by more than rounding"
-    chaos = f"or the rate is so large that rounding decides: {apart}, the worst at {told['recheck_worst']}"
-    return f"DO NOT TRUST THIS RESULT; {way_out}, {chaos}."
+    chaos = "" if told.get("stability") == "told" else ", or the rate is so large that rounding decides"
+    return f"DO NOT TRUST THIS RESULT; {way_out}{chaos}: {apart}, the worst at {told['recheck_worst']}."
 
 
 def percent(share: float) -> str:

@@ -156,7 +156,7 @@ def _checked(check: str, axis: str, labels: list[Any], told: list[dict[str, Any]
     if not samples:
         return {f"{check}lanes": 0} if any(f"{check}lanes" in each for each in told) else {}
     at, worst = max(samples, key=lambda sample: (not sample[1][f"{check}trusted"], sample[1][f"{check}deviation"]))
-    counts = (name for name in (f"{check}lanes", f"{check}apart") if name in worst)
+    counts = (name for name in (f"{check}lanes", f"{check}apart", f"{check}unstable") if name in worst)
     sums = {name: sum(int(each[name]) for _, each in samples) for name in counts}
     place = {f"{check}worst": f"{axis} = {labels[at]}, {worst[f'{check}worst']}"}
     own = {f"{check}{name}" for name in _TOLD}

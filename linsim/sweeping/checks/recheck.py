@@ -36,16 +36,18 @@ class Recheck(NamedTuple):
     lanes: int
     """Its size; 0 where nothing could be held against the sweep."""
     deviation: float
-    """Largest, of lanes that diverged in neither: of a loss relative to `Session.scale`, of a measure relative to its
-    largest value in the sample."""
+    """Largest, of stable lanes that diverged in neither: of a loss relative to `Session.scale`, of a measure relative
+    to its largest value in the sample."""
     by: str
     """In words: what it was computed with."""
     trusted: bool
-    """Whether no deviation is larger than rounding may be, and the same lanes diverged."""
+    """Whether no deviation is larger than rounding may be, and the same lanes diverged, of those that are stable."""
     apart: int = 0
     """Lanes of the sample of which that is not true."""
     worst: str = ""
     """Where on the axes the worst lane is."""
+    unstable: int = 0
+    """Lanes of the sample beyond the edge of stability, on which no two solvers need agree."""
 
 
 def recheck(
@@ -83,23 +85,25 @@ def recheck(
         checkpoints, again = jax.tree.map(np.asarray, (checkpoints, again))
     ours_told = sample.taken(dataset[["diverged", *(measure.name for measure in measuring.all)]])
     diverged = ours_told["diverged"].values
-    kept = ~(again.diverged | diverged)
+    stable = ~sample.taken(dataset[["unstable"]])["unstable"].values
+    kept = stable & ~(again.diverged | diverged)
     at_lanes = {name: values[sample.indices[0], sample.trajectory] for name, values in checkpoints.measured.items()}
     theirs = {**at_lanes, **again.measured, **again.along}
-    errors = np.zeros(count)
+    errors, finite = np.zeros(count), np.ones(count, bool)
     for measure in measuring.all:
         ours = ours_told[measure.name].transpose("lane", ...).values.reshape(count, -1).astype(np.float64)
+        finite &= np.isfinite(ours).all(axis=1) | (measure in measuring.own)
         again_told = np.asarray(theirs[measure.name], np.float64).reshape(count, -1)
         largest = np.max(np.abs(again_told[kept]), initial=_SMALLEST)
         with np.errstate(invalid="ignore"):  # infinite in both: not among those kept
             apart = np.abs(ours - again_told).max(axis=1, initial=0.0)
             errors = np.maximum(errors, apart / (largest if measure in measuring.own else session.scale))
     errors = np.where(kept, np.nan_to_num(errors, nan=np.inf), 0.0)
-    apart = (errors > TRUSTED[precision]) | (again.diverged != diverged)
-    worst = int(np.argmax(np.where(again.diverged != diverged, np.inf, errors)))
-    return Recheck(
-        count, float(errors.max()), f"{by.name} in float64", not apart.any(), int(apart.sum()), sample.place(worst)
-    )
+    otherwise = (stable & (again.diverged != diverged)) | ~(finite | diverged)  # a flag is missed wherever it is
+    apart = (errors > TRUSTED[precision]) | otherwise
+    worst = int(np.argmax(np.where(otherwise, np.inf, errors)))
+    found = float(errors.max()), f"{by.name} in float64", not apart.any(), int(apart.sum()), sample.place(worst)
+    return Recheck(count, *found, int(np.sum(~stable)))
 
 
 def _drawn(problem: Problem, axes: Axes, lanes: int) -> Sample:

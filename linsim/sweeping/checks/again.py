@@ -1,0 +1,147 @@
+"""Runs that the bound on curvature does not acquit, once more: with the curvature looked at on their way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Int
+
+from linsim.dynamics import programs
+from linsim.dynamics.matrices.dense import Dense, descent_cost
+from linsim.dynamics.runs import Checkpoints
+from linsim.dynamics.solver import Encoded, Solver
+from linsim.dynamics.training import Session
+from linsim.problem import Problem
+from linsim.sweeping.axes import Axes
+from linsim.sweeping.checks.bound import Start
+from linsim.sweeping.checks.edge import Edge, started
+from linsim.sweeping.checks.sample import Sample
+from linsim.sweeping.checks.sharpness import PRODUCTS, matrices, narrow_widths, sharper
+
+POINTS = 17
+"""Along fine-tuning: the first step, the last, and between them evenly in the logarithm."""
+_ALONG_PRETRAINING = 24  # beside the budgets
+_AFFORDABLE = 1e11  # multiplications for all that is run again: some seconds
+_MEMORY = 2**28  # bytes at once, roughly
+
+
+@dataclass(frozen=True, eq=False)
+class Again:
+    """A sweep, ready for some of its lanes to be run again in float64."""
+
+    problem: Problem
+    axes: Axes
+    solver: Solver
+    before: Edge
+    after: Edge
+    pretraining: bool
+    """Whether to look at pre-training on its way, too."""
+
+    def judge(
+        self, found: Bool[np.ndarray, "..."], asked: Bool[np.ndarray, "..."], pool: Int[np.ndarray, "_ _"]
+    ) -> int:
+        """Mark what is unstable, and count what would take too long.
+
+        Args:
+          found: unstable lanes, to which others are added.
+          asked: lanes that are not acquitted.
+          pool: trajectories that are not, or that have such lanes: positions on the axes that tell them apart.
+        """
+        count, left = pool.shape[1], 0
+        if count * self._cost(int(self.problem.budgets[-1]), len(self._budgets)) > _AFFORDABLE:
+            return int(asked.sum())
+        with jax.enable_x64(True):
+            size = min(count, max(1, int(_MEMORY // (len(self._budgets) * self._session.state_bytes))))
+            allowed = int(_AFFORDABLE / self._cost(self.problem.finetune_steps, POINTS) / -(-count // size))
+            for first in range(0, count, size):
+                block = pool[:, np.minimum(np.arange(first, first + size), count - 1)]  # all of one size: one program
+                checkpoints, unstable = self._pretrained(block)
+                for position, beyond in zip(block.T, unstable.T, strict=True):
+                    lanes = found[self._lanes_of(position)]
+                    lanes |= beyond.reshape(-1, *[1] * (lanes.ndim - 1))
+                left += self._finetuned(block, checkpoints, found, asked & ~found, allowed)
+        return left
+
+    @cached_property
+    def _budgets(self) -> np.ndarray:
+        """The problem's own, and where else pre-training is looked at."""
+        own = self.problem.budgets
+        between = np.geomspace(1, int(own[-1]), _ALONG_PRETRAINING).round().astype(own.dtype)
+        return np.union1d(own, between) if self.pretraining else own
+
+    @cached_property
+    def _session(self) -> Session:
+        return Session.open(replace(self.problem, budgets=self._budgets), self.solver, np.float64)
+
+    @cached_property
+    def _tasks(self) -> Encoded:
+        """As full matrices."""
+        return Dense().encode(self.problem, np.float64)
+
+    def _cost(self, steps: int, points: int) -> float:
+        """Of a run that is looked at."""
+        look = PRODUCTS * 2 * descent_cost(narrow_widths(self.solver, self.problem.widths))
+        return self.solver.cost(self.axes.representative(self.problem)) * steps + points * look
+
+    def _lanes_of(self, position: np.ndarray) -> tuple[slice | int, ...]:
+        """Where the lanes of a trajectory are."""
+        index: list[slice | int] = [slice(None)] * len(self.axes.dims)
+        for dim, at in zip(self.axes.trajectory_dims, position.tolist(), strict=True):
+            index[dim] = at
+        return tuple(index)
+
+    def _pretrained(self, pool: np.ndarray) -> tuple[Checkpoints, np.ndarray]:
+        """Checkpoints at the budgets, and which of them a trajectory reached by way of an unstable step."""
+        session, problem, records = self._session, self.problem, []
+        at = np.zeros((len(self.axes.dims), pool.shape[1]), int)
+        runs, _ = Sample.of(problem, self.axes, pool, np.arange(pool.shape[1]), at).runs(session)
+        around, seen = session.surroundings(self.before.phase), (problem.idealised, ())
+        at[list(self.axes.trajectory_dims)] = pool
+        unstable = np.zeros((len(problem.budgets), pool.shape[1]), bool)
+        for step, carry in session.pretraining(runs):
+            if step in problem.budgets:
+                records.append(programs.record(self.solver, carry, around, runs, step, *seen)[0])
+            if self.pretraining:
+                most = self.before.curvature(int(step), at)
+                over = sharper(self.solver, carry, self._tasks.pretrain, around, runs.seed, runs.swept, most)
+                unstable |= (problem.budgets >= step)[:, None] & np.asarray(over)
+        states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *records)
+        return Checkpoints(states, {}, runs.seed), unstable
+
+    def _finetuned(
+        self, pool: np.ndarray, checkpoints: Checkpoints, found: np.ndarray, asked: np.ndarray, allowed: int
+    ) -> int:
+        """Mark unstable lanes of some trajectories; how many are beyond what is allowed."""
+        place = np.full([found.shape[dim] for dim in self.axes.trajectory_dims], -1)
+        place[tuple(pool)] = np.arange(pool.shape[1])
+        lanes = np.stack(np.nonzero(asked))
+        lanes = lanes[:, place[tuple(lanes[list(self.axes.trajectory_dims)])] >= 0]
+        trajectory = place[tuple(lanes[list(self.axes.trajectory_dims)])]
+        coordinates = self._session.surroundings(self.after.phase).coordinates
+        weights = matrices(self.solver, checkpoints.states, coordinates, checkpoints.seed)
+        begun = started(tuple(map(np.asarray, weights)), self.after.task)
+        close = ~self.after.reach(Start(*(each[lanes[0], trajectory] for each in begun)), lanes).acquitted
+        lanes, trajectory = lanes[:, close], trajectory[close]
+        rate = np.broadcast_to(self.after.number("learning_rate", lanes), trajectory.shape)
+        chosen = np.argsort(-rate, kind="stable")[:allowed]
+        size = min(len(chosen), max(1, int(_MEMORY // (64 * sum(leaf[0, 0].nbytes for leaf in weights)))))
+        for first in range(0, len(chosen), max(size, 1)):
+            part = chosen[np.minimum(np.arange(first, first + size), len(chosen) - 1)]
+            sample = Sample.of(self.problem, self.axes, pool, trajectory[part], lanes[:, part])
+            found[tuple(sample.indices)] |= self._unstable(sample, checkpoints)
+        return len(trajectory) - len(chosen)
+
+    def _unstable(self, sample: Sample, checkpoints: Checkpoints) -> np.ndarray:
+        """Which lanes are beyond the edge at any of the points."""
+        last = self.problem.finetune_steps
+        spaced = np.geomspace(1, last, POINTS - 1).round().astype(int)
+        runs, around = sample.runs(self._session)[1], self._session.surroundings(self.after.phase)
+        seeds, unstable = checkpoints.seed[runs.trajectory], np.zeros(len(sample.trajectory), bool)
+        for step, carry in self._session.finetuning(checkpoints, runs, np.unique([0, *spaced]).tolist()):
+            most = self.after.curvature(int(step), sample.indices)
+            unstable |= np.asarray(sharper(self.solver, carry, self._tasks.finetune, around, seeds, runs.swept, most))
+        return unstable
