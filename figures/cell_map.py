@@ -68,6 +68,7 @@ def _fill(axes: Axes, cells: Cells, rates: Scale, strengths: Scale, first_budget
     looks: list[tuple[str, Any, dict[str, Any]]] = [
         ("never turns", cells.never_turns, {"facecolor": "white", "edgecolor": "0.5", "hatch": "////"}),
         ("some runs diverged", cells.some_diverged, {"facecolor": "none", "edgecolor": "white", "hatch": "xxxx"}),
+        ("some runs unstable", cells.unstable, {"facecolor": "none", "edgecolor": "white", "hatch": r"\\\\"}),
         ("all runs diverged", cells.all_diverged, {"facecolor": "0.2", "edgecolor": "0.8", "hatch": "..."}),
     ]
     for name, where, look in looks:

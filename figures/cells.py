@@ -18,7 +18,7 @@ _ORDER = ("pretrain_steps", "learning_rate", "regularization", "seed")
 
 
 class Cells(NamedTuple):
-    """Medians over the seeds that did not diverge at every budget; all arrays (rate, strength)."""
+    """Medians over the seeds that are not lost, diverged or unstable, at every budget; all arrays (rate, strength)."""
 
     inflection: Floats
     """Inflection budget in steps; NaN where there is no turn."""
@@ -30,11 +30,13 @@ class Cells(NamedTuple):
     """Some lanes diverged, not all."""
     all_diverged: NDArray[np.bool_]
     """Every budget of every seed diverged."""
+    unstable: NDArray[np.bool_]
+    """Some lanes that did not diverge are beyond the edge of stability."""
 
     @property
     def never_turns(self) -> NDArray[np.bool_]:
         """Cells without an inflection point."""
-        return np.isnan(self.inflection) & ~self.all_diverged
+        return np.isnan(self.inflection) & ~self.all_diverged & ~self.unstable
 
     @property
     def levels(self) -> list[float]:
@@ -51,22 +53,29 @@ class Cells(NamedTuple):
 def cells_of(dataset: xr.Dataset) -> Cells:
     """Reduce a chart to its cells."""
     chart = dataset.transpose(*_ORDER, ...)
-    lost = chart["diverged"].all("pretrain_steps")
-    gone = lost.all("seed").values
+    diverged = chart["diverged"]
+    lost = lost_lanes(chart).all("pretrain_steps")
+    gone = diverged.all(("pretrain_steps", "seed")).values
     # A seed that never turns does so later than all others.
     turns = median(chart["inflection_steps"].fillna(np.inf).where(~lost).values)
     predicted = None
     if (
         "predicted_harm" in chart
     ):  # the flow of the closed form knows no divergence: where all diverge it is not compared
-        predicted = np.where(gone, np.nan, median(chart["predicted_harm"].values))
+        predicted = np.where(lost.all("seed").values, np.nan, median(chart["predicted_harm"].values))
     return Cells(
         np.where(np.isfinite(turns), turns, np.nan),
         median(chart["harm"].where(~lost).values),
         predicted,
-        chart["diverged"].any(("pretrain_steps", "seed")).values & ~gone,
+        diverged.any(("pretrain_steps", "seed")).values & ~gone,
         gone,
+        (lost_lanes(chart) & ~diverged).any(("pretrain_steps", "seed")).values,
     )
+
+
+def lost_lanes(dataset: xr.Dataset) -> xr.DataArray:
+    """Lanes that say nothing of pre-training: diverged, or beyond the edge of stability where that is told."""
+    return dataset["diverged"] | dataset["unstable"] if "unstable" in dataset else dataset["diverged"]
 
 
 def chosen_cells(cells: Cells, most: int = 3) -> list[tuple[int, int]]:
@@ -75,7 +84,7 @@ def chosen_cells(cells: Cells, most: int = 3) -> list[tuple[int, int]]:
     For each of the wanted harms, evenly spaced in the logarithm, the cell of about this harm that differs most from
     those already chosen, in place and in inflection budget.
     """
-    usable = np.isfinite(cells.harm) & ~cells.some_diverged
+    usable = np.isfinite(cells.harm) & ~cells.some_diverged & ~cells.unstable
     usable = usable if usable.any() else ~np.isnan(cells.harm)
     candidates = np.argwhere(usable)
     if len(candidates) == 0:

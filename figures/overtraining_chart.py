@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from linsim.labels import computed
 
 from .cell_map import SMALL_GRID, draw_map
-from .cells import Cells, cells_of, chosen_cells
+from .cells import Cells, cells_of, chosen_cells, lost_lanes
 from .panels.axes import Floats, apart, decades
 from .panels.canvas import new_figure
 from .panels.curves import before, closed_form, curves, mark_turns, middle
@@ -53,7 +53,7 @@ def _draw_losses(axes: Axes, dataset: xr.Dataset, cells: Cells, chosen: Sequence
     at = np.array(chosen, dtype=int).reshape(-1, 2).T
     rates, strengths = (xr.DataArray(index, dims="cell") for index in at)
     part = dataset.isel(learning_rate=rates, regularization=strengths)
-    part["pretrain_loss_after"] = part["pretrain_loss_after"].where(~part["diverged"])
+    part["pretrain_loss_after"] = part["pretrain_loss_after"].where(~lost_lanes(part))
     part = part.isel(pretrain_steps=slice(_start(part), None)).drop_vars("cell", errors="ignore")
     base, after = part["pretrain_loss_before"], part["pretrain_loss_after"]
     axes.set_title(f"(b) Pre-training loss{' of the numbered cells' if chosen else ''}")
