@@ -5,7 +5,7 @@
 sweeps the strength of each regulariser, lambda ||P - P_0||^2, (mu/2) sum ||W - W_0||^2 and (beta/2) sum ||W||^2, over
 pre-training budgets and fine-tuning rates, from real and from idealised checkpoints. Strengths of different
 regularisers are not comparable: they are compared with each other, and with a smaller rate alone, at equal fine-tuning
-loss.
+loss; there also on drawn tasks, such as only amplify features and such as remove some of them.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from linsim.commands.config import (
     require_defaults,
 )
 from linsim.commands.transfers import build_transfer
-from linsim.errors import require, require_integer
+from linsim.errors import require, require_integer, require_number
 from linsim.labels import PLAIN, SQUARED, STEPS, Label, label, texts
 from linsim.phase import REGULARIZERS, Regularizer
 from linsim.progress.showing import Progress
-from linsim.sweeping.along import Ready, along
+from linsim.sweeping.along import Ready, along, part_of
 from linsim.tasks import Transfer
 from linsim.theory.inflection import locate
 
 from ..experiment import Experiment
+from . import family
 from .finding import find
 from .fronts import matched, stage_limits, threshold
 
@@ -86,6 +87,10 @@ class Config(SyntheticConfig, PretrainingConfig):
     """Fine-tune from the trained weights, and from the rank-n truncation nearest to them."""
     targets: int = 19
     """Fine-tuning losses at which methods are compared: (1 - (n + 1)^-1, ..., (n + 1)^-1)^2 of that before tuning."""
+    drawn: int = 20
+    """Number of drawn tasks of each kind, of four features and two balanced layers."""
+    removed: float = 0.0
+    """Factor on the features that drawn tasks of the second kind remove; the others are multiplied by 1.5 to 4."""
     shift: ShiftConfig = field(default_factory=ShiftConfig)
     finetune: FinetuneConfig = field(
         default_factory=lambda: FinetuneConfig(rates=25, lowest_rate=1e-5, highest_rate=1e-2, strengths=20)
@@ -106,17 +111,22 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
         tuning = replace(config.finetune, regularizer=regularizer)
         return charted(chart_of(config, checkpoints=checkpoints, finetune=tuning), transfer)
 
-    dataset = along({"checkpoints": config.checkpoints, "regularizer": config.regularizers}, prepare, report)
+    dataset = along(
+        {"checkpoints": config.checkpoints, "regularizer": config.regularizers}, prepare, part_of(report, 0, 2)
+    )
     dataset = dataset.assign_attrs(untuned_finetune_loss=transfer.learned_loss, depth=config.depth)
     _keep_one(dataset)
     _add_limits(dataset, config, transfer)
     _add_matched(dataset, config, transfer)
-    return label(dataset, LABELS)
+    dataset = dataset.assign(family.family(config.drawn, config.removed, config.seed, part_of(report, 1, 2)))
+    return label(dataset, LABELS | family.LABELS)
 
 
 def _check(config: Config) -> None:
     """Fields of this experiment alone."""
     require_integer("targets", config.targets, at_least=1, at_most=1000)
+    require_integer("drawn", config.drawn, at_least=1, at_most=10**4)
+    require_number("removed", config.removed, at_least=0, at_most=4)
     for name, given in (("regularizers", config.regularizers), ("checkpoints", config.checkpoints)):
         require(0 < len(given) == len(set(given)), name, given, "at least one, each once")
     set_elsewhere = ("finetune.regularizer", "finetune.weight_decay")

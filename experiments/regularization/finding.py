@@ -9,7 +9,7 @@ import xarray as xr
 
 from linsim.finding import Finding, Verdict
 
-from ..words import FEWEST_BUDGETS, NEGLIGIBLE, counted, distrust, diverged, part, percent, rechecked, undecided
+from ..words import FEWEST_BUDGETS, NEGLIGIBLE, counted, distrust, diverged, joined, part, percent, rechecked, undecided
 
 RATES = 8
 """Between fewer rates, fronts are too far above the best ones to tell harm at equal fine-tuning loss."""
@@ -31,7 +31,31 @@ def find(dataset: xr.Dataset) -> Finding:
         start, verdict = "Every run without a penalty diverged", "cannot tell"
     elif worst < NEGLIGIBLE:
         start, verdict = "At no fixed rate does more pre-training hurt", "not seen"
-    return Finding(f"{start}; {_at_equal_loss(dataset, known, turned)}", verdict, numbers, details, trust)
+    said, counts = _of_family(dataset)
+    told = f"{start}; {_at_equal_loss(dataset, known, turned)}{said}"
+    return Finding(told, verdict, numbers | counts, details, trust)
+
+
+def _of_family(dataset: xr.Dataset) -> tuple[str, dict[str, float]]:
+    """Whether the longest budget is the best on drawn tasks too, by the kind of task, and for whom it is not."""
+    harm = dataset["family_harm"]
+    known, turned = harm.notnull(), harm > NEGLIGIBLE
+    numbers: dict[str, float] = {}
+    cells = []
+    for at, kind in enumerate(("amplified", "removed")):
+        counts = int(turned.isel(family=at).sum()), int(known.isel(family=at).sum())
+        numbers |= {f"{kind} turn": counts[0], f"{kind} curves": counts[1]}
+        cells.append("{} of {}".format(*counts))
+    amplified, removed = (numbers[f"{kind} turn"] for kind in ("amplified", "removed"))
+    if not amplified and not removed:
+        return f"; so it is in all {int(known.sum())} curves of drawn tasks", numbers
+    numbers["drawn harm"] = float(harm.where(turned).max())
+    worst, which = percent(numbers["drawn harm"]), turned.any(["family", "drawn", "family_target"])
+    whom = "" if which.all() else f" by {joined(list(harm['family_method'].values[which.values]))}"
+    told = (
+        f"of drawn tasks {cells[0]} curves turn up where features are only amplified, {cells[1]} where some are removed"
+    )
+    return f"; {told}, up to {worst}{whom}", numbers
 
 
 def _at_equal_loss(dataset: xr.Dataset, known: xr.DataArray, turned: xr.DataArray) -> str:

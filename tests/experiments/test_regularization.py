@@ -17,7 +17,7 @@ STRENGTHS = (0.0, 0.5, 1.9, 2.1, 12.0)
 def config(**changes):
     """Four modes, of which the later ones are rescaled by 4."""
     tuning = FinetuneConfig(steps=400, rates=13, highest_rate=1e-2, regularizations=STRENGTHS)
-    return Config(**{"dim": 4, "pretrain": PRETRAINING, "finetune": tuning} | changes)
+    return Config(**{"dim": 4, "drawn": 8, "pretrain": PRETRAINING, "finetune": tuning} | changes)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,41 @@ def test_the_finding_is_harm_at_a_fixed_rate_and_curves_at_equal_loss(result):
     assert found.numbers["curves"] == int(result["matched_pretrain_loss"].notnull().all("pretrain_steps").sum())
     assert found.numbers["turn up"] == 0
     assert "it is the best for every method, and lowest with the product penalty" in found.sentence
+
+
+def test_where_features_are_removed_a_smaller_rate_alone_turns_and_where_they_are_amplified_nothing_does(result):
+    harm = result["family_harm"] > 0.01
+    assert harm.sel(family="amplified").sum() == 0 and harm.sel(family_method="any strength").sum() == 0
+    found = Finding.of(result)
+    assert found.numbers["removed turn"] == int(harm.sum()) >= 2 and found.numbers["amplified turn"] == 0
+    assert "where some are removed" in found.sentence and found.sentence.endswith("by rate alone")
+
+
+def test_where_the_second_kind_removes_nothing_the_longest_budget_is_the_best():
+    small = FinetuneConfig(steps=50, learning_rates=(3e-3,), regularizations=(0.0, 1.0))
+    few = {"finetune": small, "pretrain": PretrainConfig(steps=2000, budgets=3), "checkpoints": ("real",)}
+    found = Finding.of(run(config(removed=2.0, regularizers=("product_penalty",), **few)))
+    assert (found.numbers["removed turn"], found.numbers["removed curves"]) == (0, 48)
+    assert "so it is in all 96 curves of drawn tasks" in found.sentence
+
+
+def test_a_drawn_task_turns_in_numpy_as_well(result):
+    rng = np.random.default_rng([0, 7])
+    sigma, ratio = rng.uniform(0.3, 1, 4), rng.uniform(1.5, 4, 4)
+    ratio[rng.permutation(4)[: rng.integers(1, 4)]] = 0.0
+    goal, ends = ratio * sigma, []
+    for budget in np.unique(np.round(np.geomspace(50, 20_000, 24)).astype(int)):
+        start = sigma / (1 + (sigma * np.exp(10.0) - 1) * np.exp(-4 * sigma * 0.01 * budget))
+        times = np.linspace(0, 10, 40_001)[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            grown = goal / (1 + (goal / start - 1) * np.exp(-4 * goal * times))
+        modes = np.where(goal > 0, grown, start / (1 + 4 * start * times))
+        tuned = np.sum((modes - goal) ** 2, axis=1)
+        first = np.argmax(tuned <= 0.1 * np.sum((goal - sigma) ** 2))
+        ends.append(np.sum((modes[first] - sigma) ** 2))
+    told = float(result["family_harm"].sel(family="removed too", family_method="rate alone", family_target=0.1)[7])
+    # Between rates a fifth apart both losses are read off chords; steps of 0.02 x curvature 8 lag the flow.
+    assert told == pytest.approx(ends[-1] / min(ends) - 1, abs=0.015) and told > 0.04
 
 
 def test_below_it_harm_price_and_who_is_best_are_told(result):
