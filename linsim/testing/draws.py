@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -61,6 +61,20 @@ def decades(low: float, high: float) -> st.SearchStrategy[float]:
     """A number within bounds > 0, evenly over its decades: scales, rates, penalties. Shrinks towards 1."""
     ends = np.log10(low), np.log10(high)
     return numbers(*map(float, ends)).map(lambda power: float(np.clip(10.0**power, low, high)))
+
+
+def values(entry: st.SearchStrategy[float], count: int) -> st.SearchStrategy[tuple[float, ...]]:
+    """As many numbers in any order; at times some of them are equal, or all."""
+    two, chosen = st.tuples(entry, entry), st.tuples(*[st.booleans()] * count)
+    repeated = st.tuples(two, chosen).map(lambda drawn: tuple(drawn[0][second] for second in drawn[1]))
+    return st.one_of(st.tuples(*[entry] * count), repeated)
+
+
+def sized(
+    of: Callable[[int], Mapping[str, st.SearchStrategy[Any]]], counts: Sequence[int] = (1, 2, 3, 8)
+) -> st.SearchStrategy[dict[str, Any]]:
+    """Entries that depend on a number of modes, which is one of a few: each compiles anew."""
+    return st.sampled_from(tuple(counts)).flatmap(lambda count: st.fixed_dictionaries(dict(of(count))))
 
 
 @functools.cache

@@ -21,7 +21,7 @@ from linsim.claims.themes.finetuning.tuning import (
 from linsim.claims.themes.simulation import task_of
 from linsim.dynamics.in_turn import train
 from linsim.phase import Phase
-from linsim.testing.draws import decades, numbers, seeds
+from linsim.testing.draws import decades, numbers, seeds, sized, values
 from linsim.theory.stages import critical_ratios, harm_limits, misaligned, tuned_limit
 
 _NONE, _EQUAL = st.just(0.0), st.just(1.0)
@@ -36,13 +36,16 @@ Harms = Callable[[float, float, float], Any]
 
 def check_penalised_update(problem: PlainProblem, rate: float = 2.0, printed: bool = False) -> float:
     """Descend full matrices in the task's random bases, and compare with the stated update of every mode."""
-    generator = np.random.default_rng(problem["seed"])
-    left, right, hidden = (np.linalg.qr(generator.normal(size=(3, 3)))[0] for _ in range(3))
+    generator, modes = np.random.default_rng(problem["seed"]), len(problem["weights"])
+    sides = modes + problem["wider"], modes, modes
+    left, right, hidden = (np.linalg.qr(generator.normal(size=(side, side)))[0][:, :modes] for side in sides)
     mode, goal, penalty = np.asarray(problem["weights"]), np.asarray(problem["finetune"]), problem["penalty"]
     inner, outer = hidden @ np.diag(mode / problem["stretch"]) @ right.T, left @ np.diag(mode * problem["stretch"])
     outer = outer @ hidden.T
     cosine, sine = np.cos(np.deg2rad(problem["turn"])), np.sin(np.deg2rad(problem["turn"]))
-    turn = np.asarray([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+    turn = np.eye(modes)
+    if problem["turn"]:
+        turn[:2, :2] = [[cosine, -sine], [sine, cosine]]
     target, checkpoint, start, eta = left @ np.diag(goal) @ turn @ right.T, outer @ inner, mode, problem["rate"]
     begun = inner, outer
     for _ in range(problem["steps"]):
@@ -58,14 +61,14 @@ def check_penalised_update(problem: PlainProblem, rate: float = 2.0, printed: bo
 
 
 def check_regularised_limit(problem: PlainProblem, crosses: bool = False) -> float:
-    """Descend to convergence from two learned modes and one unlearned, and compare with the stated limits."""
+    """Descend to convergence from learned modes and one unlearned, and compare with the stated limits."""
     learned, goal, penalty = np.asarray(problem["pretrain"]), np.asarray(problem["finetune"]), problem["penalty"]
-    start = np.append(learned[:2], problem["unlearned"])
+    start = np.append(learned[:-1], problem["unlearned"])
     rate = steady_rate(start, goal, penalty)
     end = descend(balanced_layers(start, problem["stretch"]), goal, penalty, rate, CONVERGED)
     limit = np.where(start == 0, 0.0, (goal + penalty * start) / (1 + penalty))
     stated = limit if crosses else np.where(limit * start > 0, limit, 0.0)
-    ours = tuned_limit(np.append(learned[:2], 0.0), goal, penalty)
+    ours = tuned_limit(np.append(learned[:-1], 0.0), goal, penalty)
     # Modes at more than a fiftieth of the strongest have converged; linsim computes in one division.
     return every(equals(end, stated, 1e-6, scale=3.0), equals(ours, stated, 1e-12, scale=3.0) if not crosses else 1.0)
 
@@ -113,17 +116,19 @@ def _penalty_left_out(pretrain: float, finetune: float, penalty: float) -> bool:
 def _updates(
     stretch: st.SearchStrategy[float] = _EQUAL, turn: st.SearchStrategy[float] = _NONE
 ) -> st.SearchStrategy[PlainProblem]:
-    return st.fixed_dictionaries(
-        {
-            "weights": st.tuples(*[numbers(0, 1.7)] * 3),
-            "finetune": st.tuples(*[numbers(-3, 3)] * 3),
+    return sized(
+        lambda modes: {
+            "weights": values(numbers(0, 1.7), modes),
+            "finetune": values(numbers(-3, 3), modes),
+            "wider": st.integers(0, 1),
             "penalty": numbers(0, 2),
             "rate": decades(1e-4, 5e-3),
             "steps": st.integers(1, 150),
             "seed": seeds(),
             "stretch": stretch,
             "turn": turn,
-        }
+        },
+        (1, 2, 8) if turn is _NONE else (2, 3),
     )
 
 
@@ -139,15 +144,18 @@ def _limits(
             abs(goal + problem["penalty"] * learned) >= 0.2 * (1 + problem["penalty"]) for learned, goal in pairs
         )
 
-    return st.fixed_dictionaries(
-        {
-            "pretrain": st.tuples(_SIGNED, _SIGNED, _STRENGTH),
-            "finetune": st.tuples(finetune, finetune, _STRENGTH),
+    def of(modes: int) -> dict[str, st.SearchStrategy[Any]]:
+        """The last one is not learned, and of one sign as `unlearned` is where it is not 0."""
+        pretrain, goals = (st.tuples(values(each, modes), _STRENGTH) for each in (_SIGNED, finetune))
+        return {
+            "pretrain": pretrain.map(lambda parts: (*parts[0], parts[1])),
+            "finetune": goals.map(lambda parts: (*parts[0], parts[1])),
             "penalty": numbers(0, 3),
             "unlearned": unlearned,
             "stretch": stretch,
         }
-    ).filter(settles)
+
+    return sized(of, (1, 2, 7)).filter(settles)
 
 
 def _misaligned(
@@ -183,6 +191,7 @@ CLAIMS = (
             domain=_updates(stretch=_STRETCH),
             example={
                 "weights": (1.0, 0.0, 0.0),
+                "wider": 0,
                 "finetune": (0.0, 0.0, 0.0),
                 "penalty": 0.0,
                 "rate": 0.001,

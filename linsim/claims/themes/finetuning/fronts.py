@@ -12,14 +12,12 @@ from linsim.claims.themes.finetuning.tuning import balanced_layers, stages, task
 from linsim.claims.themes.simulation import rotation
 from linsim.measures.front import Front
 from linsim.tasks import LinearTask, Transfer
-from linsim.testing.draws import numbers
+from linsim.testing.draws import numbers, sized, values
 from linsim.theory.laziness import harm_of_parabola
 
 _ROUNDING = 1e-9  # of losses, after some thousand steps
-_SIZE = 3
 _STEPS = 4000
-_STRENGTHS = st.tuples(*[numbers(0.5, 2)] * 3)
-_RATIOS = st.tuples(*[numbers(0.4, 5)] * 3)
+_RATIO = st.one_of(numbers(0.4, 5), numbers(-3, -0.1))
 _SEED = st.integers(0, 10**6)
 
 
@@ -28,17 +26,17 @@ def check_front(problem: PlainProblem, bound: float = 1.0, penalty: str = "produ
 
     `if_turned` says when the end is to be on the segment: polar factors less than 180 degrees apart, or of one sign.
     """
-    left, right = (rotation(problem["seed"] + n, _SIZE) if problem["turned"] else np.eye(_SIZE) for n in (0, 1))
+    strengths, size = np.asarray(problem["pretrain"]), len(problem["pretrain"])
+    left, right = (rotation(problem["seed"] + n, size) if problem["turned"] else np.eye(size) for n in (0, 1))
     other = np.random.default_rng([problem["seed"], 2])
-    strengths = np.asarray(problem["pretrain"])
     pretrain = left @ np.diag(strengths) @ right.T
     finetune = left @ np.diag(strengths * problem["ratios"]) @ right.T
-    finetune = finetune + problem["away"] * float(np.linalg.norm(pretrain)) * _direction(other)
+    finetune = finetune + problem["away"] * float(np.linalg.norm(pretrain)) * _direction(other, (size, size))
     apart = float(np.linalg.norm(finetune - pretrain))
     start = np.sqrt(strengths * problem["learned"])
     layers = [np.diag(start) @ right.T, left @ np.diag(start)]
     end = _descend(layers, finetune, problem["strength"], penalty)
-    beside = pretrain + other.uniform() * (finetune - pretrain) + 0.1 * apart * _direction(other)
+    beside = pretrain + other.uniform() * (finetune - pretrain) + 0.1 * apart * _direction(other, (size, size))
     beside_both, end_both = (_distances(product, pretrain, finetune) for product in (beside, end))
     least = exceeds(beside_both, bound * apart, rounding=1e-12)
     squares = (np.sum((beside - task) ** 2) for task in (pretrain, finetune))
@@ -62,8 +60,9 @@ def check_weight_space(problem: PlainProblem, factor: float = 1.0, ratio: bool =
     stated = factor * (2 if decays else 4 + 2 * np.sqrt(2)) * float(np.max(excess))
     checkpoints = stages(pretrain)
     if problem["part"] < 1:  # every mode is also seen when it is learned in part
-        halfway = np.where(np.eye(4, 3, dtype=bool), problem["part"] * pretrain, checkpoints)[:-1]
-        checkpoints = np.insert(checkpoints, [1, 2, 3], halfway, axis=0)
+        modes = len(pretrain)
+        halfway = np.where(np.eye(modes + 1, modes, dtype=bool), problem["part"] * pretrain, checkpoints)[:-1]
+        checkpoints = np.insert(checkpoints, range(1, modes + 1), halfway, axis=0)
     layers = balanced_layers(checkpoints)
     start, strength = layers.copy(), problem["strength"]
     eta = 0.9 / (4 * max(float(np.max(np.maximum(pretrain, finetune))), 0.5) + strength)
@@ -76,12 +75,12 @@ def check_weight_space(problem: PlainProblem, factor: float = 1.0, ratio: bool =
 
 def check_one_layer(problem: PlainProblem, times: float = 1.0, square: bool = True) -> float:
     """Pre-train one layer by descent, fine-tune every checkpoint, and compare harm with what the angle says."""
-    rng = np.random.default_rng(problem["seed"])
-    pretrain, change = (_direction(rng) for _ in range(2))
-    start = problem["start"] * _direction(rng)
+    rng, sides = np.random.default_rng(problem["seed"]), problem["sides"]
+    pretrain, change = (_direction(rng, sides) for _ in range(2))
+    start = problem["start"] * _direction(rng, sides)
     toward = float(np.sum(change * (pretrain - start)))
     change, finetune_steps = problem["size"] * np.sign(toward) * problem["side"] * change, problem["steps"]
-    layer, path, eta, variances = start, [], 0.01, np.asarray(problem["inputs"])
+    layer, path, eta, variances = start, [], 0.01, np.resize(problem["inputs"], sides[1])
     for _ in range(1500):
         path.append(layer)
         layer = layer - 2 * eta * variances * (layer - pretrain)
@@ -92,7 +91,7 @@ def check_one_layer(problem: PlainProblem, times: float = 1.0, square: bool = Tr
     cosine = np.sum(change * (pretrain - start)) / np.linalg.norm(change) / np.linalg.norm(pretrain - start)
     kept = (1 - 2 * eta) ** finetune_steps
     inside = (1 - kept) * np.linalg.norm(change) * cosine <= kept * np.linalg.norm(pretrain - start)
-    harm = float(losses[-1] / losses.min() - 1)
+    harm = float(losses[-1]) / _least(losses, (1 - 2 * eta) ** np.arange(len(losses))) - 1
     stated = times * (1 / (1 - cosine**2) - 1 if square else 1 / np.sqrt(1 - cosine**2) - 1)
     ours = harm_of_parabola(change, pretrain - start)
     told = equals(1 / (1 + ours), 1 - max(cosine, 0) ** 2, tolerance=1e-9, scale=1.0)
@@ -103,8 +102,19 @@ def check_one_layer(problem: PlainProblem, times: float = 1.0, square: bool = Tr
     return every(told, equals(1 + harm, 1 + stated, tolerance=1e-3))  # 1500 budgets, a hundredth of a flow time apart
 
 
-def _direction(rng: np.random.Generator) -> np.ndarray:
-    matrix = rng.normal(size=(_SIZE, _SIZE))
+def _least(losses: np.ndarray, left: np.ndarray) -> float:
+    """Between budgets too, by a parabola in what is left of the start, which losses are where inputs are whitened."""
+    lowest = int(np.argmin(losses))
+    if lowest in (0, len(losses) - 1):
+        return float(losses[lowest])
+    near = slice(lowest - 1, lowest + 2)
+    # Relative to the place, as the parabola of a late budget is far narrower than 1.
+    curve = np.polyfit(left[near] / left[lowest] - 1, losses[near], 2)
+    return float(curve[2] - curve[1] ** 2 / (4 * curve[0]))
+
+
+def _direction(rng: np.random.Generator, sides: tuple[int, int]) -> np.ndarray:
+    matrix = rng.normal(size=sides)
     return np.asarray(matrix / np.linalg.norm(matrix))
 
 
@@ -112,7 +122,7 @@ def _front_of(pretrain: np.ndarray, finetune: np.ndarray) -> Front:
     tasks = []
     for target in (pretrain, finetune):
         left, strengths, right = np.linalg.svd(target)
-        tasks.append(LinearTask(left, strengths, right.T, np.eye(_SIZE), 0.0))
+        tasks.append(LinearTask(left, strengths, right.T, np.eye(len(strengths)), 0.0))
     return Front.of(Transfer(*tasks))
 
 
@@ -150,22 +160,30 @@ def _descend(layers: list[np.ndarray], target: np.ndarray, strength: float, pena
 def _front(learned: st.SearchStrategy[float], near: bool = False) -> st.SearchStrategy[PlainProblem]:
     """Any two tasks, or such that the second is near enough to the first for its checkpoint to be turned little."""
     ratio = st.just(1.0) if near else st.one_of(numbers(0.2, 4), numbers(-3, -0.2))
-    return st.fixed_dictionaries(
-        {
-            "pretrain": st.tuples(*[numbers(1, 2)] * 3),
-            "ratios": st.tuples(ratio, ratio, ratio),
+    return sized(
+        lambda modes: {
+            "pretrain": values(numbers(1, 2), modes),
+            "ratios": values(ratio, modes),
             "away": numbers(0.2, 0.5),
             "learned": learned,
             "strength": numbers(0.5, 4),
             "turned": st.just(True),
             "seed": _SEED,
-        }
+        },
+        (3,) if near else (2, 3, 8),
     )
 
 
 def _weights(part: st.SearchStrategy[float], decay: st.SearchStrategy[bool]) -> st.SearchStrategy[PlainProblem]:
-    fields = {"pretrain": _STRENGTHS, "ratios": _RATIOS, "strength": numbers(0.5, 8)}
-    return st.fixed_dictionaries(fields | {"decay": decay, "part": part})
+    return sized(
+        lambda modes: {
+            "pretrain": values(numbers(0.5, 2), modes),
+            "ratios": values(_RATIO, modes),
+            "strength": numbers(0.5, 8),
+            "decay": decay,
+            "part": part,
+        }
+    )
 
 
 def _one_layer(inputs: st.SearchStrategy[tuple[float, ...]]) -> st.SearchStrategy[PlainProblem]:
@@ -176,6 +194,7 @@ def _one_layer(inputs: st.SearchStrategy[tuple[float, ...]]) -> st.SearchStrateg
             "size": numbers(0.5, 3),
             "side": st.sampled_from([1.0, 1.0, -1.0]),
             "steps": st.integers(2, 40),
+            "sides": st.sampled_from(((1, 2), (3, 3), (2, 8), (8, 5))),
             "inputs": inputs,
         }
     )
@@ -248,7 +267,7 @@ CLAIMS = (
         "none from 90 degrees on",
         source="re-derived",
         equation="1.4",
-        domain=_one_layer(st.just((1.0, 1.0, 1.0))),
+        domain=_one_layer(st.just((1.0,))),
         check=check_one_layer,
         variants=(
             Variant(name="twice-the-harm", changes={"times": 2.0}),
@@ -257,7 +276,10 @@ CLAIMS = (
         beyond=Outside(
             assumption="inputs are whitened",
             domain=_one_layer(st.just((2.0, 0.5, 0.1))),
-            example={"seed": 0, "start": 0.0, "size": 1.0, "side": 1.0, "steps": 20, "inputs": (2.0, 0.5, 0.1)},
+            example={
+                **dict.fromkeys(("size", "side"), 1.0),
+                **{"seed": 0, "start": 0.0, "steps": 20, "sides": (3, 3), "inputs": (2.0, 0.5, 0.1)},
+            },
         ),
     ),
 )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
 from linsim.claims.themes.finetuning.tuning import CUT_SHORT, balanced_layers, raises, stages, tasks, tuned_losses
-from linsim.testing.draws import decades, numbers
+from linsim.testing.draws import decades, numbers, sized, values
 from linsim.theory.stages import stage_losses
 
 _ROUNDING = 1e-9  # of losses, after some hundred steps
@@ -89,14 +89,17 @@ def _first_misaligned(
     after: st.SearchStrategy[float] = _MISALIGNED,
     last: st.SearchStrategy[float] = _MISALIGNED,
 ) -> st.SearchStrategy[PlainProblem]:
-    """Three modes, strongest first, of which those from `first` on are misaligned."""
+    """Modes in the order of the stages, any order of strengths; those from `first` on are misaligned."""
 
-    def from_mode(first: int) -> st.SearchStrategy[PlainProblem]:
-        ratios = [before if mode < first else last if mode == 3 else after for mode in (1, 2, 3)]
-        strengths = st.tuples(numbers(1.5, 2), numbers(1, 1.4), numbers(0.5, 0.9))
+    def from_mode(chosen: tuple[int, int]) -> st.SearchStrategy[PlainProblem]:
+        modes, first = chosen
+        ratios = [before if mode < first else last if mode == modes else after for mode in range(1, modes + 1)]
+        strengths = values(_STRENGTH, modes)
         return st.fixed_dictionaries({"first": st.just(first), "pretrain": strengths, "ratios": st.tuples(*ratios)})
 
-    return st.integers(1, 3).flatmap(from_mode)
+    return st.sampled_from(
+        [(modes, first) for modes in (1, 2, 3, 8) for first in (1, 2, 3, 8) if first <= modes]
+    ).flatmap(from_mode)
 
 
 def _curves(
@@ -111,17 +114,37 @@ def _curves(
     }
 
 
+def _one_weakest() -> st.SearchStrategy[PlainProblem]:
+    """Several modes and one far weaker than all of them, anywhere among them."""
+
+    def of(others: int) -> dict[str, st.SearchStrategy[object]]:
+        strong = values(_SEPARATE[0], others)
+        strengths = st.tuples(strong, _SEPARATE[1], st.integers(0, others)).map(
+            lambda drawn: (*drawn[0][: drawn[2]], drawn[1], *drawn[0][drawn[2] :])
+        )
+        return _curves(()) | {"pretrain": strengths, "ratios": values(_EITHER, others + 1)}
+
+    return sized(of, (1, 2, 7))
+
+
 def _two_rates(
     start: st.SearchStrategy[float],
-    strengths: tuple[st.SearchStrategy[float], ...],
-    ratios: tuple[st.SearchStrategy[float], ...],
+    strengths: tuple[st.SearchStrategy[float], ...] | None,
+    ratios: tuple[st.SearchStrategy[float], ...] | None,
     time: st.SearchStrategy[float],
     unlearned: st.SearchStrategy[float] = _ZERO,
 ) -> st.SearchStrategy[PlainProblem]:
     """Idealised stages where the start is 0, else every checkpoint on the way from there; rates without oscillation."""
     extra = {"time": time, "share": numbers(0.05, 0.95), "start": start, "unlearned": unlearned}
     steps = {"steps": st.sampled_from((CUT_SHORT, 100, 30))}
-    return st.fixed_dictionaries(_curves(ratios, strengths) | extra | steps).filter(_monotone)
+    if strengths is not None and ratios is not None:
+        return st.fixed_dictionaries(_curves(ratios, strengths) | extra | steps).filter(_monotone)
+
+    def of(modes: int) -> dict[str, st.SearchStrategy[object]]:
+        drawn = {"pretrain": values(_STRENGTH, modes), "ratios": values(_ANY, modes)}
+        return _curves(()) | drawn | extra | steps
+
+    return sized(of).filter(_monotone)
 
 
 def _monotone(problem: PlainProblem) -> bool:
@@ -133,7 +156,7 @@ def _monotone(problem: PlainProblem) -> bool:
 
 
 _SEPARATE, _CLOSE = (numbers(1.3, 2), numbers(0.2, 0.5)), (numbers(1.3, 2), numbers(0.8, 1.29))
-_EITHER, _ANY = st.one_of(_STRONGER, _WEAKER), st.one_of(_MISALIGNED, _ALIGNED)
+_EITHER, _ANY = st.one_of(_STRONGER, _WEAKER, _OPPOSITE), st.one_of(_MISALIGNED, _ALIGNED, _OPPOSITE)
 _STRONG_FIRST = (numbers(1.5, 2), numbers(0.5, 0.6), numbers(0.5, 0.6))
 _MISALIGNED_FIRST = (numbers(3, 5), numbers(0.8, 1.2), numbers(0.8, 1.2))
 _TWO_STEPS: PlainProblem = {
@@ -191,7 +214,7 @@ CLAIMS = (
         "sigma_ft > sigma_pre in the weakest mode, if no other is as weak, whatever the flow time and the penalty",
         source="re-derived",
         equation="3.5",
-        domain=st.fixed_dictionaries(_curves((_EITHER, _EITHER), _SEPARATE)),
+        domain=_one_weakest(),
         check=check_last_mode,
         lemma=True,
         variants=(
@@ -215,7 +238,7 @@ CLAIMS = (
         "lowest stage later, whatever the modes, up to rates at which one oscillates",
         source="re-derived",
         equation="3.5",
-        domain=_two_rates(_ZERO, (_STRENGTH,) * 3, (_ANY,) * 3, _TIME),
+        domain=_two_rates(_ZERO, None, None, _TIME),
         check=check_larger_rate,
         lemma=True,
         variants=(

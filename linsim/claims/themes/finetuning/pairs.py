@@ -47,7 +47,7 @@ def _planes(shares: st.SearchStrategy[float]) -> st.SearchStrategy[PlainProblem]
     """Two modes of the fine-tuning task, the second `share` times the first, and how far each is from its threshold."""
     return st.fixed_dictionaries(
         {
-            "degrees": numbers(5, 80),
+            "degrees": numbers(0, 80),
             "strength": numbers(0.5, 2),
             "share": shares,
             "excesses": st.tuples(_CLEAR, _CLEAR),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
 from linsim.claims.themes.finetuning.tuning import balanced_layers, descend
-from linsim.testing.draws import decades, numbers
+from linsim.testing.draws import decades, numbers, sized, values
 from linsim.theory.held_out import late_time, mean_heldout
 
 _STEPS = 400  # of a run; the exponents of flow are off by 2 x rate x strength, a hundredth or less
@@ -71,10 +71,10 @@ def _near(low: float, high: float) -> st.SearchStrategy[PlainProblem]:
 
 
 def _relearned(real: bool) -> st.SearchStrategy[PlainProblem]:
-    return st.fixed_dictionaries(
-        {
-            "pretrain": st.tuples(*[numbers(0.5, 2)] * 3),
-            "ratios": st.tuples(*[numbers(1.5, 4)] * 3),
+    return sized(
+        lambda modes: {
+            "pretrain": values(numbers(0.5, 2), modes),
+            "ratios": values(numbers(1.5, 4), modes),
             "start": decades(1e-5, 1e-2),
             "left": decades(0.01, 0.2),
             "extra": numbers(1.05, 2),
