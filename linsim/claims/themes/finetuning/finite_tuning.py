@@ -182,7 +182,7 @@ CLAIMS = (
     Claim(
         id="finite-tuning",
         statement="After flow time T = eta K a mode is s_inf / (1 + (s_inf/s_0 - 1) exp(-4 (1 + lambda) s_inf T)), "
-        "s_inf = (sigma_ft + lambda s_0) / (1 + lambda) of either sign (or 0, in the limit), s_0 > 0, for balanced layers",
+        "s_inf = (sigma_ft + lambda s_0) / (1 + lambda) of either sign (0 in the limit), s_0 > 0, for balanced layers",
         source="re-derived",
         equation="3.5",
         domain=_tuned(st.just(1.0)),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, exceeds
 from linsim.claims.themes.simulation import descended, flowed, product, random_start, random_task, rotation, two_layers
-from linsim.testing.draws import decades, numbers, seeds
+from linsim.testing.draws import decades, numbers, seeds, sized, values
 from linsim.theory.laziness import LazyLimit
 
 _ZERO = st.just(0.0)
@@ -21,11 +21,12 @@ _TIME = numbers(0.1, 3)
 def check_conserved_balance(problem: PlainProblem, fading: float = 2.0, sign: float = 1.0) -> float:
     """Flow or descend on one task, then on another, and compare the imbalance with that of the start."""
     generator = np.random.default_rng(problem["seed"])
-    start = [problem["scale"] * generator.normal(size=shape) for shape in ((2, 3), (4, 2))]
+    inputs, hidden, outputs = problem["widths"]
+    start = [problem["scale"] * generator.normal(size=shape) for shape in ((hidden, inputs), (outputs, hidden))]
     layers, decay, rate, times = start, problem["decay"], problem["rate"], problem["times"]
     for time in times:
-        target, spread = generator.normal(size=(4, 3)) / 2, generator.normal(size=(3, 3)) / 2
-        covariance = spread @ spread.T
+        target, spread = generator.normal(size=(outputs, inputs)) / 2, generator.normal(size=(inputs, inputs)) / 2
+        covariance = spread @ spread.T * 3 / inputs
         if rate:
             layers = descended(layers, target, rate, round(time / rate), covariance, decay)
         else:
@@ -39,7 +40,7 @@ def check_conserved_balance(problem: PlainProblem, fading: float = 2.0, sign: fl
 def check_orientation(problem: PlainProblem) -> float:
     """Let balanced square layers learn a task of the other orientation, and compare the loss with its least mode."""
     sigma = np.asarray(problem["strengths"])
-    left, right, first, last, middle = (rotation(problem["basis"] + shift, 3) for shift in range(5))
+    left, right, first, last, middle = (rotation(problem["basis"] + shift, len(sigma)) for shift in range(5))
     left[:, 0] *= 1 if problem["agree"] else -1
     layers = two_layers(first, problem["starts"], last, problem["balance"], middle)
     target, time, rate = (left * sigma) @ right.T, problem["time"], problem["rate"]
@@ -51,8 +52,9 @@ def check_orientation(problem: PlainProblem) -> float:
 
 def check_lazy_limit(problem: PlainProblem, rate: float = 2.0, power: int = 2) -> float:
     """Integrate two layers in unrelated bases and compare their distance to linear dynamics with the bound."""
-    lazy, strengths, widths = problem["balance"], problem["strengths"], (3, 3, 3)
-    balances = lazy * (1 + problem["spread"] * np.asarray([-1.0, 0.0, 1.0]))
+    lazy, strengths = problem["balance"], problem["strengths"]
+    widths = (len(strengths),) * 3
+    balances = lazy * (1 + problem["spread"] * np.linspace(-1, 1, len(strengths)))
     layers = random_start(problem["starts"], balances, problem["basis"], widths)
     target = random_task(strengths, problem["basis"] + 3, widths)
     error, time = product(layers) - target, problem["age"] / (2 * abs(lazy))
@@ -70,6 +72,7 @@ def check_lazy_limit(problem: PlainProblem, rate: float = 2.0, power: int = 2) -
 def _shifts(rate: st.SearchStrategy[float] = _ZERO) -> st.SearchStrategy[PlainProblem]:
     return st.fixed_dictionaries(
         {
+            "widths": st.sampled_from(((3, 2, 4), (1, 3, 1), (8, 4, 8))),
             "seed": seeds(),
             "scale": decades(0.01, 1.5),
             "times": st.tuples(numbers(0.1, 2), numbers(0.1, 2)),
@@ -85,30 +88,32 @@ def _opposed(
     rate: st.SearchStrategy[float] = _ZERO,
     time: st.SearchStrategy[float] = _TIME,
 ) -> st.SearchStrategy[PlainProblem]:
-    return st.fixed_dictionaries(
-        {
-            "strengths": st.tuples(_STRENGTH, _STRENGTH, _STRENGTH),
-            "starts": st.tuples(decades(1e-3, 1), decades(1e-3, 1), decades(1e-3, 1)),
+    return sized(
+        lambda modes: {
+            "strengths": values(_STRENGTH, modes),
+            "starts": values(decades(1e-3, 1), modes),
             "time": time,
             "basis": seeds(),
             "agree": st.just(agree),
             "balance": balance,
             "rate": rate,
-        }
+        },
+        (1, 2, 3, 8) if rate is _ZERO else (3,),
     )
 
 
 def _lazy(spread: st.SearchStrategy[float] = _ZERO) -> st.SearchStrategy[PlainProblem]:
     size = numbers(0.1, 1)
-    return st.fixed_dictionaries(
-        {
-            "strengths": st.tuples(size, size, size),
-            "starts": st.tuples(numbers(0, 1), numbers(0, 1), numbers(0, 1)),
+    return sized(
+        lambda modes: {
+            "strengths": values(size, modes),
+            "starts": values(numbers(0, 1), modes),
             "balance": st.one_of(numbers(5, 30), numbers(-30, -5)),
             "age": numbers(0.1, 10),
             "basis": seeds(),
             "spread": spread,
-        }
+        },
+        (1, 2, 3, 8) if spread is _ZERO else (3,),
     )
 
 
@@ -161,7 +166,10 @@ CLAIMS = (
         beyond=Outside(
             assumption="time is continuous: descent of a finite rate drifts in proportion to it",
             domain=_shifts(decades(1e-3, 1e-2)),
-            example={"seed": 0, "scale": 1.0, "times": (1.0, 1.0), "decay": 0.0, "rate": 0.01},
+            example={
+                **{"widths": (3, 2, 4), "seed": 0, "scale": 1.0},
+                **{"times": (1.0, 1.0), "decay": 0.0, "rate": 0.01},
+            },
         ),
     ),
     Claim(

@@ -21,7 +21,7 @@ from linsim.claims.themes.simulation import (
 from linsim.dynamics.matrices.width import balance_of
 from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow
 from linsim.dynamics.modes.mode_flow import mode_flow, rise_time
-from linsim.testing.draws import decades, numbers, seeds
+from linsim.testing.draws import decades, numbers, seeds, sized, values
 from linsim.theory.rises import BalancedModes
 
 _ZERO = st.just(0.0)
@@ -67,16 +67,18 @@ def check_stronger_first(problem: PlainProblem) -> float:
 
 def check_input_spectrum(problem: PlainProblem, clock: float = 2.0, forgotten: bool = False) -> float:
     """Integrate two layers with input variances and compare their modes with the logistic curve in u = 2t."""
-    sigma, spread, start = np.asarray(problem["strengths"]), np.asarray(problem["variances"]), problem["start"]
-    left, right, time = rotation(problem["basis"], 2), rotation(problem["basis"] + 1, 2), problem["time"]
-    axes = right @ turned(2, problem["turn"])
-    layers = two_layers(left, [start, start], right, 0.0, np.eye(2))
+    sigma, spread, start = (np.asarray(problem[name]) for name in ("strengths", "variances", "starts"))
+    modes, time = len(sigma), problem["time"]
+    left, right = rotation(problem["basis"], modes + problem["wider"])[:, :modes], rotation(problem["basis"] + 1, modes)
+    axes = right @ turned(modes, problem["turn"]) if problem["turn"] else right
+    layers = two_layers(left, start, right, 0.0, rotation(problem["basis"] + 2, modes))
     later = flowed(layers, (left * sigma) @ right.T, time, (axes * spread) @ axes.T)
     cross, u = sigma * (1 if forgotten else spread), clock * time
     stated = cross * start / (spread * start * -np.expm1(-2 * cross * u) + cross * np.exp(-2 * cross * u))
-    formula = equals(_mode_flow(start, spread * sigma, spread, time), stated, 1e-9, scale=float(sigma.max()))
+    scale = float(max(np.abs(sigma).max(), start.max()))
+    formula = equals(_mode_flow(start, spread * sigma, spread, time), stated, 1e-9, scale)
     # The integrator's 1e-10 of a small mode stays that small, relative to it, until the mode is learned.
-    return every(equals(np.diag(left.T @ product(later) @ right), stated, 1e-6, scale=float(sigma.max())), formula)
+    return every(equals(np.diag(left.T @ product(later) @ right), stated, 1e-6, scale), formula)
 
 
 def check_depth(problem: PlainProblem, factor: float = 2.0, order: float = 2.0) -> float:
@@ -98,8 +100,11 @@ def check_depth(problem: PlainProblem, factor: float = 2.0, order: float = 2.0) 
 def check_balanced_lambda(problem: PlainProblem, factor: float = 2.0, rich: float = 4.0, lazy: float = 1.0) -> float:
     """Compare the speed of both modes at their start, and integrated layers later, with the flow at balance l."""
     sigma, start, balance = np.asarray(problem["strengths"]), np.asarray(problem["starts"]), problem["balance"]
-    left, right = rotation(problem["basis"], 2), rotation(problem["basis"] + 1, 2)
-    layers = two_layers(left, start, right @ turned(2, problem["turn"]), balance, rotation(problem["basis"] + 2, 2))
+    modes = len(sigma)
+    left, right = rotation(problem["basis"], modes), rotation(problem["basis"] + 1, modes + problem["wider"])
+    right = right[:, :modes]
+    turn = turned(modes, problem["turn"]) if problem["turn"] else np.eye(modes)
+    layers = two_layers(left, start, right @ turn, balance, rotation(problem["basis"] + 2, modes))
     target = (left * sigma) @ right.T
     speeds = np.diag(left.T @ speed(layers, target) @ right)
     rates = factor * np.sqrt(lazy * balance**2 + rich * start**2)
@@ -122,15 +127,17 @@ def _two_modes(odds: st.SearchStrategy[float]) -> st.SearchStrategy[PlainProblem
 
 
 def _spectra(turn: st.SearchStrategy[float] = _ZERO) -> st.SearchStrategy[PlainProblem]:
-    return st.fixed_dictionaries(
-        {
-            "strengths": st.tuples(_STRENGTH, _STRENGTH),
-            "variances": st.tuples(decades(0.1, 3), decades(0.1, 3)),
-            "start": decades(1e-6, 1),
+    return sized(
+        lambda modes: {
+            "strengths": values(st.one_of(_STRENGTH, numbers(-2.5, -0.2)), modes),
+            "variances": values(decades(0.1, 3), modes),
+            "starts": values(decades(1e-6, 1), modes),
             "time": numbers(0.1, 5),
+            "wider": st.integers(0, 1),
             "basis": seeds(),
             "turn": turn,
-        }
+        },
+        (1, 2, 8) if turn is _ZERO else (2,),
     )
 
 
@@ -149,15 +156,17 @@ def _chains(
 
 
 def _balanced(turn: st.SearchStrategy[float] = _ZERO) -> st.SearchStrategy[PlainProblem]:
-    return st.fixed_dictionaries(
-        {
-            "strengths": st.tuples(numbers(-2, 2), numbers(-2, 2)),
-            "starts": st.tuples(numbers(-1, 1), numbers(-1, 1)),
+    return sized(
+        lambda modes: {
+            "strengths": values(numbers(-2, 2), modes),
+            "starts": values(numbers(-1, 1), modes),
             "balance": numbers(-3, 3),
             "time": numbers(0.1, 2),
+            "wider": st.integers(0, 1),
             "basis": seeds(),
             "turn": turn,
-        }
+        },
+        (1, 2, 8) if turn is _ZERO else (2,),
     )
 
 
@@ -196,7 +205,7 @@ CLAIMS = (
     Claim(
         id="input-spectrum",
         statement=(
-            "Aligned balanced layers, input variance v_i along mode i: with c = sigma v and u = 2t, "
+            "Aligned balanced layers, input variance v_i along mode i, s_0 > 0: with c = sigma v != 0 and u = 2t, "
             "s = c s_0 e^(2cu) / (v s_0 (e^(2cu) - 1) + c)"
         ),
         source="Gidel et al. 2019",
@@ -213,8 +222,9 @@ CLAIMS = (
             example={
                 "strengths": (1.0, 1.0),
                 "variances": (1.0, 2.0),
-                "start": 0.1,
+                "starts": (0.1, 0.1),
                 "time": 1.0,
+                "wider": 0,
                 "basis": 0,
                 "turn": 45.0,
             },
@@ -257,6 +267,7 @@ CLAIMS = (
                 "starts": (0.0, 1.0),
                 "balance": 1.0,
                 "time": 1.0,
+                "wider": 0,
                 "basis": 0,
                 "turn": 45.0,
             },

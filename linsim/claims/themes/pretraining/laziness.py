@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
 from linsim.claims.themes.simulation import flowed, product, random_start, rotation
-from linsim.testing.draws import numbers, seeds
+from linsim.testing.draws import numbers, seeds, sized, values
 from linsim.theory.laziness import LazyLimit
 
-_WIDTHS = (3, 3, 3)
 _ZERO = st.just(0.0)
 
 
 def check_lazy_harm(problem: PlainProblem, share: float = 1.0) -> float:
     """Pre-train to a few budgets, fine-tune from each, and compare the last loss with what the others allow it."""
     lazy, sigma = problem["balance"], np.asarray(problem["strengths"])
-    balances = lazy * (1 + problem["spread"] * np.asarray([-1.0, 0.0, 1.0]))
-    layers = random_start(problem["starts"], balances, problem["basis"], _WIDTHS)
-    left, right = rotation(problem["basis"] + 3, 3), rotation(problem["basis"] + 4, 3)
+    modes = len(sigma)
+    balances = lazy * (1 + problem["spread"] * np.linspace(-1, 1, modes))
+    layers = random_start(problem["starts"], balances, problem["basis"], (modes, modes, modes))
+    left, right = rotation(problem["basis"] + 3, modes), rotation(problem["basis"] + 4, modes)
     target = (left * sigma) @ right.T
     shift = (left * (sigma * (np.asarray(problem["factors"]) - 1))) @ right.T
     missing, away = target - product(layers), float(np.linalg.norm(shift))
@@ -51,18 +51,19 @@ def check_lazy_harm(problem: PlainProblem, share: float = 1.0) -> float:
 def _transfers(
     spread: st.SearchStrategy[float] = _ZERO, oldest: float = 8, longest: float = 3
 ) -> st.SearchStrategy[PlainProblem]:
-    strength, factor, age = numbers(0.1, 1), numbers(0.2, 4), numbers(0.05, oldest)
-    return st.fixed_dictionaries(
-        {
-            "strengths": st.tuples(strength, strength, strength),
-            "factors": st.tuples(factor, factor, factor),
-            "starts": st.tuples(numbers(0, 0.1), numbers(0, 0.1), numbers(0, 0.1)),
+    age = numbers(0.05, oldest)
+    return sized(
+        lambda modes: {
+            "strengths": values(numbers(0.1, 1), modes),
+            "factors": values(st.one_of(numbers(0.2, 4), numbers(-3, -0.2)), modes),
+            "starts": values(numbers(0, 0.1), modes),
             "balance": st.one_of(numbers(20, 60), numbers(-60, -20)),
             "ages": st.tuples(age, age, age),
             "tuning": numbers(0.05, longest),
             "basis": seeds(),
             "spread": spread,
-        }
+        },
+        (1, 3, 8) if spread is _ZERO else (3,),
     )
 
 

@@ -26,7 +26,7 @@ from linsim.claims.themes.simulation import (
 from linsim.dynamics.matrices.factor_flow import factor_flow, spectrum
 from linsim.dynamics.matrices.layer_flow import layer_flow
 from linsim.dynamics.matrices.matrix_flow import matrix_flow
-from linsim.testing.draws import decades, numbers, seeds
+from linsim.testing.draws import decades, numbers, seeds, sized, values
 
 _ZERO, _ONE = st.just(0.0), st.just(1.0)
 _BALANCE = numbers(-2, 2)
@@ -44,7 +44,8 @@ def _solved(layers: Layers, target: Matrix, time: float, balance: float, weight_
 
 def check_matrix_solution(problem: PlainProblem, clock: float = 1.0, sign: float = 1.0) -> float:
     """Integrate two layers in unrelated bases and compare P and both Gram matrices with the closed form."""
-    widths, time = (4, problem["hidden"], 3), problem["time"]
+    (inputs, outputs), time = problem["sides"], problem["time"]
+    widths = inputs, problem["hidden"], outputs
     balance = problem["balance"] * (1 + problem["spread"] * np.arange(widths[1]))
     layers = random_start(problem["starts"], balance, problem["basis"], widths)
     target = random_task(problem["strengths"], problem["basis"] + 3, widths)
@@ -62,10 +63,11 @@ def check_matrix_solution(problem: PlainProblem, clock: float = 1.0, sign: float
 def check_decay_limit(problem: PlainProblem, share: float = 0.5, hard: bool = False) -> float:
     """Integrate two layers with weight decay for long, and compare P with the closed form and the soft threshold."""
     sigma, decay, time = np.asarray(problem["strengths"]), problem["decay"], 30.0
-    left, axes = rotation(problem["basis"], 3), rotation(problem["basis"] + 1, 3)
-    right = left @ axes @ turned(3, problem["turn"]) @ axes.T
-    target, layers = (left * sigma) @ right.T, [np.exp(-problem["tau"]) * np.eye(3)] * 2
-    later = product(flowed(layers, target, time, np.diag([1.0, 1.0, problem["variance"]]), decay))
+    left, axes = (rotation(problem["basis"] + shift, len(sigma)) for shift in (0, 1))
+    right = left @ axes @ turned(len(sigma), problem["turn"]) @ axes.T
+    target, layers = (left * sigma) @ right.T, [np.exp(-problem["tau"]) * np.eye(len(sigma))] * 2
+    variances = np.append(np.ones(len(sigma) - 1), problem["variance"])
+    later = product(flowed(layers, target, time, np.diag(variances), decay))
     kept = np.where(sigma > share * decay, sigma - (0.0 if hard else share * decay), 0.0)
     # 0.2 and more from the threshold, e^(-4 * 0.2 * 30) = 4e-11 is missing, over a start of at least e^(-4) / 2.
     limit = equals(later, (left * kept) @ right.T, 1e-6, scale=2.0)
@@ -74,7 +76,8 @@ def check_decay_limit(problem: PlainProblem, share: float = 0.5, hard: bool = Fa
 
 def check_chaining(problem: PlainProblem, swapped: bool = False, forgotten: bool = False) -> float:
     """Integrate two layers through two tasks and compare P and both Gram matrices with two closed forms in a row."""
-    widths, decay, balance = (4, 3, 3), problem["decay"], problem["balance"]
+    (inputs, outputs), decay, balance = problem["sides"], problem["decay"], problem["balance"]
+    widths = inputs, min(inputs, outputs), outputs
     simulated = solved = random_start(problem["starts"], balance, problem["basis"], widths)
     tasks = [
         random_task(problem[name], problem["basis"] + shift, widths) for name, shift in (("first", 3), ("then", 5))
@@ -86,7 +89,7 @@ def check_chaining(problem: PlainProblem, swapped: bool = False, forgotten: bool
         solved = _solved(solved, task, time, balance, decay)
         if forgotten:
             left, strengths, right = np.linalg.svd(product(solved))
-            solved, balance = two_layers(left, strengths, right.T, 0.0, np.eye(3)), 0.0
+            solved, balance = two_layers(left, strengths, right.T, 0.0, np.eye(widths[1])), 0.0
     return equals(grams(simulated), grams(solved), 1e-8)  # as for one task
 
 
@@ -116,16 +119,26 @@ def _single(layers: int = 1) -> st.SearchStrategy[PlainProblem]:
 
 
 def _matrices(spread: st.SearchStrategy[float] = _ZERO) -> st.SearchStrategy[PlainProblem]:
-    drawn = {
-        "strengths": st.tuples(numbers(0, 2), numbers(0, 2), numbers(0, 2)),
-        "starts": st.tuples(decades(1e-3, 1), decades(1e-3, 1), decades(1e-3, 1)),
-        "time": numbers(0.1, 2),
-        "basis": seeds(),
-        "spread": spread,
-    }
-    balanced = st.fixed_dictionaries({**drawn, "hidden": st.just(3), "balance": _BALANCE})
-    wide = st.fixed_dictionaries({**drawn, "hidden": st.just(6), "balance": _ZERO})
-    return st.one_of(balanced, wide)
+    """Layers as narrow as the narrower side, of any balance, or wider ones that are balanced."""
+
+    def of(chosen: tuple[tuple[int, int], bool]) -> st.SearchStrategy[PlainProblem]:
+        sides, wide = chosen
+        modes = min(sides)
+        return st.fixed_dictionaries(
+            {
+                "strengths": values(numbers(0, 2), modes),
+                "starts": values(decades(1e-3, 1), modes),
+                "time": numbers(0.1, 2),
+                "basis": seeds(),
+                "spread": spread,
+                "sides": st.just(sides),
+                "hidden": st.just(modes + 3 if wide else modes),
+                "balance": _ZERO if wide else _BALANCE,
+            }
+        )
+
+    sides = ((1, 1), (4, 3), (8, 8)) if spread is _ZERO else ((4, 3),)
+    return st.tuples(st.sampled_from(sides), st.booleans()).flatmap(of)
 
 
 def _decaying(variance: st.SearchStrategy[float] = _ONE) -> st.SearchStrategy[PlainProblem]:
@@ -134,30 +147,34 @@ def _decaying(variance: st.SearchStrategy[float] = _ONE) -> st.SearchStrategy[Pl
     def away(problem: PlainProblem) -> bool:
         return all(abs(sigma - problem["decay"] / 2) >= 0.2 for sigma in problem["strengths"])
 
-    return st.fixed_dictionaries(
-        {
-            "strengths": st.tuples(size, size, size),
+    return sized(
+        lambda modes: {
+            "strengths": values(size, modes),
             "decay": numbers(0.4, 2),
             "tau": numbers(0, 2),
             "turn": numbers(0, 90),
             "basis": seeds(),
             "variance": variance,
-        }
+        },
+        (2, 3, 8) if variance is _ONE else (3,),
     ).filter(away)
 
 
 def _two_tasks(balance: st.SearchStrategy[float], decay: st.SearchStrategy[float]) -> st.SearchStrategy[PlainProblem]:
     size = numbers(0.1, 1.5)
-    return st.fixed_dictionaries(
-        {
-            "first": st.tuples(size, size, size),
-            "then": st.tuples(size, size, size),
-            "starts": st.tuples(decades(1e-3, 1), decades(1e-3, 1), decades(1e-3, 1)),
-            "times": st.tuples(numbers(0.1, 2), numbers(0.1, 2)),
-            "balance": balance,
-            "decay": decay,
-            "basis": seeds(),
-        }
+    return st.sampled_from(((4, 3), (2, 5), (8, 8))).flatmap(
+        lambda sides: st.fixed_dictionaries(
+            {
+                "sides": st.just(sides),
+                "first": values(size, min(sides)),
+                "then": values(size, min(sides)),
+                "starts": values(decades(1e-3, 1), min(sides)),
+                "times": st.tuples(numbers(0.1, 2), numbers(0.1, 2)),
+                "balance": balance,
+                "decay": decay,
+                "basis": seeds(),
+            }
+        )
     )
 
 
@@ -165,7 +182,7 @@ CLAIMS = (
     Claim(
         id="matrix-solution",
         statement=(
-            "From any lambda-balanced start, any A: Q Q^T of Q = [W_1^T; W_2] is "
+            "From any lambda-balanced start, any A and sides: Q Q^T of Q = [W_1^T; W_2] is "
             "e^(Fu) Q_0 [I + Q_0^T K(u) Q_0]^(-1) Q_0^T e^(Fu), u = 2t"
         ),
         source="Fukumizu 1998, Braun et al. 2022, Domine et al. 2025",
@@ -186,6 +203,7 @@ CLAIMS = (
                 "time": 1.0,
                 "basis": 0,
                 "spread": 1.0,
+                "sides": (4, 3),
                 "hidden": 3,
                 "balance": 1.0,
             },
@@ -256,6 +274,7 @@ CLAIMS = (
             domain=_two_tasks(numbers(0.5, 2), numbers(0.1, 1)),
             example={
                 **dict.fromkeys(("first", "then", "starts"), (1.0, 1.0, 1.0)),
+                "sides": (4, 3),
                 "times": (1.0, 1.0),
                 "balance": 1.0,
                 "decay": 1.0,

@@ -9,7 +9,7 @@ from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
 from linsim.claims.themes.simulation import flowed, product, rotation, turned
 from linsim.dynamics.matrices.matrix_flow import matrix_flow
-from linsim.testing.draws import numbers, seeds
+from linsim.testing.draws import numbers, seeds, sized, values
 
 _ZERO = st.just(0.0)
 _STRENGTH = numbers(0.3, 2)
@@ -30,11 +30,13 @@ def _worst_stage(
     problem: PlainProblem, factor: float, clock: float = 1.0, sharper: float = 1.0, gap: bool = True
 ) -> float:
     tau, sigma = problem["tau"], np.sort(problem["strengths"])[::-1]
-    left, axes = rotation(problem["basis"], 3), rotation(problem["axis"], 3)
-    right = left @ axes @ turned(3, problem["turn"]) @ axes.T
+    left, right = rotation(problem["basis"], len(sigma)), rotation(problem["basis"], len(sigma))
+    if problem["turn"]:
+        axes = rotation(problem["axis"], len(sigma))
+        right = left @ axes @ turned(len(sigma), problem["turn"]) @ axes.T
     if problem["reflected"]:
         right[:, 0] *= -1
-    start, target = np.exp(-tau) * np.eye(3), (left * sigma) @ right.T
+    start, target = np.exp(-tau) * np.eye(len(sigma)), (left * sigma) @ right.T
     layers, before, margins = [start] * 2, 0.0, []
     for stage, (last, following) in enumerate(zip(sigma, [*sigma[1:], 0.0], strict=True), start=1):
         time = clock * tau / (last + following)
@@ -49,15 +51,16 @@ def _worst_stage(
 
 
 def _plateaus(turn: st.SearchStrategy[float] = _ZERO, reflected: bool = False) -> st.SearchStrategy[PlainProblem]:
-    return st.fixed_dictionaries(
-        {
-            "strengths": st.tuples(_STRENGTH, _STRENGTH, _STRENGTH),
+    return sized(
+        lambda modes: {
+            "strengths": values(_STRENGTH, modes),
             "tau": numbers(0.1, 6),
             "basis": seeds(),
             "axis": seeds(),
             "turn": turn,
             "reflected": st.just(reflected),
-        }
+        },
+        (1, 3, 8) if turn is _ZERO else (3,),
     )
 
 

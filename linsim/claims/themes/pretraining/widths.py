@@ -21,9 +21,10 @@ _gram_step = jax.jit(gram_step)
 def check_width_free(problem: PlainProblem, curved: float = 1.0, pulled: float = 1.0) -> float:
     """Descend with wide layers, also with their hidden layer rotated, and compare P, G_1 and G_2 with `gram_step`."""
     generator, hidden = np.random.default_rng(problem["seed"]), problem["hidden"]
-    shapes = (hidden, 3), (2, hidden)
+    outputs, inputs = problem["sides"]
+    shapes = (hidden, inputs), (outputs, hidden)
     start = [problem["scale"] / np.sqrt(shape[1]) * generator.normal(size=shape) for shape in shapes]
-    target, spread = generator.normal(size=(2, 3)) / 2, generator.normal(size=(3, 3)) / 2
+    target, spread = generator.normal(size=(outputs, inputs)) / 2, generator.normal(size=(inputs, inputs)) / 2
     covariance, turn, checkpoint = spread @ spread.T, rotation(problem["seed"], hidden), product(start)
     rate, decay, penalty, steps = (problem[name] for name in ("rate", "decay", "penalty", "steps"))
 
@@ -42,7 +43,7 @@ def check_width_free(problem: PlainProblem, curved: float = 1.0, pulled: float =
         return grams(layers)
 
     wide, factor = trained(start), grams(start)
-    now = Grams(*map(jnp.asarray, (factor[3:, :3], factor[:3, :3], factor[3:, 3:])))
+    now = Grams(*map(jnp.asarray, (factor[inputs:, :inputs], factor[:inputs, :inputs], factor[inputs:, inputs:])))
     for _ in range(0 if problem["adaptive"] else steps):
         half, (answer, inner, outer) = pulled * pull(np.asarray(now.product)), map(np.asarray, now)
         curves = half @ answer.T @ half, half.T @ outer @ half, half @ inner @ half.T
@@ -64,6 +65,7 @@ def check_width_free(problem: PlainProblem, curved: float = 1.0, pulled: float =
 def _descents(adaptive: bool = False) -> st.SearchStrategy[PlainProblem]:
     return st.fixed_dictionaries(
         {
+            "sides": st.sampled_from(((2, 3), (8, 5), (1, 8))),
             "hidden": st.sampled_from((2, 4, 30)),
             "scale": decades(0.1, 1.5),
             "rate": _STEP,
@@ -95,6 +97,7 @@ CLAIMS = (
             assumption="the update commutes with rotations of the hidden layer; that of Adam does not",
             domain=_descents(adaptive=True),
             example={
+                "sides": (2, 3),
                 "hidden": 2,
                 "scale": 1.0,
                 "rate": 0.01,
