@@ -88,8 +88,8 @@ def _checkpoint(
 CLAIMS = (
     Claim(
         id="logistic-mode",
-        statement="Two aligned balanced layers: s(t) = sigma / (1 + (sigma/s0 - 1) exp(-4 sigma t)) in every mode, s0 > 0, "
-        "sigma of either sign",
+        statement="Two aligned balanced layers: s(t) = sigma / (1 + (sigma/s0 - 1) exp(-4 sigma t)) in every mode, "
+        "s0 > 0, sigma of either sign",
         source="Saxe et al. 2014",
         equation="1.1",
         domain=_logistic(_ZERO, _ZERO),

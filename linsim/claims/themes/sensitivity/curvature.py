@@ -20,7 +20,7 @@ from linsim.measures.curvature import (
     top_curvature,
     trace_of_curvature,
 )
-from linsim.testing.draws import decades, numbers, seeds
+from linsim.testing.draws import decades, numbers, seeds, sized, values
 
 _ZERO, _ONE = st.just(0.0), st.just(1.0)
 _trace_of_curvature, _aligned_spectrum = jax.jit(trace_of_curvature), jax.jit(aligned_spectrum)
@@ -62,10 +62,13 @@ def check_trace_identity(problem: PlainProblem, factor: float = 1.0, whitened: b
 def check_block_spectrum(problem: PlainProblem, factor: float = 1.0, residual: bool = True) -> float:
     """Compare the spectrum from blocks with the eigenvalues of the dense Hessian in random bases."""
     p, q, sigma = (np.asarray(problem[name]) for name in ("outer", "inner", "strengths"))
-    left, middle, right = bases(problem["seed"], (3, 3, 3), 3)
+    modes = len(sigma)
+    left, middle, right = bases(problem["seed"], (modes, modes, modes), modes)
     weights = (middle * q) @ right.T, (left * p) @ middle.T
     cosine, sine = np.cos(np.deg2rad(problem["turn"])), np.sin(np.deg2rad(problem["turn"]))
-    turned = np.asarray([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+    turned = np.eye(modes)
+    if problem["turn"]:
+        turned[:2, :2] = [[cosine, -sine], [sine, cosine]]
     target = (left * sigma) @ turned @ right.T
     dense = hessian(weights, target)
     found = np.linalg.eigvalsh(dense)
@@ -98,7 +101,7 @@ def check_saturation(problem: PlainProblem, level: float = 4.0, grows: bool = Fa
     """Take dense Hessians at two times, mode 1 being learned by then: the top stays at 4 sigma_1, the trace grows."""
     sigma, start = np.asarray(problem["strengths"]), problem["start"]
     learned = np.log((sigma[0] / start - 1) / problem["missing"]) / (4 * sigma[0])
-    left, middle, right = bases(problem["seed"], (3, 3, 3), 3)
+    left, middle, right = bases(problem["seed"], (len(sigma),) * 3, len(sigma))
     tops, traces = [], []
     for time in (learned, learned * problem["longer"]):
         root = np.sqrt(sigma / (1 + (sigma / start - 1) * np.exp(-4 * sigma * time)))
@@ -123,29 +126,35 @@ def _anywhere(*widths: tuple[int, ...], tied: bool = False) -> st.SearchStrategy
 
 
 def _blocks(turn: st.SearchStrategy[float] = _ZERO) -> st.SearchStrategy[PlainProblem]:
-    modes = st.tuples(*[numbers(-3, 3)] * 3)
-    parts = {"outer": modes, "inner": modes, "strengths": modes, "seed": seeds(), "turn": turn}
-    return st.fixed_dictionaries(parts)
+    def of(count: int) -> dict[str, st.SearchStrategy[Any]]:
+        modes = values(numbers(-3, 3), count)
+        return {"outer": modes, "inner": modes, "strengths": modes, "seed": seeds(), "turn": turn}
+
+    return sized(of, (1, 2, 3, 5) if turn is _ZERO else (3,))
 
 
 def _minima(
     gauge: st.SearchStrategy[float] = _ONE, distance: st.SearchStrategy[float] = _ZERO
 ) -> st.SearchStrategy[PlainProblem]:
-    shapes = (2, 2, 2), (3, 2, 2), (2, 3, 3, 2)
-    parts = {"widths": st.sampled_from(shapes), "strengths": st.tuples(numbers(0, 3), numbers(0, 3)), "seed": seeds()}
-    return st.fixed_dictionaries({**parts, "gauge": gauge, "distance": distance})
+    """As many modes as the narrowest layer has units, or fewer: a strength may be 0."""
+
+    def of(widths: tuple[int, ...]) -> st.SearchStrategy[PlainProblem]:
+        parts = {"widths": st.just(widths), "strengths": values(numbers(0, 3), min(widths)), "seed": seeds()}
+        return st.fixed_dictionaries({**parts, "gauge": gauge, "distance": distance})
+
+    return st.sampled_from(((2, 2, 2), (3, 2, 2), (2, 3, 3, 2), (1, 4, 8), (3, 5, 4))).flatmap(of)
 
 
 def _trained(missing: st.SearchStrategy[float]) -> st.SearchStrategy[PlainProblem]:
-    drawn: st.SearchStrategy[Any] = st.tuples(*[numbers(0.2, 3)] * 3)
-    return st.fixed_dictionaries(
-        {
-            "strengths": drawn.map(lambda values: tuple(sorted(values, reverse=True))),
+    return sized(
+        lambda modes: {
+            "strengths": values(numbers(0.2, 3), modes).map(lambda drawn: tuple(sorted(drawn, reverse=True))),
             "start": decades(1e-6, 0.1),
             "missing": missing,
             "longer": numbers(1.1, 5),
             "seed": seeds(),
-        }
+        },
+        (2, 3, 5),
     )
 
 
@@ -156,7 +165,7 @@ CLAIMS = (
         "any depth and away from minima too",
         source="re-derived",
         equation="2.4",
-        domain=_anywhere((2, 2, 2), (3, 2), (2, 3, 1, 2)),
+        domain=_anywhere((2, 2, 2), (3, 2), (2, 3, 1, 2), (8, 2, 5), (1, 4, 8)),
         check=check_trace_identity,
         variants=(
             Variant(name="trace-of-the-fisher-matrix", changes={"factor": 0.5}),

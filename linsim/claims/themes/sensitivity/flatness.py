@@ -15,7 +15,7 @@ from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
 from linsim.claims.themes.sensitivity.hessians import ROUNDING, balanced, hessian, product
 from linsim.measures.curvature import top_curvature, trace_of_curvature
-from linsim.testing.draws import decades, numbers, seeds
+from linsim.testing.draws import decades, numbers, seeds, values
 
 _trace_of_curvature = jax.jit(trace_of_curvature)
 
@@ -27,12 +27,12 @@ def check_least_trace(problem: PlainProblem, mean: str = "arithmetic", factor: f
     """
     widths, strengths = problem["widths"], np.asarray(problem["strengths"])
     weights, rng = balanced(problem["seed"], widths, strengths), np.random.default_rng(problem["seed"])
-    shape = (len(widths) - 2, 2, 2)
+    shape = (len(widths) - 2, widths[1], widths[1])  # of as many units in every hidden layer
 
     def log_trace(flat: Any) -> float:
         return float(np.log(_trace_of_minimum(_regauged(weights, flat.reshape(shape)))))
 
-    start = np.eye(2) + 0.2 * rng.standard_normal(shape)
+    start = np.eye(widths[1]) + 0.2 * rng.standard_normal(shape)
     found = np.exp(minimize(log_trace, start.ravel(), options={"gtol": 1e-5}).fun)
     stated = float(_trace_of_curvature(tuple(weights)))
     if mean == "geometric":
@@ -74,10 +74,13 @@ def _regauged(weights: Any, gauges: Any) -> list[Any]:
 
 
 def _factorised(*widths: tuple[int, ...], **further: st.SearchStrategy[Any]) -> st.SearchStrategy[PlainProblem]:
-    strengths = st.tuples(numbers(0.2, 3), numbers(0.2, 3))
-    return st.fixed_dictionaries(
-        {"widths": st.sampled_from(widths), "strengths": strengths, "seed": seeds(), **further}
-    )
+    """A strength for each unit of the narrowest layer."""
+
+    def of(chosen: tuple[int, ...]) -> st.SearchStrategy[PlainProblem]:
+        drawn = {"widths": st.just(chosen), "strengths": values(numbers(0.2, 3), min(chosen)), "seed": seeds()}
+        return st.fixed_dictionaries({**drawn, **further})
+
+    return st.sampled_from(widths).flatmap(of)
 
 
 _SQUARE, _RECTANGULAR, _DEEP = (2, 2, 2), (4, 2, 2), (2, 2, 2, 2)
@@ -89,7 +92,7 @@ CLAIMS = (
         statement="Two layers with d_in = d_out: of all factorisations of P = A the balanced ones have the least tr H",
         source="re-derived",
         equation="2.6",
-        domain=_factorised(_SQUARE),
+        domain=_factorised(_SQUARE, (8, 2, 8), (3, 3, 3)),
         check=check_least_trace,
         variants=(
             Variant(name="half-loss", changes={"factor": 0.5}),
@@ -107,7 +110,7 @@ CLAIMS = (
         "4 sqrt(d_in d_out) sum s_i",
         source="re-derived",
         equation="2.6",
-        domain=_factorised(_SQUARE, _RECTANGULAR, (2, 2, 3)),
+        domain=_factorised(_SQUARE, _RECTANGULAR, (2, 2, 3), (1, 1, 8), (3, 3, 8)),
         check=partial(check_least_trace, mean="geometric"),
         variants=(
             Variant(name="the-trace-of-balanced-layers", changes={"mean": "arithmetic"}),
@@ -120,7 +123,9 @@ CLAIMS = (
         "balanced ones, 2 L sigma_1^(2-2/L)",
         source="re-derived",
         equation="2.6",
-        domain=_factorised(_SQUARE, _RECTANGULAR, (2, 3, 3, 2), size=_GAUGES, share=st.just(1.0)),
+        domain=_factorised(
+            *(_SQUARE, _RECTANGULAR, (2, 3, 3, 2), (1, 2, 8), (4, 5, 3)), size=_GAUGES, share=st.just(1.0)
+        ),
         check=check_least_top,
         variants=(
             Variant(name="two-layers-at-any-depth", changes={"depth": 2}),

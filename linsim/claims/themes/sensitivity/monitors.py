@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
 from linsim.measures.curvature import empirical_fisher_trace, fisher_trace, gradient_square
-from linsim.testing.draws import decades, numbers, seeds
+from linsim.testing.draws import decades, numbers, seeds, sized, values
 
 _ZERO = st.just(0.0)
 _fisher_trace, _gradient_square = jax.jit(fisher_trace), jax.jit(gradient_square)
@@ -47,8 +47,9 @@ def check_gradient_square(problem: PlainProblem, monitor: str = "squares") -> fl
 def check_label_noise_fisher(problem: PlainProblem, power: int = 2, factor: float = 1.0) -> float:
     """Compare the mean squared gradient of single examples, by exact quadrature, with sy^2 times the Fisher trace."""
     rng, noise = np.random.default_rng(problem["seed"]), problem["label_noise"]
-    weights = rng.standard_normal((3, 2)), rng.standard_normal((2, 3))
-    target = weights[1] @ weights[0] + problem["distance"] * rng.standard_normal((2, 2))
+    inputs, hidden, outputs = problem["widths"]
+    weights = rng.standard_normal((hidden, inputs)), rng.standard_normal((outputs, hidden))
+    target = weights[1] @ weights[0] + problem["distance"] * rng.standard_normal((outputs, inputs))
     _, found, fisher = _gradients(weights, target, noise)
     exact = equals(found, _empirical_fisher_trace(weights, target, None, noise), tolerance=1e-12)
     stated = factor * noise**power * float(_fisher_trace(weights))
@@ -61,29 +62,40 @@ def _gradients(weights: Any, target: Any, label_noise: float) -> tuple[float, fl
     Three Gauss-Hermite nodes an input are exact to degree 5, two an output to degree 3.
     """
     inner, outer = weights
-    nodes = np.asarray(list(itertools.product((-np.sqrt(3), 0.0, np.sqrt(3)), repeat=2)))
+    nodes = np.asarray(list(itertools.product((-np.sqrt(3), 0.0, np.sqrt(3)), repeat=inner.shape[1])))
     chance = np.prod(np.where(nodes == 0, 2 / 3, 1 / 6), axis=1)
     mean, squares, fisher = np.zeros(inner.size + outer.size), 0.0, 0.0
-    for signs in itertools.product((-1.0, 1.0), repeat=2):
+    patterns = list(itertools.product((-1.0, 1.0), repeat=len(outer)))
+    for signs in patterns:
         errors = nodes @ (outer @ inner - target).T - label_noise * np.asarray(signs)
-        for error, kept in ((errors, True), (np.ones((len(nodes), 2)) * signs, False)):
+        for error, kept in ((errors, True), (np.ones((len(nodes), len(outer))) * signs, False)):
             first = np.einsum("ki,kj->kij", error @ outer, nodes).reshape(len(nodes), -1)
             second = np.einsum("ki,kj->kij", error, nodes @ inner.T).reshape(len(nodes), -1)
             both = np.concatenate([first, second], axis=1)
             if kept:
-                mean, squares = mean + chance @ both / 4, squares + chance @ np.sum(both**2, axis=1) / 4
+                mean, squares = mean + chance @ both, squares + chance @ np.sum(both**2, axis=1)
             else:  # a residual of covariance I
-                fisher += chance @ np.sum(both**2, axis=1) / 4
-    return float(np.sum(mean**2)), float(squares), float(fisher)
+                fisher += chance @ np.sum(both**2, axis=1)
+    count = len(patterns)
+    return float(np.sum(mean**2)) / count**2, float(squares) / count, float(fisher) / count
 
 
 def _learned(label_noise: st.SearchStrategy[float]) -> st.SearchStrategy[PlainProblem]:
-    strengths = st.tuples(numbers(0.2, 3), numbers(0.2, 3))
-    return st.fixed_dictionaries({"strengths": strengths, "start": decades(1e-4, 0.5), "label_noise": label_noise})
+    return sized(
+        lambda modes: {
+            "strengths": values(numbers(0.2, 3), modes),
+            "start": decades(1e-4, 0.5),
+            "label_noise": label_noise,
+        },
+        (1, 2, 3),
+    )
 
 
 def _noisy_minima(distance: st.SearchStrategy[float]) -> st.SearchStrategy[PlainProblem]:
-    return st.fixed_dictionaries({"seed": seeds(), "label_noise": numbers(0.1, 3), "distance": distance})
+    widths = st.sampled_from(((2, 3, 2), (1, 8, 4), (4, 2, 3)))
+    return st.fixed_dictionaries(
+        {"widths": widths, "seed": seeds(), "label_noise": numbers(0.1, 3), "distance": distance}
+    )
 
 
 CLAIMS = (
@@ -117,7 +129,7 @@ CLAIMS = (
         beyond=Outside(
             assumption="the residual is zero",
             domain=_noisy_minima(numbers(0.01, 2)),
-            example={"seed": 0, "label_noise": 1.0, "distance": 1.0},
+            example={"widths": (2, 3, 2), "seed": 0, "label_noise": 1.0, "distance": 1.0},
         ),
     ),
 )

@@ -15,14 +15,14 @@ from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every
 from linsim.measures.curvature import trace_of_curvature
 from linsim.measures.sensitivity import expected_increase, expected_loss, two_layer_increase
-from linsim.testing.draws import decades, numbers, seeds
+from linsim.testing.draws import decades, numbers, seeds, values
 from linsim.theory.prices import NoiseCost, noise_price, soft_threshold
 
 _expected_loss, _two_layer_increase = jax.jit(expected_loss), jax.jit(two_layer_increase)
 _expected_increase = jax.jit(expected_increase)
 _trace_of_curvature = jax.jit(trace_of_curvature)
-_SQUARE = ((2, 2, 2), (2, 1, 2))
-_RECTANGULAR = ((3, 1, 2), (2, 2, 1))
+_SQUARE = ((2, 2, 2), (2, 1, 2), (1, 5, 1), (5, 1, 5))
+_RECTANGULAR = ((3, 1, 2), (2, 2, 1), (8, 1, 1), (1, 1, 8))
 _OF_SUMS = 1e-13  # up to 256 losses of float64, each of some tens of roundings of the largest
 
 
@@ -68,9 +68,8 @@ def check_best_under_noise(problem: PlainProblem, price: str, factor: float = 1.
     With `narrower`, that of the best network with as many hidden units or fewer.
     """
     (d_in, widest, d_out), variance = problem["widths"], problem["gamma"] ** 2
-    rng = np.random.default_rng(problem["seed"])
-    left, right = (np.linalg.qr(rng.standard_normal((size, 2)))[0] for size in (d_out, d_in))
-    sigma = np.asarray(problem["strengths"])
+    rng, sigma = np.random.default_rng(problem["seed"]), np.asarray(problem["strengths"])
+    left, right = (np.linalg.qr(rng.standard_normal((size, len(sigma))))[0] for size in (d_out, d_in))
     target = (left * sigma) @ right.T
 
     def layers(point: Any) -> tuple[Any, Any]:
@@ -92,7 +91,7 @@ def check_best_under_noise(problem: PlainProblem, price: str, factor: float = 1.
 
     least = np.inf, np.zeros(0)
     for hidden in range(1 if narrower else widest, widest + 1):
-        begin = rng.standard_normal(hidden * (d_in + d_out)) if problem["free"] else rng.uniform(0.5, 1.5, 2)
+        begin = rng.standard_normal(hidden * (d_in + d_out)) if problem["free"] else rng.uniform(0.5, 1.5, len(sigma))
         found = minimize(noisy, begin, jac=True, options={"gtol": 1e-8})
         quartic = variance**2 * d_in * hidden * d_out  # noise of one layer that meets noise of the other
         least = min(least, (found.fun + quartic, found.x), key=lambda pair: pair[0])
@@ -145,7 +144,9 @@ def _networks(*widths: tuple[int, ...], **further: st.SearchStrategy[Any]) -> st
 
 def _deep(shared: bool) -> st.SearchStrategy[PlainProblem]:
     gammas = st.tuples(*[decades(0.01, 2)] * 4)
-    return _networks((2, 2, 2), (3, 2), (3, 1, 2), (2, 1, 1, 2), gammas=gammas, shared=st.just(shared))
+    return _networks(
+        (2, 2, 2), (3, 2), (3, 1, 2), (2, 1, 1, 2), (8, 1, 1), (1, 1, 8), (1, 8), gammas=gammas, shared=st.just(shared)
+    )
 
 
 def _decayed(*widths: tuple[int, ...], balanced: bool, whitened: bool = True) -> st.SearchStrategy[PlainProblem]:
@@ -160,8 +161,11 @@ def _trained(*widths: tuple[int, int, int], free: bool) -> st.SearchStrategy[Pla
         thresholds = variance * (d_in + d_out) / 2, variance * np.sqrt(d_in * d_out)
         return all(abs(sigma - edge) > 0.05 for sigma in problem["strengths"] for edge in thresholds)
 
-    strengths = st.tuples(numbers(0.2, 3), numbers(0.2, 3))
-    return _networks(*widths, strengths=strengths, gamma=numbers(0.1, 0.8), free=st.just(free)).filter(clear)
+    def of(chosen: tuple[int, int, int]) -> st.SearchStrategy[PlainProblem]:
+        strengths = values(numbers(0.2, 3), min(chosen))
+        return _networks(chosen, strengths=strengths, gamma=numbers(0.1, 0.8), free=st.just(free))
+
+    return st.sampled_from(widths).flatmap(of).filter(clear)
 
 
 CLAIMS = (
@@ -217,7 +221,7 @@ CLAIMS = (
         "mode, G = gamma^2 (d_in + d_out)",
         source="re-derived",
         equation="2.3",
-        domain=_trained((2, 2, 2), (5, 2, 2), free=False),
+        domain=_trained((1, 1, 1), (2, 2, 2), (5, 2, 2), (8, 8, 8), free=False),
         check=partial(check_best_under_noise, price="arithmetic"),
         variants=(
             Variant(name="threshold-at-the-full-price", changes={"factor": 2.0}),
@@ -235,7 +239,7 @@ CLAIMS = (
         "noise has the soft-thresholded modes (sigma_i - gamma^2 sqrt(d_in d_out))_+, in any bases",
         source="re-derived",
         equation="2.3",
-        domain=_trained((2, 2, 2), (5, 2, 2), (2, 3, 4), free=True),
+        domain=_trained((2, 2, 2), (5, 2, 2), (2, 3, 4), (1, 2, 8), (4, 4, 3), free=True),
         check=partial(check_best_under_noise, price="geometric"),
         variants=(
             Variant(name="the-price-of-balanced-layers", changes={"price": "arithmetic"}),

@@ -12,7 +12,7 @@ from scipy.integrate import solve_ivp
 
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
-from linsim.testing.draws import decades, numbers
+from linsim.testing.draws import decades, numbers, sized, values
 from linsim.theory.noise_turning import NoiseInflection, noise_inflection
 from linsim.theory.prices import noise_price, turning_time
 
@@ -149,14 +149,14 @@ def _noisy(first: st.SearchStrategy[float], second: st.SearchStrategy[float]) ->
 
 def _noisy_modes(start: st.SearchStrategy[float]) -> st.SearchStrategy[PlainProblem]:
     """Modes in any order; few counts, as each compiles anew."""
-
-    def of(modes: int) -> st.SearchStrategy[PlainProblem]:
-        strengths, starts = st.tuples(*[numbers(0.2, 3)] * modes), st.tuples(*[start] * modes)
-        return st.fixed_dictionaries(
-            {"strengths": strengths, "starts": starts, "gamma": decades(0.03, 1), "longer": numbers(0.1, 3)}
-        )
-
-    return st.sampled_from((1, 2, 3, 8)).flatmap(of)
+    return sized(
+        lambda modes: {
+            "strengths": values(numbers(0.2, 3), modes),
+            "starts": values(start, modes),
+            "gamma": decades(0.03, 1),
+            "longer": numbers(0.1, 3),
+        }
+    )
 
 
 CLAIMS = (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
 from linsim.measures.sensitivity import expected_increase, relative_scales
-from linsim.testing.draws import decades, numbers, seeds
+from linsim.testing.draws import decades, numbers, seeds, values
 from linsim.theory.prices import NoiseCost
 
 _expected_increase, _relative_scales = jax.jit(expected_increase), jax.jit(relative_scales)
@@ -66,7 +66,7 @@ _ONE = st.just(1.0)
 def _networks(stretch: st.SearchStrategy[float] = _ONE) -> st.SearchStrategy[PlainProblem]:
     def of(modes: int) -> st.SearchStrategy[PlainProblem]:
         widths = st.sampled_from(((modes, modes, modes), (modes + 2, modes + 1, modes), (modes, modes + 3, modes + 1)))
-        drawn = {"widths": widths, "strengths": st.tuples(*[numbers(0.05, 3)] * modes), "relative": decades(0.01, 1)}
+        drawn = {"widths": widths, "strengths": values(numbers(0.05, 3), modes), "relative": decades(0.01, 1)}
         return st.fixed_dictionaries(drawn | {"seed": seeds(), "stretch": stretch})
 
     return st.sampled_from((2, 3, 8)).flatmap(of)

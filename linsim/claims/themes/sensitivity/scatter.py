@@ -14,7 +14,7 @@ from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
 from linsim.measures.quantisation import quantisation_scales, quantise
 from linsim.measures.sensitivity import expected_increase
-from linsim.testing.draws import numbers, seeds
+from linsim.testing.draws import numbers, seeds, values
 from linsim.theory.prices import label_noise_price, soft_threshold
 
 _ROTATIONS = 800
@@ -105,7 +105,7 @@ def _noisy_descent(
 def _rounded(modes: tuple[int, ...], axes: bool = False) -> st.SearchStrategy[PlainProblem]:
     return st.fixed_dictionaries(
         {
-            "strengths": st.sampled_from(modes).flatmap(lambda count: st.tuples(*[numbers(0.2, 3)] * count)),
+            "strengths": st.sampled_from(modes).flatmap(lambda count: values(numbers(0.2, 3), count)),
             "widths": st.sampled_from(((4, 4, 4), (6, 8, 4))),
             "bits": st.integers(5, 10),
             "axes": st.just(axes),

@@ -7,47 +7,53 @@ from hypothesis import strategies as st
 
 from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
-from linsim.claims.themes.simulation import turned
+from linsim.claims.themes.simulation import rotation, turned
 from linsim.dynamics.modes.mode_flow import mode_layers
-from linsim.testing.draws import decades, numbers
+from linsim.testing.draws import decades, numbers, seeds, sized, values
 from linsim.theory.prices import noise_price
 
 _ZERO = st.just(0.0)
-_INPUTS, _OUTPUTS = 3, 2  # of the networks that are trained here, with two modes
 
 
 def check_progressive_sensitivity(problem: PlainProblem) -> float:
     """Descend two layers: sensitivity after each step against that before, and against G sum s_i where balanced."""
     sigma, balance, variance = np.asarray(problem["strengths"]), problem["balance"], problem["gamma"] ** 2
-    inner, outer = (np.diag(np.asarray(layer)) for layer in mode_layers(sigma * problem["starts"], balance))
-    inner = inner @ np.eye(2, _INPUTS)
-    target = np.diag(sigma) @ turned(2, problem["turn"]) @ np.eye(2, _INPUTS)
+    modes = len(sigma)
+    inputs = modes + problem["wider"]
+    left, middle, right = (rotation(problem["basis"] + n, size) for n, size in enumerate((modes, modes, inputs)))
+    first, second = (np.asarray(layer) for layer in mode_layers(sigma * problem["starts"], balance))
+    inner, outer = (middle * first) @ right[:, :modes].T, (left * second) @ middle.T
+    turn = turned(modes, problem["turn"]) if problem["turn"] else np.eye(modes)
+    target = (left * sigma) @ turn @ right[:, :modes].T
     rate = problem["pace"] / (2 * np.hypot(balance, 2 * sigma.max()))  # pace over the top curvature at the minimum
     costs, products = [], []
     for _ in range(150):
-        costs.append(variance * (_INPUTS * np.sum(outer**2) + _OUTPUTS * np.sum(inner**2)))
+        costs.append(variance * (inputs * np.sum(outer**2) + modes * np.sum(inner**2)))
         products.append(outer @ inner)
         pull = 2 * rate * (products[-1] - target)
         inner, outer = inner - outer.T @ pull, outer - pull @ inner.T
     rises = exceeds(costs[1:], costs[:-1], rounding=1e-13)
-    modes = np.linalg.svd(products, compute_uv=False).sum(axis=1)
-    price = float(noise_price(problem["gamma"], _INPUTS, _OUTPUTS))
+    sums = np.linalg.svd(products, compute_uv=False).sum(axis=1)
+    price = float(noise_price(problem["gamma"], inputs, modes))
     # Balance holds to rounding, some 1e-16 a step.
-    return every(rises, equals(costs, price * modes, tolerance=1e-12)) if balance == 0 else rises
+    return every(rises, equals(costs, price * sums, tolerance=1e-12)) if balance == 0 else rises
 
 
 def _descent(
     starts: st.SearchStrategy[float], pace: st.SearchStrategy[float], turn: st.SearchStrategy[float] = _ZERO
 ) -> st.SearchStrategy[PlainProblem]:
-    return st.fixed_dictionaries(
-        {
-            "strengths": st.tuples(numbers(0.2, 3), numbers(0.2, 3)),
-            "starts": st.tuples(starts, starts),
+    return sized(
+        lambda modes: {
+            "strengths": values(numbers(0.2, 3), modes),
+            "starts": values(starts, modes),
+            "wider": st.integers(0, 1),
+            "basis": seeds(),
             "balance": _ZERO | numbers(-3, 3),
             "gamma": decades(1e-3, 1),
             "pace": pace,
             "turn": turn,
-        }
+        },
+        (1, 2, 8) if turn is _ZERO else (2,),
     )
 
 
@@ -70,6 +76,8 @@ CLAIMS = (
             example={
                 "strengths": (1.0, 1.0),
                 "starts": (2.0, 0.0),
+                "wider": 1,
+                "basis": 0,
                 "balance": 0.0,
                 "gamma": 1.0,
                 "pace": 1.0,
