@@ -225,6 +225,17 @@ def test_shrinking_goes_to_identity_bases_one_mode_and_no_regulariser():
     assert list(problem.budgets) == [1, 2, 3] and problem.finetune_steps == 1
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [lambda of: len(of) == 8, lambda of: 1 < len(set(of)) < len(of), lambda of: len(of) > 1 and list(of) == sorted(of)],
+)
+def test_values_of_any_number_and_order_are_drawn_some_of_them_equal(wanted):
+    several = draws.sized(lambda count: {"modes": draws.values(draws.numbers(0.1, 2.0), count)})
+    found = drawn(several, lambda problem: wanted(problem["modes"]))["modes"]
+    assert len(found) in (1, 2, 3, 8)
+    assert all(0.1 <= value <= 2.0 for value in found)
+
+
 def test_drawing_does_not_disturb_the_global_random_numbers():
     random.seed(3)
     expected = random.random()

@@ -217,8 +217,8 @@ CLAIMS = (
     ),
     Claim(
         id="deep-critical-time",
-        statement="With L balanced layers a misaligned mode learned in full is net harm after eta K iff eta K exceeds "
-        "T* = integral over sigma_pre < s < 2 sigma_pre of ds / [2 L s^(2 - 2/L) (1 + lambda) (s_inf - s)]",
+        statement="With L balanced layers a misaligned mode learned in full is net harm after eta K, in small steps, "
+        "iff eta K > T* = integral over sigma_pre < s < 2 sigma_pre of ds / [2 L s^(2 - 2/L) (1 + lambda) (s_inf - s)]",
         source="re-derived",
         equation="3.5",
         domain=_harmful(_MANY, _DEPTH),

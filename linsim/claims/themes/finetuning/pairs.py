@@ -62,7 +62,7 @@ CLAIMS = (
         id="turned-mode-harms-iff",
         statement="Where fine-tuning turns the input vectors of a pair of modes by theta < 90 degrees, learning mode n "
         "raises the pre-training loss after fine-tuning two balanced layers to convergence from stage n iff "
-        "sigma_ft > 2 cos(theta) sigma_pre",
+        "sigma_ft > 2 cos(theta) sigma_pre, if the first is the stronger in fine-tuning",
         source="re-derived",
         equation="3.4",
         domain=_planes(numbers(0.1, 0.85)),

@@ -232,8 +232,8 @@ CLAIMS = (
     Claim(
         id="weight-decay-limit",
         statement=(
-            "From a balanced start, turned against A by at most 90 degrees, flow with weight decay beta tends to A "
-            "with every mode at (sigma - beta/2)_+, as its closed form does"
+            "From e^(-tau) I, where V is U turned in one plane by at most 90 degrees, flow with weight decay beta "
+            "tends to A with every mode at (sigma - beta/2)_+, as its closed form does"
         ),
         source="re-derived",
         equation="1.7",

@@ -146,7 +146,7 @@ CLAIMS = (
     Claim(
         id="label-noise-threshold",
         statement="Label-noise SGD holds the averaged modes at (sigma_i - G/2)_+, G = 2 eta sy^2 sqrt(d_in d_out) / B, "
-        "once noise has unbalanced the layers",
+        "to first order in eta, once noise has unbalanced the layers",
         source="re-derived",
         equation="2.10",
         domain=_runs((2, 2), (8, 2), (9, 1)),

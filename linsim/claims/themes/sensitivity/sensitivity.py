@@ -23,8 +23,7 @@ def check_progressive_sensitivity(problem: PlainProblem) -> float:
     left, middle, right = (rotation(problem["basis"] + n, size) for n, size in enumerate((modes, modes, inputs)))
     first, second = (np.asarray(layer) for layer in mode_layers(sigma * problem["starts"], balance))
     inner, outer = (middle * first) @ right[:, :modes].T, (left * second) @ middle.T
-    turn = turned(modes, problem["turn"]) if problem["turn"] else np.eye(modes)
-    target = (left * sigma) @ turn @ right[:, :modes].T
+    target = (left * sigma) @ turned(modes, problem["turn"]) @ right[:, :modes].T
     rate = problem["pace"] / (2 * np.hypot(balance, 2 * sigma.max()))  # pace over the top curvature at the minimum
     costs, products = [], []
     for _ in range(150):
