@@ -26,6 +26,7 @@ Status = Literal["holds", "refuted", "error"]
 
 
 _LEAST = 30  # problems of a variant
+_PART = 2000  # problems that Hypothesis searches at a time: it keeps all that it knows of each
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,8 @@ def _attempt(
     try:
         left = examples
         while left > 0:  # Hypothesis counts problems that it drew twice as well: go on while there are new ones
-            rest = settings(plan, max_examples=left + (left < examples))  # the first one drawn is always the same
+            part = min(left, _PART) + (left < examples)  # the first one drawn is always the same
+            rest = settings(plan, max_examples=part)
             with contextlib.suppress(NoSuchExample, Unsatisfiable):
                 failure = statement.case(find(undisturbed(domain), statement.fails, settings=rest, random=source))
                 break

@@ -18,6 +18,7 @@ from linsim.theory.laziness import harm_of_parabola
 _ROUNDING = 1e-9  # of losses, after some thousand steps
 _STEPS = 4000
 _RATIO = st.one_of(numbers(0.4, 5), numbers(-3, -0.1))
+_ONE = st.just(1.0)
 _SEED = st.integers(0, 10**6)
 
 
@@ -174,7 +175,9 @@ def _front(learned: st.SearchStrategy[float], near: bool = False) -> st.SearchSt
     )
 
 
-def _weights(part: st.SearchStrategy[float], decay: st.SearchStrategy[bool]) -> st.SearchStrategy[PlainProblem]:
+def _weights(
+    part: st.SearchStrategy[float], decay: st.SearchStrategy[bool], modes: tuple[int, ...] = (1, 2, 3, 8)
+) -> st.SearchStrategy[PlainProblem]:
     return sized(
         lambda modes: {
             "pretrain": values(numbers(0.5, 2), modes),
@@ -182,7 +185,8 @@ def _weights(part: st.SearchStrategy[float], decay: st.SearchStrategy[bool]) -> 
             "strength": numbers(0.5, 8),
             "decay": decay,
             "part": part,
-        }
+        },
+        modes,
     )
 
 
@@ -241,11 +245,11 @@ CLAIMS = (
         "maximum, with a penalty towards the checkpoint's weights: strengths in units of the task, unlike lambda",
         source="re-derived",
         equation="3.4",
-        domain=_weights(st.just(1.0), st.booleans()),
+        domain=_weights(_ONE, st.booleans()),
         check=check_weight_space,
         lemma=True,
         variants=(
-            Variant(name="by-the-ratio-as-lambda", changes={"ratio": True}),
+            Variant(name="by-the-ratio-as-lambda", changes={"ratio": True}, domain=_weights(_ONE, st.booleans(), (1,))),
             Variant(name="half-the-threshold", changes={"factor": 0.5}),
         ),
         beyond=Outside(

@@ -159,6 +159,7 @@ _SEPARATE, _CLOSE = (numbers(1.3, 2), numbers(0.2, 0.5)), (numbers(1.3, 2), numb
 _EITHER, _ANY = st.one_of(_STRONGER, _WEAKER, _OPPOSITE), st.one_of(_MISALIGNED, _ALIGNED, _OPPOSITE)
 _STRONG_FIRST = (numbers(1.5, 2), numbers(0.5, 0.6), numbers(0.5, 0.6))
 _MISALIGNED_FIRST = (numbers(3, 5), numbers(0.8, 1.2), numbers(0.8, 1.2))
+_THREE_MODES = _two_rates(_ZERO, (_STRENGTH,) * 3, (st.one_of(_MISALIGNED, _ALIGNED),) * 3, _TIME)
 _TWO_STEPS: PlainProblem = {
     "pretrain": (1.7, 0.5, 0.6),
     "ratios": (2.0, 4.4, 2.8),
@@ -242,7 +243,7 @@ CLAIMS = (
         check=check_larger_rate,
         lemma=True,
         variants=(
-            Variant(name="larger-rate-later", changes={"reverse": True}),
+            Variant(name="larger-rate-later", changes={"reverse": True}, domain=_THREE_MODES),
             Variant(name="rates-that-oscillate", domain=st.just(_TWO_STEPS)),
         ),
         beyond=Outside(

@@ -43,11 +43,11 @@ def _rotation(degrees: float) -> np.ndarray:
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
-def _planes(shares: st.SearchStrategy[float]) -> st.SearchStrategy[PlainProblem]:
+def _planes(shares: st.SearchStrategy[float], least: float = 0) -> st.SearchStrategy[PlainProblem]:
     """Two modes of the fine-tuning task, the second `share` times the first, and how far each is from its threshold."""
     return st.fixed_dictionaries(
         {
-            "degrees": numbers(0, 80),
+            "degrees": numbers(least, 80),
             "strength": numbers(0.5, 2),
             "share": shares,
             "excesses": st.tuples(_CLEAR, _CLEAR),
@@ -69,7 +69,7 @@ CLAIMS = (
         check=check_turned,
         lemma=True,
         variants=(
-            Variant(name="whatever-the-angle", changes={"turned": False}),
+            Variant(name="whatever-the-angle", changes={"turned": False}, domain=_planes(numbers(0.1, 0.85), least=30)),
             Variant(name="beyond-the-best-is-enough", changes={"threshold": 1.0}),
         ),
         beyond=Outside(
