@@ -63,6 +63,7 @@ EXEMPT = {
     "require_covariance": "looks at shapes",
     "require_not_negative": "looks at numbers",
     "require_target": "looks at shapes",
+    "require_times": "looks at numbers",
     "rise_of": "reads curves",
     "BalancedModes.of": "reads a problem",
     "BalancedModes.of_modes": "chooses some",
