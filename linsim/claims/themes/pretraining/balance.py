@@ -65,8 +65,8 @@ def check_lazy_limit(problem: PlainProblem, rate: float = 2.0, power: int = 2) -
     bound = 2 / math.e * (largest / lazy) ** power * away
     limit = LazyLimit(0 * target, -error[None], np.full((1, 1), np.exp(-2 * abs(lazy) * time)))
     of_loss = abs(np.linalg.norm(found - target) - np.sqrt(limit.losses(np.ones(1))[0, 0, 0]))
-    # Weights of size sqrt(l) <= 6 carry the integrator's 1e-9; the bound is 1e-6 and more.
-    return exceeds([bound, bound], [distance, of_loss], rounding=1e-2, scale=bound or None)
+    # Weights of size sqrt(l) <= 6 carry the integrator's 1e-9; a start that is the task leaves nothing but rounding.
+    return exceeds([bound, bound], [distance, of_loss], rounding=1e-2, scale=max(bound, 1e-6))
 
 
 def _shifts(rate: st.SearchStrategy[float] = _ZERO) -> st.SearchStrategy[PlainProblem]:
