@@ -8,6 +8,7 @@ import pytest
 from experiments.overtraining_chart import Config, run
 from figures import __main__ as command
 from figures import overtraining_chart as figure
+from figures.cells import cells_of, chosen_cells
 from figures.panels.maps import crossings, scale
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
 from linsim.errors import InvalidInput
@@ -71,6 +72,21 @@ def test_any_chart_can_be_drawn_and_says_what_is_in_it(tmp_path, name):
     assert all(path.stat().st_size > 10_000 for path in figure.save(dataset, tmp_path))
     text = words(figure.draw(dataset))
     assert all(part in text for part in said), text
+
+
+def test_cells_beyond_the_edge_of_stability_are_hatched_and_out_of_medians_and_curves(chart):
+    stable = chart.assign(unstable=chart["unstable"] & False)
+    assert "some runs unstable" not in words(figure.draw(stable))
+    chosen = chosen_cells(cells_of(stable))
+    unstable = stable["unstable"].copy(deep=True)
+    unstable[:, *chosen[-1]] = True
+    cells = cells_of(stable.assign(unstable=unstable))
+    assert np.argwhere(cells.unstable).tolist() == [list(chosen[-1])]
+    assert np.isnan(cells.harm[chosen[-1]])
+    assert not cells.never_turns[chosen[-1]]
+    assert chosen[-1] not in chosen_cells(cells)
+    assert "some runs unstable" in words(figure.draw(stable.assign(unstable=unstable)))
+    assert not cells_of(chart.drop_vars("unstable")).unstable.any()  # a result of earlier days
 
 
 def test_the_same_chart_gives_the_same_bytes(chart, tmp_path):

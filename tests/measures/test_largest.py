@@ -7,7 +7,7 @@ import pytest
 
 from linsim.losses import population_loss
 from linsim.measures import largest
-from linsim.measures.largest import largest_eigenvalue
+from linsim.measures.largest import exceeds, largest_eigenvalue
 from linsim.measures.products import hessian_product
 
 
@@ -37,6 +37,29 @@ def test_eigenvalues_that_crowd_the_largest_cost_products_and_not_the_value(gap)
     # At worst its residual: 1e-8 of the largest.
     np.testing.assert_allclose(found.value, 1, rtol=2e-8)
     assert np.min(np.abs(np.linalg.eigvalsh(crowded) - found.value)) <= found.error + 1e-14
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 40, 300])
+def test_whether_there_is_a_larger_one_needs_no_eigenvalue(size):
+    matrix = np.random.default_rng(size).standard_normal((size, size))
+    matrix = matrix + matrix.T
+    top = np.linalg.eigvalsh(matrix)[-1]
+
+    def above(value, products):
+        return bool(exceeds(lambda vector: jnp.asarray(matrix) @ vector, jnp.zeros(size), value, products))
+
+    near = 1e-6 * abs(top)
+    assert above(top - near, 128)
+    assert not above(top + near, 128)
+    assert not above(1e3 * abs(top), 128)
+    # From few products true is true all the same.
+    assert not any(above(top + near, products) for products in (1, 2, 5))
+
+
+def test_a_matrix_without_a_positive_eigenvalue_exceeds_nothing_positive():
+    asked = [(-1.0, 0.5), (-1.0, -0.5), (-1.0, -2.0), (0.0, 0.5), (0.0, -0.5)]
+    found = [bool(exceeds(lambda vector, x=each: x * vector, jnp.zeros(3), value, 9)) for each, value in asked]
+    assert found == [False, False, True, False, True]
 
 
 def test_before_it_has_converged_the_bound_holds_and_is_no_guess(monkeypatch):
