@@ -98,7 +98,7 @@ def exceeds(matvec: Product, like: Any, value: Any, products: int) -> Bool[Array
     diagonal = jnp.where(places < found.used, found.diagonal, -2 * size - 1)
     inside = jnp.where(places < found.used - 1, found.coupling, 0)
     asked = jnp.asarray(value, diagonal.dtype) / scale
-    return _reached(diagonal, inside, asked[None])[0] & (asked < size)
+    return _reached(diagonal, inside, asked[None])[0]
 
 
 def _begun(operator: Operator, limit: int) -> tuple[_Krylov, Scalar]:

@@ -14,7 +14,7 @@ from linsim.dynamics.moving.averages import ExponentialAverage
 from linsim.dynamics.moving.parameters import Layers, LowRank, Masked
 from linsim.phase import Phase, Term
 from linsim.problem import Problem
-from linsim.sweeping.checks import again, stability
+from linsim.sweeping.checks import again, bound, stability
 from linsim.sweeping.checks.bound import MARGIN, Rule, Start, reach
 from linsim.sweeping.checks.edge import started
 from linsim.sweeping.sweep import chart, sweep
@@ -325,7 +325,23 @@ def test_descent_stays_within_the_bound_wherever_it_acquits(depth, name):
                 assert np.linalg.norm(product(at), 2) <= found.product * (1 + 1e-12)
                 off = [b.T @ b - a @ a.T for a, b in itertools.pairwise(at)]
                 assert max((np.linalg.norm(each, 2) for each in off), default=0) <= found.imbalance + 1e-12
+            # Neither a memory nor a pull back conserves any balance: none is claimed.
+            assert np.isinf(found.imbalance) == (name in ("pull", "momentum"))
     assert acquitted >= 6
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4, 5])
+def test_no_layer_is_larger_than_product_and_imbalance_allow(depth):
+    rng = np.random.default_rng(depth)
+    tight = []
+    for scale in np.geomspace(1e-3, 1, 40):
+        weights = [np.diag([1.5, 0.5, 0.2]) + scale * rng.normal(size=(3, 3)) for _ in range(depth)]
+        off = max(np.linalg.norm(b.T @ b - a @ a.T, 2) for a, b in itertools.pairwise(weights))
+        most = bound._layer(np.linalg.norm(product(weights), 2), off, depth)
+        largest = max(np.linalg.norm(layer, 2) for layer in weights)
+        assert largest <= most * (1 + 1e-12)
+        tight.append(most / largest)
+    assert tight[0] < 1.03  # w (1 + c L / 2 w^2) with c = 3e-3 x 4 x 1.5 or so
 
 
 def test_the_bound_of_one_layer_is_the_curvature():
