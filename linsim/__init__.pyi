@@ -70,7 +70,10 @@ from .tasks import LinearTask as LinearTask
 from .tasks import Transfer as Transfer
 from .tasks import power_covariance as power_covariance
 from .tasks import random_basis as random_basis
-from .theory.inflection import locate as locate
+from .theory.turns import Criteria as Criteria
+from .theory.turns import Turn as Turn
+from .theory.turns import doubtful as doubtful
+from .theory.turns import locate as locate
 from .theory.noise_turning import noise_inflection as noise_inflection
 from .theory.prediction import predict as predict
 from .theory.prices import noise_price as noise_price
