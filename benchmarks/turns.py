@@ -21,7 +21,7 @@ import numpy as np
 
 from linsim.dynamics.modes.mode_flow import mode_flow
 from linsim.precision import computing_in
-from linsim.theory.turns import Criteria, Turn, doubtful, halved, locate
+from linsim.theory.turns import Criteria, Turn, doubtful, further, locate
 
 FEW, MANY, MODES = 12, 2000, 8
 FIRST, LAST, RATE = 20, 40_000, 0.005
@@ -97,7 +97,7 @@ def refined(problem: Problem, budgets: np.ndarray) -> tuple[Turn, int]:
     """The turn told of a few budgets and those added to them, and how many those are."""
     loss, first = problem.curve(budgets), len(budgets)
     while (counts := doubtful(budgets, loss[:, None], scale=problem.scale)).any():
-        added = halved(budgets, counts, len(budgets))
+        added = further(budgets, counts, FEW)
         budgets, loss = np.append(budgets, added), np.append(loss, problem.curve(added))
         order = np.argsort(budgets)
         budgets, loss = budgets[order], loss[order]

@@ -70,10 +70,6 @@ from .tasks import LinearTask as LinearTask
 from .tasks import Transfer as Transfer
 from .tasks import power_covariance as power_covariance
 from .tasks import random_basis as random_basis
-from .theory.turns import Criteria as Criteria
-from .theory.turns import Turn as Turn
-from .theory.turns import doubtful as doubtful
-from .theory.turns import locate as locate
 from .theory.noise_turning import noise_inflection as noise_inflection
 from .theory.prediction import predict as predict
 from .theory.prices import noise_price as noise_price
@@ -82,5 +78,9 @@ from .theory.stages import misaligned as misaligned
 from .theory.stages import stage_losses as stage_losses
 from .theory.stages import tuned as tuned
 from .theory.stages import tuned_limit as tuned_limit
+from .theory.turns import Criteria as Criteria
+from .theory.turns import Turn as Turn
+from .theory.turns import doubtful as doubtful
+from .theory.turns import locate as locate
 
 __version__: str

@@ -82,18 +82,20 @@ LABELS: dict[str, Label] = AXES | {
     "learned_share": Label("share of a mode that is learned", PLAIN),
     "half_learned_steps": Label("budget at which a mode is half learned", STEPS),
     "inflection_steps": Label("inflection point", STEPS),
-    "inflection_low": Label("inflection point, earliest", STEPS),
-    "inflection_high": Label("inflection point, latest", STEPS),
-    "resolved": Label("inflection point resolved by the budgets"),
+    "inflection_low": Label("earliest budget within the tolerance of the smallest loss", STEPS),
+    "inflection_high": Label("latest budget within the tolerance of the smallest loss", STEPS),
+    "resolved": Label("turn resolved by the budgets"),
     "lowest_steps": Label("budget of the smallest loss", STEPS),
     "harm": Label("loss at the largest budget / smallest loss - 1", PLAIN),
     "excess": Label("loss at the largest budget - smallest loss, over that of the zero network", PLAIN),
     "stable_rate": Label("largest rate at which descent is stable", RATE),
     "limit_harm": Label("harm after fine-tuning to convergence", PLAIN),
 }
-"""All shared names. Of `predicted_NAME` the label follows from that of NAME; `initial_weights_1..L` are known too."""
+"""All shared names. Of `predicted_NAME`, and `finetune_NAME` of a turn, the label follows from that of NAME;
+`initial_weights_1..L` are known too."""
 
-_PREDICTED, _WEIGHTS = "predicted_", "initial_weights_"
+_WEIGHTS = "initial_weights_"
+_PREFIXES = {"predicted_": "in closed form", "finetune_": "on the fine-tuning task"}
 
 
 def label_of(name: str) -> Label | None:
@@ -102,8 +104,10 @@ def label_of(name: str) -> Label | None:
         return LABELS[name]
     if name.startswith(_WEIGHTS) and name.removeprefix(_WEIGHTS).isdecimal():
         return Label(f"initial W_{name.removeprefix(_WEIGHTS)}")
-    known = LABELS.get(name.removeprefix(_PREDICTED))
-    return None if known is None else known._replace(long_name=f"{known.long_name}, in closed form")
+    for prefix, words in _PREFIXES.items():
+        if name.startswith(prefix) and (known := LABELS.get(name.removeprefix(prefix))) is not None:
+            return known._replace(long_name=f"{known.long_name}, {words}")
+    return None
 
 
 def labelled(name: str, values: Any, dims: Sequence[str] | None = None) -> xr.Variable:

@@ -14,14 +14,13 @@ import xarray as xr
 
 from linsim.dynamics.measuring import Measuring
 from linsim.dynamics.runs import Finetuned
-from linsim.dynamics.seen import AFTER, BEFORE, PRETRAIN_LOSS_AFTER
+from linsim.dynamics.seen import AFTER, BEFORE
 from linsim.errors import require
 from linsim.labels import attrs_of, labelled
 from linsim.measure import lengths_of
 from linsim.phase import Phase
 from linsim.problem import Problem
 from linsim.sweeping.axes import BUDGETS, SEEDS, Axes
-from linsim.theory.inflection import locate, rounding_floor
 from linsim.theory.prediction import Prediction
 
 FINETUNE_STEPS = "finetune_steps"
@@ -65,12 +64,14 @@ def layouts(
     checkpoint = (BUDGETS, *(lane[number] for number in axes.trajectory_dims))
     dims: dict[str, tuple[tuple[str, ...], np.dtype[Any]]] = {
         "diverged": (lane, np.dtype(bool)),
-        "inflection_steps": (cell, exact),
-        "harm": (cell, exact),
         "predicted_inflection_steps": (cell, exact),
     }
     if predicted:
-        dims |= {"predicted_harm": (cell, exact), "predicted_pretrain_loss_after": (lane, exact)}
+        dims |= {
+            "predicted_harm": (cell, exact),
+            "predicted_excess": (cell, exact),
+            "predicted_pretrain_loss_after": (lane, exact),
+        }
     found = {name: Layout(own, dtype, attrs_of(name)) for name, (own, dtype) in dims.items()}
     places = {"checkpoint": checkpoint, "tuned": lane, "along": (*lane, FINETUNE_STEPS)}
     known = {**{str(dim): size for dim, size in given.sizes.items()}, FINETUNE_STEPS: len(measuring.points)}
@@ -91,19 +92,15 @@ def layouts(
     return found
 
 
-def measured(problem: Problem, finetuned: Finetuned, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """What is told of the lanes of a chunk, inflection points included, which need all budgets.
+def measured(finetuned: Finetuned, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """What is told of the lanes of a chunk.
 
     Args:
-      problem: whose budgets these are.
       finetuned: where the lanes end.
       shape: budgets, swept fields, seeds.
     """
     values = {**finetuned.measured, **finetuned.along, "diverged": finetuned.diverged}
-    found = {name: np.asarray(each).reshape(*shape, *np.shape(each)[1:]) for name, each in values.items()}
-    after = found[PRETRAIN_LOSS_AFTER.name]
-    inflection = locate(problem.budgets, after, found["diverged"], floor=rounding_floor(problem, after.dtype))
-    return {**found, "inflection_steps": inflection.steps, "harm": inflection.harm}
+    return {name: np.asarray(each).reshape(*shape, *np.shape(each)[1:]) for name, each in values.items()}
 
 
 def foretold(prediction: Prediction) -> dict[str, np.ndarray]:
@@ -111,6 +108,7 @@ def foretold(prediction: Prediction) -> dict[str, np.ndarray]:
     return {
         "predicted_inflection_steps": prediction.steps,
         "predicted_harm": prediction.harm,
+        "predicted_excess": prediction.excess,
         "predicted_pretrain_loss_after": prediction.loss,
     }
 

@@ -55,7 +55,7 @@ class Work:
             lanes = all_lanes(box)
             finetuned = run_lanes(self.session, self.axes, self.plan, block, checkpoints, lanes, told, self.measuring)
         before = {name: self._part(values, block, box) for name, values in checkpoints.measured.items()}
-        values = before | measured(self.problem, finetuned, box.shape)
+        values = before | measured(finetuned, box.shape)
         self._require_finite(values, box)
         return values | self._foretold(box)
 

@@ -23,8 +23,8 @@ from linsim.errors import brief_fields
 from linsim.phase import Phase, Regularizer
 from linsim.precision import in_float64
 from linsim.problem import Problem
-from linsim.theory.inflection import rounding_floor
 from linsim.theory.turning import lowest
+from linsim.theory.turns import Criteria, rounding_floor
 
 _STABLE = 2.0  # learning rate x curvature beyond which gradient descent oscillates instead of following the flow
 _NUMBERS = 2**23  # of checkpoints held at once: 64 MB
@@ -37,9 +37,11 @@ class Prediction(NamedTuple):
     loss: Float[np.ndarray, "budgets rates strengths seeds"]
     """Pre-training loss after fine-tuning."""
     steps: Float[np.ndarray, "rates strengths seeds"]
-    """Budget of the smallest loss, budgets being continuous; NaN where the curve never turns."""
+    """Budget of the smallest loss, budgets being continuous; NaN where the turn is not material."""
     harm: Float[np.ndarray, "rates strengths seeds"]
-    """Over the same budgets as in the simulation."""
+    """Loss at the largest budget / smallest loss - 1, whatever the budgets between."""
+    excess: Float[np.ndarray, "rates strengths seeds"]
+    """Their difference over the loss of the zero network."""
     bracket: Float[np.ndarray, "rates strengths seeds two"]
     """Budgets on both sides of `steps` between which the slope goes from negative to positive, beyond rounding; NaN
     where the curve does not turn within the budgets, or too flatly to tell."""
@@ -64,6 +66,8 @@ class _Inputs(NamedTuple):
     finetune_steps: Any
     floor: Any
     rounding: Any
+    scale: Any
+    """Loss of the zero network; NaN where that is 0."""
 
 
 def predict(
@@ -164,21 +168,23 @@ class Predictor:
             )
             for first in range(0, len(rows), size)
         ]
-        loss, steps, harm, bracket = (np.concatenate(part)[: len(rows)] for part in zip(*parts, strict=True))
+        loss, steps, harm, excess, bracket = (np.concatenate(part)[: len(rows)] for part in zip(*parts, strict=True))
         shape = cells.shape[:-1]
         curves = np.moveaxis(loss.reshape(*shape, -1), -1, 0)
         brackets = bracket.reshape(*shape, 2)
-        return Prediction(curves, steps.reshape(shape), harm.reshape(shape), brackets, self.solver.summary)
+        cellwise = (each.reshape(shape) for each in (steps, harm, excess))
+        return Prediction(curves, *cellwise, brackets, self.solver.summary)
 
 
 def _inputs(problem: Problem, solver: FlowSolver) -> _Inputs:
-    floor = rounding_floor(problem, np.dtype(np.float64))
+    floor = rounding_floor(problem.transfer.pretrain.zero_loss, np.dtype(np.float64))
     return _Inputs(
         solver.encode(problem, np.float64),
         (problem.pretrain.as_dtype(np.float64), problem.finetune.as_dtype(np.float64)),
         np.float64(problem.finetune_steps),
         np.float64(floor),
         np.float64(_ROUNDING * problem.transfer.pretrain.zero_loss),
+        np.float64(problem.transfer.pretrain.zero_loss or np.nan),
     )
 
 
@@ -197,13 +203,13 @@ def _pretraining_curvature(solver: FlowSolver, inputs: _Inputs) -> Array:
 @partial(jax.jit, static_argnames=("solver", "regularizer"))
 def _predict_cells(
     solver: FlowSolver, regularizer: Regularizer, inputs: _Inputs, cells: Array, budgets: Array
-) -> tuple[Array, Array, Array, Array]:
-    """Curves, inflection steps, harm and certified brackets of cells (rate, strength, seed)."""
+) -> tuple[Array, ...]:
+    """Curves, inflection steps, harm, excess and certified brackets of cells (rate, strength, seed)."""
     pretrain, finetune = inputs.phases
     tasks = inputs.encoded.pretrain, inputs.encoded.finetune
     grid = jnp.linspace(jnp.log(budgets[0]), jnp.log(budgets[-1]), solver.samples)
     places = jnp.concatenate([grid, jnp.log(budgets)])
-    resolution = np.sqrt(np.finfo(np.float64).eps)
+    criteria = Criteria()
 
     def checkpoint(initial: Any, log_budget: Any) -> Any:
         return _train(solver, initial, tasks[0], pretrain, jnp.exp(log_budget))
@@ -211,7 +217,7 @@ def _predict_cells(
     over_places = jax.vmap(jax.vmap(checkpoint, in_axes=(None, 0)), in_axes=(0, None))
     checkpoints = over_places(inputs.encoded.initial, places)
 
-    def predict_cell(cell: Array) -> tuple[Array, Array, Array, Array]:
+    def predict_cell(cell: Array) -> tuple[Array, ...]:
         rate, strength, seed = cell
         phase = finetune.at(rate, regularizer, strength)
         initial, starts = jax.tree.map(lambda leaf: leaf[seed.astype(int)], (inputs.encoded.initial, checkpoints))
@@ -227,14 +233,14 @@ def _predict_cells(
         on_grid, curve = losses[: len(grid)], losses[len(grid) :]
         turn = lowest(loss, grid, on_grid, inputs.rounding)
         bracket = jnp.exp(jnp.stack([turn.low, turn.high]))
-        turns = on_grid[-1] / turn.value - 1 > resolution
-        least = jnp.min(curve)
+        least = jnp.minimum(turn.value, jnp.min(curve))
         harm = jnp.where(curve[-1] == least, 0.0, curve[-1] / least - 1)
+        excess = (curve[-1] - least) / inputs.scale
+        turns = (harm > criteria.least_harm) & ~(excess <= criteria.least_excess)
         learned = jax.tree.map(lambda leaf: leaf[-1], starts)
         stable = rate * solver.sharpest(learned, tasks[1], phase) <= _STABLE
         steps = jnp.where(turns, jnp.exp(turn.place), jnp.nan)
-        outcome = curve, steps, harm, jnp.where(turns & turn.certified, bracket, jnp.nan)
-        curve, steps, harm, bracket = (jnp.where(stable, value, jnp.nan) for value in outcome)
-        return curve, steps, harm, bracket
+        outcome = curve, steps, harm, excess, jnp.where(turns & turn.certified, bracket, jnp.nan)
+        return tuple(jnp.where(stable, value, jnp.nan) for value in outcome)
 
     return jax.vmap(predict_cell)(cells)

@@ -7,6 +7,8 @@ than a tolerance the turn is not resolved, and says so.
 
 from __future__ import annotations
 
+import heapq
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,15 +16,17 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from linsim.errors import brief_fields, require, require_number
-from linsim.problem import Problem
 from linsim.theory.reading import Reading, read
+
+TOLERANCE = 0.02
+"""Relative error that harm may have where nothing else is said."""
 
 
 @dataclass(frozen=True)
 class Criteria:
     """What counts as a turn, and how exactly it is told."""
 
-    tolerance: float = 0.02
+    tolerance: float = TOLERANCE
     """Relative error that harm may have; values within this of the least one belong to the plateau around it."""
     least_harm: float = 0.01
     """Harm up to this is no turn."""
@@ -145,21 +149,36 @@ def doubtful(
     return counts
 
 
-def halved(budgets: Int[np.ndarray, " budgets"], counts: Int[np.ndarray, " intervals"], most: int) -> np.ndarray:
-    """Further budgets, in the geometric middle of doubtful intervals: of more than `most`, where most curves need it."""
-    chosen = np.argsort(-counts, kind="stable")[:most]
-    chosen = np.sort(chosen[counts[chosen] > 0])
-    middles = np.sqrt(budgets[chosen].astype(float) * budgets[chosen + 1]).round().astype(int)
-    return np.clip(middles, budgets[chosen] + 1, budgets[chosen + 1] - 1)
+def further(
+    budgets: Int[np.ndarray, " budgets"], counts: Int[np.ndarray, " intervals"], most: int
+) -> Int[np.ndarray, " further"]:
+    """Budgets to add within doubtful intervals: their geometric middles, then those of the halves, and so on.
+
+    Args:
+      budgets: increasing.
+      counts: of `doubtful`; intervals that keep more curves from being resolved come first.
+      most: as many, unless there are fewer whole steps in between.
+    """
+    intervals = [(0, -int(counts[at]), int(budgets[at]), int(budgets[at + 1])) for at in np.flatnonzero(counts)]
+    heapq.heapify(intervals)
+    found: list[int] = []
+    while intervals and len(found) < most:
+        level, count, low, high = heapq.heappop(intervals)
+        if high - low > 1:
+            middle = min(max(round(math.sqrt(low * high)), low + 1), high - 1)
+            found.append(middle)
+            heapq.heappush(intervals, (level + 1, count, low, middle))
+            heapq.heappush(intervals, (level + 1, count, middle, high))
+    return np.sort(np.asarray(found, int))
 
 
-def rounding_floor(problem: Problem, dtype: np.dtype[Any]) -> float:
+def rounding_floor(zero_loss: float, dtype: np.dtype[Any]) -> float:
     """Loss below which a curve shows rounding: eps^(3/2) x the loss of the zero network.
 
     Descent at rate eta stops moving when its step is lost in the weights, at a relative residual of about eps / (4 eta
     s); the loss is its square, below eps^(3/2) for every eta s above eps^(1/4) / 4, which is 3e-5 in float64.
     """
-    return float(np.finfo(dtype).eps ** 1.5) * problem.transfer.pretrain.zero_loss
+    return float(np.finfo(dtype).eps ** 1.5) * zero_loss
 
 
 def _checked(
@@ -187,7 +206,9 @@ def _checked(
 def _alike(known: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """Curves known at the same budgets, together: numbers of the curves, and of the budgets."""
     patterns, of = np.unique(known, axis=1, return_inverse=True)
-    groups = ((np.flatnonzero(of.ravel() == each), np.flatnonzero(patterns[:, each])) for each in range(patterns.shape[1]))
+    groups = (
+        (np.flatnonzero(of.ravel() == each), np.flatnonzero(patterns[:, each])) for each in range(patterns.shape[1])
+    )
     return [(which, at) for which, at in groups if len(at)]
 
 
