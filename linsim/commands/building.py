@@ -21,6 +21,7 @@ from linsim.commands.config import (
     OptimizerName,
     PhaseConfig,
     PretrainConfig,
+    RefinedConfig,
     ScheduleName,
     TrainingConfig,
     as_json,
@@ -66,6 +67,9 @@ def charted(
     config: TrainingConfig, transfer: Transfer, *, measures: Iterable[Measure] = (), predicted: bool = True
 ) -> Ready:
     """The chart of a configuration, checked and ready but for `report=`, as `linsim.sweeping.along.along` wants it."""
+    tolerance = config.pretrain.tolerance if isinstance(config.pretrain, RefinedConfig) else None
+    if tolerance is not None:
+        require_number("pretrain.tolerance", tolerance, above=0, below=1)
     return partial(
         chart,
         build_problem(config, transfer),
@@ -76,6 +80,9 @@ def charted(
         solver=config.solver,
         precision=config.precision,
         predicted=predicted,
+        tolerance=tolerance,
+        least_harm=config.least_harm,
+        least_excess=config.least_excess,
     )
 
 

@@ -15,6 +15,7 @@ from linsim.dynamics.choosing import SolverName
 from linsim.errors import require
 from linsim.phase import Regularizer
 from linsim.precision import Precision
+from linsim.theory.turns import LEAST_EXCESS, LEAST_HARM, TOLERANCE
 
 LARGEST_DIM = 4096
 LARGEST_WIDTH = 10**6
@@ -106,6 +107,20 @@ class PretrainConfig(PhaseConfig):
 
 
 @dataclass(frozen=True)
+class RefinedConfig(PretrainConfig):
+    """Pre-training to budgets that are only the first ones."""
+
+    tolerance: float | None = TOLERANCE
+    """Relative error that harm may have: budgets are added where curves turn until the turns are resolved; None takes
+    the budgets as they are."""
+
+    @classmethod
+    def unrefined(cls, config: PretrainConfig) -> RefinedConfig:
+        """The budgets of another configuration as they are."""
+        return cls(**vars(config) | {"tolerance": None})
+
+
+@dataclass(frozen=True)
 class FinetuneConfig(PhaseConfig):
     """Fine-tuning, from the checkpoint of every budget."""
 
@@ -159,6 +174,10 @@ class TrainingConfig(PretrainingConfig):
     """Number of layers L."""
     checkpoints: Literal["real", "idealised"] = "real"
     """Fine-tune from the trained weights, or from the rank-n truncation nearest to them."""
+    least_harm: float = LEAST_HARM
+    """Harm up to which a curve does not turn."""
+    least_excess: float = LEAST_EXCESS
+    """The same of the loss that is lost, in units of the loss of the zero network."""
     measure: tuple[str, ...] = ()
     """Told beside the losses: NAME of a measure that comes with linsim, NAME=V1,V2,... with its scales, MODULE:NAME of
     your own; at another place NAME@checkpoint, NAME@tuned or NAME@along, by a name of its own NAME@tuned=CALLED."""
@@ -179,6 +198,7 @@ class ChartConfig(SyntheticConfig, TrainingConfig):
     """A chart over pre-training budget, fine-tuning rate and regularisation strength."""
 
     shift: ShiftConfig = field(default_factory=ShiftConfig)
+    pretrain: RefinedConfig = field(default_factory=RefinedConfig)
 
 
 def as_json(config: Any) -> str:
@@ -194,6 +214,7 @@ def chart_of(config: Any, **changes: Any) -> ChartConfig:
     shared = {
         each.name: getattr(config, each.name) for each in dataclasses.fields(ChartConfig) if hasattr(config, each.name)
     }
+    shared["pretrain"] = RefinedConfig.unrefined(config.pretrain)
     return ChartConfig(**shared | changes)
 
 

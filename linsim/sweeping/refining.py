@@ -9,7 +9,7 @@ and the sweep of the added ones joins the first; again, until no curve asks for 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -21,7 +21,7 @@ from linsim.progress.showing import Progress
 from linsim.sweeping.axes import BUDGETS
 from linsim.sweeping.computing import Sweep
 from linsim.theory.reading import FEWEST
-from linsim.theory.turns import Criteria, Turn, doubtful, further, locate, rounding_floor
+from linsim.theory.turns import Criteria, Turn, doubtful, further, locate, material, rounding_floor
 
 MOST_ROUNDS = 8
 """Of added budgets; in each as many as there were at first, so that all rounds are one compiled program."""
@@ -74,8 +74,14 @@ def with_turns(dataset: xr.Dataset, problem: Problem, criteria: Criteria) -> xr.
         for name, field in _VARIABLES.items():
             called = curves.prefix + name
             told[called] = labelled(called, getattr(whole, field), dataset["diverged"].dims[1:])
-    attrs = {name: getattr(criteria, name) for name in ("tolerance", "least_harm", "least_excess")}
+    attrs: dict[str, Any] = {name: getattr(criteria, name) for name in ("tolerance", "least_harm", "least_excess")}
     zero = {"zero_loss": problem.transfer.pretrain.zero_loss, "finetune_zero_loss": problem.transfer.finetune.zero_loss}
+    predicted = np.full(told["harm"].shape, np.nan)
+    if "predicted_lowest_steps" in dataset:
+        harm, excess, lowest = (dataset[f"predicted_{name}"].values for name in ("harm", "excess", "lowest_steps"))
+        predicted = np.where(material(harm, excess, criteria), lowest, np.nan)
+    name = "predicted_inflection_steps"
+    told[name] = labelled(name, predicted, told["harm"].dims)
     return dataset.assign(told).assign_attrs(attrs | zero)
 
 

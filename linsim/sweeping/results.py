@@ -64,10 +64,10 @@ def layouts(
     checkpoint = (BUDGETS, *(lane[number] for number in axes.trajectory_dims))
     dims: dict[str, tuple[tuple[str, ...], np.dtype[Any]]] = {
         "diverged": (lane, np.dtype(bool)),
-        "predicted_inflection_steps": (cell, exact),
     }
     if predicted:
         dims |= {
+            "predicted_lowest_steps": (cell, exact),
             "predicted_harm": (cell, exact),
             "predicted_excess": (cell, exact),
             "predicted_pretrain_loss_after": (lane, exact),
@@ -106,7 +106,7 @@ def measured(finetuned: Finetuned, shape: tuple[int, ...]) -> dict[str, np.ndarr
 def foretold(prediction: Prediction) -> dict[str, np.ndarray]:
     """What the closed form says of a chunk."""
     return {
-        "predicted_inflection_steps": prediction.steps,
+        "predicted_lowest_steps": prediction.lowest,
         "predicted_harm": prediction.harm,
         "predicted_excess": prediction.excess,
         "predicted_pretrain_loss_after": prediction.loss,

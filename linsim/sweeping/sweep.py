@@ -22,7 +22,7 @@ from linsim.sweeping.checks.recheck import LANES
 from linsim.sweeping.computing import Sweep
 from linsim.sweeping.refining import refined, with_turns
 from linsim.sweeping.running import current, reporting
-from linsim.theory.turns import TOLERANCE, Criteria
+from linsim.theory.turns import LEAST_EXCESS, LEAST_HARM, TOLERANCE, Criteria
 
 
 @in_float64
@@ -35,6 +35,8 @@ def sweep(
     solver: SolverName | Solver = "auto",
     precision: Precision = "float64",
     tolerance: float | None = None,
+    least_harm: float = LEAST_HARM,
+    least_excess: float = LEAST_EXCESS,
     rechecked: int = LANES,
     progress: bool | None = None,
     report: Progress | None = None,
@@ -54,6 +56,8 @@ def sweep(
       precision: float32 halves the memory.
       tolerance: relative error that harm may have: budgets are added where curves turn until the turns are resolved,
         see `linsim.sweeping.refining`; None, as here, tells turns of the problem's budgets alone.
+      least_harm: harm up to which a curve does not turn.
+      least_excess: the same of harm done, in units of the loss of the zero network.
       rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.checks.recheck`; 0 for none.
       progress: whether to show a bar; None shows one in a notebook, unless `report` listens.
       report: called with (training steps done, training steps in all) as the computation goes on.
@@ -80,10 +84,10 @@ def sweep(
       array([0.44, 0.28])
     """
     measuring = Measuring.of(measures, problem.finetune_steps, finetune_points)
+    criteria = Criteria(TOLERANCE if tolerance is None else tolerance, least_harm, least_excess)
     with reporting(progress, report) as told:
-        dataset = _told(
-            Sweep.of(problem, Axes.of(axes, problem), measuring, solver, precision), tolerance, rechecked, told
-        )
+        swept = Sweep.of(problem, Axes.of(axes, problem), measuring, solver, precision)
+        dataset = _told(swept, tolerance is not None, criteria, rechecked, told)
     return dataset.assign_attrs(prediction="none: predicted are the axes of a chart")
 
 
@@ -100,6 +104,8 @@ def chart(
     precision: Precision = "float64",
     predicted: bool = True,
     tolerance: float | None = TOLERANCE,
+    least_harm: float = LEAST_HARM,
+    least_excess: float = LEAST_EXCESS,
     rechecked: int = LANES,
     progress: bool | None = None,
     report: Progress | None = None,
@@ -120,6 +126,8 @@ def chart(
       predicted: also in closed form, where there is one; it takes a compilation of its own for every depth and width.
       tolerance: relative error that harm may have: budgets are added where curves turn until the turns are resolved,
         see `linsim.sweeping.refining`; None tells turns of the problem's budgets alone.
+      least_harm: harm up to which a curve does not turn.
+      least_excess: the same of harm done, in units of the loss of the zero network.
       rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.checks.recheck`; 0 for none.
       progress: whether to show a bar; None shows one in a notebook, unless `report` listens.
       report: called with (training steps done, training steps in all) as the computation goes on.
@@ -144,19 +152,19 @@ def chart(
     """
     axes = Axes.of_chart(learning_rates, strengths, regularizer)
     measuring = Measuring.of(measures, problem.finetune_steps, finetune_points)
+    criteria = Criteria(TOLERANCE if tolerance is None else tolerance, least_harm, least_excess)
     with reporting(progress, report) as told:
         swept = Sweep.of(problem, axes, measuring, solver, precision, predicted)
-        dataset = _told(swept, tolerance, rechecked, told)
+        dataset = _told(swept, tolerance is not None, criteria, rechecked, told)
     return dataset.assign_attrs(regularizer=regularizer)
 
 
-def _told(sweep: Sweep, tolerance: float | None, rechecked: int, report: Progress) -> xr.Dataset:
+def _told(sweep: Sweep, refining: bool, criteria: Criteria, rechecked: int, report: Progress) -> xr.Dataset:
     """The sweep at its budgets and those that resolving its turns takes, its turns, and what the samples say."""
     require_integer("rechecked", rechecked, at_least=0)
-    criteria = Criteria() if tolerance is None else Criteria(tolerance)
     criteria.validate()
     dataset = sweep.compute(report)
-    if tolerance is not None:
+    if refining:
         sweep, dataset = refined(sweep, dataset, criteria, report)
     dataset = with_turns(dataset, sweep.problem, criteria)
     return sweep.checked(dataset, rechecked if current().recheck is None else current().recheck)

@@ -129,7 +129,7 @@ class Work:
 
     def _foretold(self, box: Box) -> dict[str, np.ndarray]:
         if isinstance(self.predictor, Unpredictable):
-            return {"predicted_inflection_steps": np.full(box.shape[1:], np.nan)}
+            return {}
         rates, strengths = (
             values[part] for (_, _, values), part in zip(self.axes.fields(), box.slices[1:3], strict=True)
         )

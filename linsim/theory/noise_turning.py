@@ -13,7 +13,7 @@ from linsim.dynamics.modes.mode_flow import mode_flow
 from linsim.errors import require, require_number
 from linsim.precision import in_float64
 from linsim.theory.prices import modes_loss
-from linsim.theory.turning import Turn, lowest
+from linsim.theory.turning import LowestPoint, lowest
 
 _SAMPLES = 2048  # of log time, before the lowest is refined: modes may turn in any order
 
@@ -76,7 +76,7 @@ def noise_inflection(
     given = (jnp.asarray(values, jnp.float64) for values in numbers)
     turn, end = _lowest(*given)
     harm = float(end / turn.value - 1) if turn.value > 0 else 0.0
-    turns = harm > np.sqrt(np.finfo(np.float64).eps)
+    turns = harm > np.sqrt(np.finfo(np.float64).eps) and float(jnp.exp(turn.place)) < last
     bracket = (float(jnp.exp(turn.low)), float(jnp.exp(turn.high)))
     return NoiseInflection(
         float(jnp.exp(turn.place)) if turns else np.nan,
@@ -87,7 +87,7 @@ def noise_inflection(
 
 
 @jax.jit
-def _lowest(strengths: Array, starts: Array, price: Array, collective: Array, ends: Array) -> tuple[Turn, Array]:
+def _lowest(strengths: Array, starts: Array, price: Array, collective: Array, ends: Array) -> tuple[LowestPoint, Array]:
     def loss(log_time: Array) -> Array:
         learned = mode_flow(starts, strengths, 1.0, jnp.exp(log_time))
         return modes_loss(learned, strengths, price) + collective * jnp.sum(learned) ** 2

@@ -24,7 +24,7 @@ from linsim.phase import Phase, Regularizer
 from linsim.precision import in_float64
 from linsim.problem import Problem
 from linsim.theory.turning import lowest
-from linsim.theory.turns import Criteria, rounding_floor
+from linsim.theory.turns import Criteria, material, rounding_floor
 
 _STABLE = 2.0  # learning rate x curvature beyond which gradient descent oscillates instead of following the flow
 _NUMBERS = 2**23  # of checkpoints held at once: 64 MB
@@ -38,6 +38,8 @@ class Prediction(NamedTuple):
     """Pre-training loss after fine-tuning."""
     steps: Float[np.ndarray, "rates strengths seeds"]
     """Budget of the smallest loss, budgets being continuous; NaN where the turn is not material."""
+    lowest: Float[np.ndarray, "rates strengths seeds"]
+    """The same, material or not."""
     harm: Float[np.ndarray, "rates strengths seeds"]
     """Loss at the largest budget / smallest loss - 1, whatever the budgets between."""
     excess: Float[np.ndarray, "rates strengths seeds"]
@@ -75,6 +77,7 @@ def predict(
     learning_rates: Float[np.ndarray, " rates"],
     strengths: Float[np.ndarray, " strengths"],
     regularizer: Regularizer,
+    criteria: Criteria | None = None,
 ) -> Prediction | Unpredictable:
     """Loss after fine-tuning, inflection point and harm of a whole chart in closed form, without simulating.
 
@@ -86,6 +89,7 @@ def predict(
       learning_rates: fine-tuning rates eta, in flow time per step.
       strengths: of the regulariser, >= 0.
       regularizer: which one.
+      criteria: what is material.
 
     Returns:
       The prediction, or why there is none: it needs a problem that the solver `flow` accepts. It holds to first order
@@ -104,7 +108,7 @@ def predict(
     predictor = Predictor.open(problem, float(learning_rates[-1]), regularizer, float(strengths[-1]))
     if isinstance(predictor, Unpredictable):
         return predictor
-    return predictor.predict(learning_rates, strengths, np.arange(problem.seeds))
+    return predictor.predict(learning_rates, strengths, np.arange(problem.seeds), criteria=criteria or Criteria())
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +147,7 @@ class Predictor:
         seeds: Int[np.ndarray, " seeds"],
         *,
         padded: tuple[int, int] | None = None,
+        criteria: Criteria | None = None,
     ) -> Prediction:
         """The closed form on a grid of cells (see `predict`).
 
@@ -150,6 +155,7 @@ class Predictor:
           learning_rates: fine-tuning rates.
           strengths: of the regulariser.
           seeds: which of the problem's initial weights.
+          criteria: what is material.
           padded: (cells, seeds) of the largest part of a chart that is predicted in parts: all are one program then.
         """
         cells = np.stack(np.meshgrid(learning_rates, strengths, np.arange(len(seeds)), indexing="ij"), axis=-1)
@@ -168,12 +174,13 @@ class Predictor:
             )
             for first in range(0, len(rows), size)
         ]
-        loss, steps, harm, excess, bracket = (np.concatenate(part)[: len(rows)] for part in zip(*parts, strict=True))
+        loss, lowest, harm, excess, bracket = (np.concatenate(part)[: len(rows)] for part in zip(*parts, strict=True))
         shape = cells.shape[:-1]
         curves = np.moveaxis(loss.reshape(*shape, -1), -1, 0)
-        brackets = bracket.reshape(*shape, 2)
-        cellwise = (each.reshape(shape) for each in (steps, harm, excess))
-        return Prediction(curves, *cellwise, brackets, self.solver.summary)
+        turns = material(harm, excess, criteria or Criteria())
+        steps, bracket = np.where(turns, lowest, np.nan), np.where(turns[:, None], bracket, np.nan)
+        cellwise = (each.reshape(shape) for each in (steps, lowest, harm, excess))
+        return Prediction(curves, *cellwise, bracket.reshape(*shape, 2), self.solver.summary)
 
 
 def _inputs(problem: Problem, solver: FlowSolver) -> _Inputs:
@@ -204,12 +211,11 @@ def _pretraining_curvature(solver: FlowSolver, inputs: _Inputs) -> Array:
 def _predict_cells(
     solver: FlowSolver, regularizer: Regularizer, inputs: _Inputs, cells: Array, budgets: Array
 ) -> tuple[Array, ...]:
-    """Curves, inflection steps, harm, excess and certified brackets of cells (rate, strength, seed)."""
+    """Curves, their lowest budgets, harm, excess and certified brackets of cells (rate, strength, seed)."""
     pretrain, finetune = inputs.phases
     tasks = inputs.encoded.pretrain, inputs.encoded.finetune
     grid = jnp.linspace(jnp.log(budgets[0]), jnp.log(budgets[-1]), solver.samples)
     places = jnp.concatenate([grid, jnp.log(budgets)])
-    criteria = Criteria()
 
     def checkpoint(initial: Any, log_budget: Any) -> Any:
         return _train(solver, initial, tasks[0], pretrain, jnp.exp(log_budget))
@@ -236,11 +242,9 @@ def _predict_cells(
         least = jnp.minimum(turn.value, jnp.min(curve))
         harm = jnp.where(curve[-1] == least, 0.0, curve[-1] / least - 1)
         excess = (curve[-1] - least) / inputs.scale
-        turns = (harm > criteria.least_harm) & ~(excess <= criteria.least_excess)
         learned = jax.tree.map(lambda leaf: leaf[-1], starts)
         stable = rate * solver.sharpest(learned, tasks[1], phase) <= _STABLE
-        steps = jnp.where(turns, jnp.exp(turn.place), jnp.nan)
-        outcome = curve, steps, harm, excess, jnp.where(turns & turn.certified, bracket, jnp.nan)
+        outcome = curve, jnp.exp(turn.place), harm, excess, jnp.where(turn.certified, bracket, jnp.nan)
         return tuple(jnp.where(stable, value, jnp.nan) for value in outcome)
 
     return jax.vmap(predict_cell)(cells)

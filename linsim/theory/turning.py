@@ -23,12 +23,13 @@ _HALVINGS = 32  # of a bracket between grid points, to 1e-10
 _WIDTHS = 1e-6 * 10.0 ** np.arange(6)  # half-widths of brackets in log t, of which the smallest certified one is told
 
 
-class Turn(NamedTuple):
+class LowestPoint(NamedTuple):
     """The lowest point of a curve over log t."""
 
     place: Scalar
-    """log t of the lowest point: the beginning of the range, or the root of the slope."""
+    """log t of the lowest point: an end of the range, or the root of the slope."""
     value: Scalar
+    """Of the curve there, or within h of it; never above those on the grid."""
     low: Scalar
     """Left end of the certified bracket."""
     high: Scalar
@@ -39,7 +40,7 @@ class Turn(NamedTuple):
 
 def lowest(
     curve: Callable[[Any], Any], grid: Float[Array, " grid"], values: Float[Array, " grid"], rounding: Any
-) -> Turn:
+) -> LowestPoint:
     """The lowest point of a curve: the smallest value on a grid, then the root of the slope between its neighbours.
 
     Args:
@@ -49,7 +50,8 @@ def lowest(
       rounding: error of a value.
 
     Returns:
-      The turn; not certified where the curve only rises, or only falls, or turns too flatly to tell.
+      The point; not certified where the curve only rises, or only falls, or turns too flatly, or too near an end of the
+      range, to tell.
     """
     best = jnp.argmin(values)
     tries = len(_WIDTHS)
@@ -60,15 +62,21 @@ def lowest(
         number, offset = turn
         low, high = bracket
         middle = 0.5 * (low + high)
-        behind, ahead = jax.lax.map(curve, middle + offset + _STEP * jnp.asarray([-1.0, 1.0], grid.dtype))
+        places = middle + offset + _STEP * jnp.asarray([-1.0, 1.0], grid.dtype)
+        behind, ahead = jax.lax.map(curve, jnp.clip(places, grid[0], grid[-1]))
         halving, rises = number < _HALVINGS, ahead > behind
         low, high = jnp.where(halving & ~rises, middle, low), jnp.where(halving & rises, middle, high)
-        return (low, high), (0.5 * (behind + ahead), ahead - behind)
+        return (low, high), (jnp.minimum(behind, ahead), ahead - behind)
 
     ends = grid[jnp.maximum(best - 1, 0)], grid[jnp.minimum(best + 1, len(grid) - 1)]
     (low, high), (seen, rises) = jax.lax.scan(step, ends, (jnp.arange(len(offsets)), offsets))
-    place = jnp.where(best == 0, grid[0], 0.5 * (low + high))
-    value = jnp.where(best == 0, values[0], seen[_HALVINGS])
+    root = 0.5 * (low + high)
+    # A grid point next to a root is no better than it; at an end of the range there may be none.
+    at_end = (root - grid[0] <= _STEP) | (grid[-1] - root <= _STEP)
+    on_grid = (values[best] <= seen[_HALVINGS]) & (at_end | (jnp.abs(root - grid[best]) > _STEP))
+    place = jnp.where(on_grid, grid[best], root)
+    value = jnp.minimum(values[best], seen[_HALVINGS])
     signs = (rises[-2 * tries : -tries] < -2 * rounding) & (rises[-tries:] > 2 * rounding)
     width = jnp.asarray(_WIDTHS, grid.dtype)[jnp.argmax(signs)] + _STEP
-    return Turn(place, value, place - width, place + width, jnp.any(signs) & (best > 0))
+    inside = (place - width >= grid[0]) & (place + width <= grid[-1])
+    return LowestPoint(place, value, place - width, place + width, jnp.any(signs) & inside)

@@ -20,6 +20,10 @@ from linsim.theory.reading import Reading, read
 
 TOLERANCE = 0.02
 """Relative error that harm may have where nothing else is said."""
+LEAST_HARM = 0.01
+"""Harm that is not called none, likewise."""
+LEAST_EXCESS = 0.001
+"""Excess that is not called none, likewise."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,9 @@ class Criteria:
 
     tolerance: float = TOLERANCE
     """Relative error that harm may have; values within this of the least one belong to the plateau around it."""
-    least_harm: float = 0.01
+    least_harm: float = LEAST_HARM
     """Harm up to this is no turn."""
-    least_excess: float = 0.001
+    least_excess: float = LEAST_EXCESS
     """Excess up to this is no turn. Errors below tolerance x this x scale do not count, so that values that are next to
     nothing need not be told apart."""
 
@@ -117,12 +121,17 @@ def locate(
     last = np.where(known[-1], values[-1], np.nan)
     harm, observed = _harm(last, columns["least"]), _harm(last, columns["observed"])
     excess = (last - columns["least"]) / (np.nan if scale is None else scale)
-    material = (observed > criteria.least_harm) & known[-1]
-    if scale is not None:
-        material &= (last - columns["observed"]) / scale > criteria.least_excess
-    steps = np.where(material, columns["lowest"], np.nan)
+    turns = material(observed, (last - columns["observed"]) / (np.nan if scale is None else scale), criteria)
+    steps = np.where(turns, columns["lowest"], np.nan)
     told_of = columns["lowest"], columns["low"], columns["high"], columns["least"], last, harm, excess, resolved, inside
     return Turn(*(column.reshape(loss.shape[1:])[()] for column in (steps, *told_of)))
+
+
+def material(
+    harm: Float[np.ndarray, "..."], excess: Float[np.ndarray, "..."], criteria: Criteria
+) -> Bool[np.ndarray, "..."]:
+    """Whether harm and excess are above the criteria; an excess that is NaN, for want of a scale, does not count."""
+    return (harm > criteria.least_harm) & ~(excess <= criteria.least_excess)
 
 
 def doubtful(
