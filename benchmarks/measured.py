@@ -18,7 +18,7 @@ import xarray as xr
 
 from benchmarks.racing import Row, main, race
 from linsim.commands.building import build_problem, learning_rates, strengths
-from linsim.commands.config import ChartConfig, FinetuneConfig, PretrainConfig
+from linsim.commands.config import ChartConfig, FinetuneConfig, RefinedConfig
 from linsim.commands.transfers import build_transfer
 from linsim.measure import Measure
 from linsim.measures.built_in import built_in
@@ -43,7 +43,7 @@ def rows(quick: bool) -> Iterable[Row]:
     config = ChartConfig()
     if quick:
         small = FinetuneConfig(rates=2, strengths=2, steps=20)
-        config = ChartConfig(dim=4, finetune=small, pretrain=PretrainConfig(steps=200, budgets=4))
+        config = ChartConfig(dim=4, finetune=small, pretrain=RefinedConfig(steps=200, budgets=4, tolerance=None))
     transfer = build_transfer(config)
     problem = build_problem(config, transfer)
     axes = learning_rates(config.finetune), strengths(config.finetune)

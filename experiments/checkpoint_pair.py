@@ -18,7 +18,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from linsim.commands.building import build_chart, strengths
-from linsim.commands.config import ChartConfig, FinetuneConfig, NetworkConfig, PretrainConfig
+from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftedConfig
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_number
 from linsim.finding import Finding
@@ -54,7 +54,7 @@ _WORSE = 1e-6  # relative rise of the fine-tuning loss above which it is one
 
 
 @dataclass(frozen=True)
-class Config(ChartConfig):
+class Config(ShiftedConfig):
     """A chart over budgets and recipes, and the pairs of checkpoints in it."""
 
     dim: int | None = 8

@@ -18,7 +18,14 @@ import xarray as xr
 from jaxtyping import Float
 
 from linsim.commands.building import build_chart
-from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TrainingConfig, require_choices
+from linsim.commands.config import (
+    FinetuneConfig,
+    NetworkConfig,
+    RefinedConfig,
+    TrainingConfig,
+    TurnConfig,
+    require_choices,
+)
 from linsim.errors import InvalidInput, require_integer
 from linsim.finding import Finding
 from linsim.progress.showing import Progress
@@ -33,7 +40,7 @@ _SIDE, _CLASSES = 8, 10
 
 
 @dataclass(frozen=True)
-class Config(TrainingConfig):
+class Config(TrainingConfig, TurnConfig):
     """A chart on handwritten digits."""
 
     shift: Literal["new_digits", "rotated", "inverted"] = "new_digits"
@@ -44,8 +51,8 @@ class Config(TrainingConfig):
     seeds: int = 3
     """Number of random initial weights."""
     network: NetworkConfig = field(default_factory=lambda: NetworkConfig(init="gaussian", tau=4.0))
-    pretrain: PretrainConfig = field(
-        default_factory=lambda: PretrainConfig(learning_rate=0.05, steps=20_000, first=20, budgets=24)
+    pretrain: RefinedConfig = field(
+        default_factory=lambda: RefinedConfig(learning_rate=0.05, steps=20_000, first=20, budgets=24)
     )
     finetune: FinetuneConfig = field(
         default_factory=lambda: FinetuneConfig(

@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.commands.building import build_problem, learning_rates
-from linsim.commands.config import ChartConfig, FinetuneConfig, PretrainConfig, ShiftConfig, require_defaults
+from linsim.commands.config import FinetuneConfig, PretrainConfig, ShiftConfig, ShiftedConfig, require_defaults
 from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import SolverName
 from linsim.dynamics.modes.flow_modes import FlowModes
@@ -35,7 +35,7 @@ from linsim.sweeping.along import Ready, along
 from linsim.sweeping.sweep import sweep
 from linsim.tasks import LinearTask, Transfer
 from linsim.theory.held_out import mean_heldout
-from linsim.theory.inflection import locate
+from linsim.theory.turns import locate
 
 from .experiment import Experiment
 from .words import NEGLIGIBLE, between, counted, distrust, diverged, joined, percent, rechecked, tabular, undecided
@@ -56,7 +56,7 @@ _POINTS = 200  # of time in the closed form
 
 
 @dataclass(frozen=True)
-class Config(ChartConfig):
+class Config(ShiftedConfig):
     """The tasks, and the samples of them."""
 
     dim: int | None = 8

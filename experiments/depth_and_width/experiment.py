@@ -32,8 +32,8 @@ from linsim.labels import PLAIN, SQUARED, STEPS, Label, label
 from linsim.progress.showing import Progress
 from linsim.sweeping.along import Ready, along, part_of
 from linsim.tasks import Transfer
-from linsim.theory.inflection import locate
 from linsim.theory.laziness import harm_of_parabola
+from linsim.theory.turns import locate
 
 from ..experiment import Experiment
 from . import theory
@@ -189,7 +189,8 @@ def _with_width_theory(dataset: xr.Dataset, config: Config, transfer: Transfer) 
 
 def _with_predicted(dataset: xr.Dataset, over: str, loss: np.ndarray) -> xr.Dataset:
     """Curves of a theory, shape (over, budgets, rates), with their inflection points and harm."""
-    turns = locate(dataset["pretrain_steps"].values, loss.transpose(1, 0, 2), floor=dataset.attrs["rounding_floor"])
+    floor, zero = dataset.attrs["rounding_floor"], dataset.attrs["zero_loss"]
+    turns = locate(dataset["pretrain_steps"].values, loss.transpose(1, 0, 2), scale=zero, floor=floor)
     cells = (over, "learning_rate")
     return dataset.assign(
         predicted_pretrain_loss_after=((over, "pretrain_steps", "learning_rate"), loss),

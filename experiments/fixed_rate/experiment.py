@@ -24,6 +24,7 @@ from linsim.commands.config import (
     ShiftConfig,
     SyntheticConfig,
     TaskConfig,
+    TurnConfig,
     chart_of,
 )
 from linsim.commands.transfers import build_transfer
@@ -32,7 +33,6 @@ from linsim.labels import PLAIN, Label, label
 from linsim.progress.showing import Progress
 from linsim.sweeping.along import Ready, along
 from linsim.tasks import Transfer
-from linsim.theory.inflection import locate
 
 from ..experiment import Experiment
 from .finding import find
@@ -61,7 +61,7 @@ LABELS = {
 
 
 @dataclass(frozen=True)
-class Config(SyntheticConfig, PretrainingConfig):
+class Config(SyntheticConfig, PretrainingConfig, TurnConfig):
     """One pre-training task, several fine-tuning tasks."""
 
     dim: int | None = 8
@@ -90,10 +90,6 @@ class Config(SyntheticConfig, PretrainingConfig):
     """By which singular vectors turn in the planes of modes (1, 2), (3, 4), ..., in degrees."""
     side: Literal["left", "right", "both"] = "right"
     """Which singular vectors turn: the outputs', the inputs', or both."""
-    least_harm: float = 0.01
-    """Harm that counts: loss at the largest budget / smallest loss - 1, in every seed."""
-    least_excess: float = 0.001
-    """Excess that counts: loss at the largest budget - smallest loss, over the loss of the zero network."""
 
 
 def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
@@ -102,8 +98,6 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     allowed = "real, idealised, or both"
     require(len(kinds) > 0 and len(set(kinds)) == len(kinds), "checkpoints", kinds, allowed)
     require(set(kinds) <= {"real", "idealised"}, "checkpoints", kinds, allowed)
-    require_number("least_harm", config.least_harm, at_least=0)
-    require_number("least_excess", config.least_excess, at_least=0)
     penalties = strengths(config.finetune)
     without = penalties.tolist() == [0.0]
     require(without, "finetune.regularizations", tuple(penalties.tolist()), "0 alone: there is no penalty here")
@@ -113,10 +107,12 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
         return charted(chart_of(config, checkpoints=checkpoints), transfers[shift])
 
     dataset = along({"checkpoints": kinds, "shift": list(transfers)}, prepare, report)
-    criterion = {"least_harm": config.least_harm, "least_excess": config.least_excess}
     beyond = xr.Variable(("shift", "mode"), [overshoot(each) for each in transfers.values()])
-    judged = _judged(dataset.assign(overshoot=beyond), transfers, **criterion)
-    return label(judged, LABELS).assign_attrs(criterion)
+    turns = dataset["inflection_steps"]
+    counted = {"counts": turns.notnull(), "turns_inside": turns > dataset["pretrain_steps"][0]}
+    counted = {name: where.all("seed").drop_attrs() for name, where in counted.items()}
+    zero = next(iter(transfers.values())).pretrain.zero_loss
+    return label(dataset.assign(counted, overshoot=beyond, zero_loss=zero), LABELS)
 
 
 def _transfers(config: Config) -> dict[str, Transfer]:
@@ -166,33 +162,6 @@ def overshoot(transfer: Transfer) -> np.ndarray:
     with np.errstate(divide="ignore"):
         ratio = np.where(along > rounding, np.round(goal.strengths / np.maximum(along, rounding), 9), np.inf)
     return np.where(task.strengths > 0, np.where(goal.strengths > 0, ratio, 0.0), np.nan)
-
-
-def _judged(dataset: xr.Dataset, transfers: dict[str, Transfer], least_harm: float, least_excess: float) -> xr.Dataset:
-    """With harm in units of the zero network's loss, whether it counts, and the same of the fine-tuning loss."""
-    zero = next(iter(transfers.values())).pretrain.zero_loss
-    goals = xr.Variable("shift", [transfer.finetune.zero_loss for transfer in transfers.values()])
-    lost, like, budgets = dataset["diverged"], dataset["harm"], dataset["pretrain_steps"].values
-    after, tuned = (dataset[name].where(~lost, np.inf) for name in ("pretrain_loss_after", "finetune_loss_after"))
-    along = tuned.transpose("pretrain_steps", *like.dims).values
-    harm = locate(budgets, along, floor=dataset.attrs["rounding_floor"]).harm
-    excess = _rise(after) / zero
-    counts = (like >= least_harm) & (excess >= least_excess) & dataset["inflection_steps"].notnull()
-    inside = dataset["inflection_steps"] > budgets[0]
-    return dataset.assign(
-        excess=excess.drop_attrs(),
-        counts=counts.all("seed"),
-        turns_inside=inside.all("seed"),
-        finetune_harm=like.copy(data=harm),
-        finetune_excess=_rise(tuned) / goals,
-        zero_loss=zero,
-    )
-
-
-def _rise(curve: xr.DataArray) -> xr.DataArray:
-    """Last value over the budgets less the smallest; NaN where all runs diverged."""
-    least = curve.min("pretrain_steps")
-    return (curve.isel(pretrain_steps=-1, drop=True) - least).where(np.isfinite(least))
 
 
 experiment = Experiment("fixed_rate", __doc__, Config, compute, find, claims=CLAIMS)

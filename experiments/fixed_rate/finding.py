@@ -172,8 +172,7 @@ def _rates(real: xr.Dataset, shown: list[str]) -> list[str]:
 
 def _finetuning(real: xr.Dataset) -> str:
     """Whether the fine-tuning loss turns as well."""
-    least_harm, least = real.attrs["least_harm"], real.attrs["least_excess"]
-    counts = ((real["finetune_harm"] >= least_harm) & (real["finetune_excess"] >= least)).all("seed")
+    counts = real["finetune_inflection_steps"].notnull().all("seed")
     names = [str(name) for name in real["shift"].values[counts.any("learning_rate").values]]
     lost = _lost(real)
     if not names and lost.all():

@@ -14,7 +14,7 @@ from scipy.stats import t as student
 from linsim.measure import Measure
 from linsim.monitoring.alarm import Alarm
 from linsim.sweeping.sweep import chart
-from linsim.theory.inflection import locate
+from linsim.theory.turns import locate
 
 from .family import STRENGTHS, Member
 from .values import MONITORS, read_monitors, rehearsal_of
@@ -61,7 +61,7 @@ def account(
       measures: what the monitors read.
     """
     problem = member.problem
-    result = chart(problem, member.rates, np.asarray(STRENGTHS), measures=measures)
+    result = chart(problem, member.rates, np.asarray(STRENGTHS), measures=measures, tolerance=None)
     values = read_monitors(problem, result)
     rehearsed = rehearsal_of(result)["pretrain_loss_after"].values
     watched = {name: _watch(problem.budgets, value, alarm) for name, value in values.items()}
@@ -72,7 +72,7 @@ def account(
         )
     loss, floor = result["pretrain_loss_after"].mean("seed").values, result.attrs["rounding_floor"]
     diverged = np.asarray(result["diverged"].any(["pretrain_steps", "seed"]))
-    turning = locate(problem.budgets, np.where(diverged, np.nan, loss), floor=floor)
+    turning = locate(problem.budgets, loss, diverged, scale=result.attrs["zero_loss"], floor=floor)
     return Account(
         result["pretrain_loss_before"].mean("seed").values,
         loss,

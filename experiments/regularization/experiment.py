@@ -32,7 +32,7 @@ from linsim.phase import REGULARIZERS, Regularizer
 from linsim.progress.showing import Progress
 from linsim.sweeping.along import Ready, along, part_of
 from linsim.tasks import Transfer
-from linsim.theory.inflection import locate
+from linsim.theory.turns import locate
 
 from ..experiment import Experiment
 from . import family

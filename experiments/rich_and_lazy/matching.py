@@ -9,7 +9,7 @@ import xarray as xr
 from jaxtyping import Float
 from scipy.interpolate import Akima1DInterpolator
 
-from linsim.theory.inflection import locate
+from linsim.theory.turns import locate
 
 _BUDGETS, _RATES, _SEEDS, _LEVELS = "pretrain_steps", "learning_rate", "seed", "level"
 _PARTS = 64  # of the interval between two rates, straight in each

@@ -15,11 +15,11 @@ import numpy as np
 
 from linsim.commands.building import LONGEST_AXIS, learning_rates, strengths
 from linsim.commands.config import (
-    ChartConfig,
     FinetuneConfig,
     NetworkConfig,
     PretrainConfig,
     ShiftConfig,
+    ShiftedConfig,
     TaskConfig,
     require_choices,
 )
@@ -38,7 +38,7 @@ _SECTIONS = {"network": NetworkConfig, "task": TaskConfig, "shift": ShiftConfig}
 
 # Rates a factor of 2 apart, four budgets to it: the grids of runs that differ in a rate coincide in flow time.
 @dataclass(frozen=True)
-class Config(ChartConfig):
+class Config(ShiftedConfig):
     """A chart, and its further axes."""
 
     also: tuple[str, ...] = ("momentum=0,0.5,0.75,0.875", "pretrain_learning_rate=1.25e-3:2e-2:5")
@@ -73,7 +73,7 @@ class Number(NamedTuple):
         """As the command line has it."""
         return f"{self.section}.{self.name}".removeprefix(".")
 
-    def of(self, config: ChartConfig) -> Any:
+    def of(self, config: ShiftedConfig) -> Any:
         """Its value."""
         return getattr(getattr(config, self.section) if self.section else config, self.name)
 

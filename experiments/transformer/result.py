@@ -14,7 +14,7 @@ from scipy.stats import rankdata
 from linsim.labels import LABELS as SHARED
 from linsim.labels import PLAIN, STEPS, Label, label
 from linsim.monitoring.alarm import Alarm
-from linsim.theory.inflection import locate
+from linsim.theory.turns import Criteria, locate
 
 NOISE_OF_TRAINING = 0.01
 """Harm up to this counts as the noise of minibatches at a constant rate, not as a turn."""
@@ -77,7 +77,8 @@ def assemble(axes: Mapping[str, Any], found: Mapping[str, Any], alarm: Alarm) ->
     dataset = xr.Dataset({name: (LABELS[name].dims, values) for name, values in found.items()}, coords=axes)
     after, budgets = dataset["pretrain_loss_after"], dataset["pretrain_steps"]
     forgetting = after - dataset["pretrain_loss_before"]
-    turns = locate(budgets.values, after.values, dataset["diverged"].values, resolution=NOISE_OF_TRAINING)
+    lost = dataset["diverged"].values
+    turns = locate(budgets.values, after.values, lost, criteria=Criteria(least_harm=NOISE_OF_TRAINING))
     dataset = dataset.assign(
         forgetting=forgetting,
         inflection_steps=(_AFTER[1:], turns.steps),

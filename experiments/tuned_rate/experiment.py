@@ -19,7 +19,7 @@ import xarray as xr
 
 from linsim.commands.building import build_problem, learning_rates
 from linsim.commands.cli import Resumable
-from linsim.commands.config import ChartConfig, FinetuneConfig, PretrainConfig, ShiftConfig, require_choices
+from linsim.commands.config import FinetuneConfig, PretrainConfig, ShiftConfig, ShiftedConfig, require_choices
 from linsim.commands.transfers import build_transfer
 from linsim.dynamics.choosing import choose, flow_of
 from linsim.errors import require, require_axis, require_integer, require_number
@@ -30,7 +30,7 @@ from linsim.progress.showing import Progress
 from linsim.sweeping.along import part_of
 from linsim.tasks import Transfer
 from linsim.theory.held_out import late_time
-from linsim.theory.inflection import rounding_floor
+from linsim.theory.turns import rounding_floor
 
 from ..experiment import Experiment
 from .finding import TURN, find, table
@@ -66,7 +66,7 @@ LABELS = {
 
 
 @dataclass(frozen=True)
-class Config(ChartConfig):
+class Config(ShiftedConfig):
     """Tasks near and far, the rates to choose from, and the sample to choose by."""
 
     dim: int | None = 8
@@ -101,7 +101,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
         steps=problem.finetune_steps,
         largest=tuning.largest,
         zero_loss=np.asarray([to.finetune.zero_loss for to in tuning.tasks.values()]),
-        floor=rounding_floor(problem, np.dtype(np.float64)),
+        floor=rounding_floor(problem.transfer.pretrain.zero_loss, np.dtype(np.float64)),
     )
     losses = tuning.losses(choice.solver.name, part_of(report, 0, parts))  # type: ignore[arg-type] # the name of one
     dataset = losses.assign(chosen(losses)).assign(_inputs(config, tuning)).assign_coords(rule=texts(RULES))

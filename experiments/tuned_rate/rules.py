@@ -10,7 +10,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
-from linsim.theory.inflection import locate
+from linsim.theory.turns import locate
 
 RULES = ("fixed", "tuned", "tuned, any rate", "stopped", "stopped within 1 %", "matched")
 """The largest rate allowed; the rate of least held-out loss up to it, and among all; at the largest rate allowed the

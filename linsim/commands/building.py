@@ -24,6 +24,7 @@ from linsim.commands.config import (
     RefinedConfig,
     ScheduleName,
     TrainingConfig,
+    TurnConfig,
     as_json,
     require_choices,
 )
@@ -67,6 +68,7 @@ def charted(
     config: TrainingConfig, transfer: Transfer, *, measures: Iterable[Measure] = (), predicted: bool = True
 ) -> Ready:
     """The chart of a configuration, checked and ready but for `report=`, as `linsim.sweeping.along.along` wants it."""
+    counted = config if isinstance(config, TurnConfig) else TurnConfig()
     tolerance = config.pretrain.tolerance if isinstance(config.pretrain, RefinedConfig) else None
     if tolerance is not None:
         require_number("pretrain.tolerance", tolerance, above=0, below=1)
@@ -81,8 +83,8 @@ def charted(
         precision=config.precision,
         predicted=predicted,
         tolerance=tolerance,
-        least_harm=config.least_harm,
-        least_excess=config.least_excess,
+        least_harm=counted.least_harm,
+        least_excess=counted.least_excess,
     )
 
 

@@ -174,10 +174,6 @@ class TrainingConfig(PretrainingConfig):
     """Number of layers L."""
     checkpoints: Literal["real", "idealised"] = "real"
     """Fine-tune from the trained weights, or from the rank-n truncation nearest to them."""
-    least_harm: float = LEAST_HARM
-    """Harm up to which a curve does not turn."""
-    least_excess: float = LEAST_EXCESS
-    """The same of the loss that is lost, in units of the loss of the zero network."""
     measure: tuple[str, ...] = ()
     """Told beside the losses: NAME of a measure that comes with linsim, NAME=V1,V2,... with its scales, MODULE:NAME of
     your own; at another place NAME@checkpoint, NAME@tuned or NAME@along, by a name of its own NAME@tuned=CALLED."""
@@ -194,10 +190,26 @@ class SyntheticConfig:
 
 
 @dataclass(frozen=True)
-class ChartConfig(SyntheticConfig, TrainingConfig):
-    """A chart over pre-training budget, fine-tuning rate and regularisation strength."""
+class TurnConfig:
+    """What counts as harm."""
+
+    least_harm: float = LEAST_HARM
+    """Harm up to which a curve does not turn: loss at the largest budget / smallest loss - 1."""
+    least_excess: float = LEAST_EXCESS
+    """Excess up to which it does not: loss at the largest budget - smallest loss, over the loss of the zero network."""
+
+
+@dataclass(frozen=True)
+class ShiftedConfig(SyntheticConfig, TrainingConfig):
+    """Pre-training and fine-tuning on synthetic tasks that differ by a shift."""
 
     shift: ShiftConfig = field(default_factory=ShiftConfig)
+
+
+@dataclass(frozen=True)
+class ChartConfig(ShiftedConfig, TurnConfig):
+    """A chart over pre-training budget, fine-tuning rate and regularisation strength."""
+
     pretrain: RefinedConfig = field(default_factory=RefinedConfig)
 
 

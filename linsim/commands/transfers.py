@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from linsim import spectra
-from linsim.commands.config import LARGEST_DIM, ChartConfig, ShiftConfig, TaskConfig, require_choices
+from linsim.commands.config import LARGEST_DIM, ShiftConfig, ShiftedConfig, TaskConfig, require_choices
 from linsim.commands.shifting import shifted_as
 from linsim.errors import InvalidInput, fields_of, require, require_integer, require_number
 from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
@@ -16,7 +16,7 @@ LARGEST_ENTRY = 1e50
 """Of a data file: products of four entries, as in a loss, must stay finite."""
 
 
-def build_transfer(config: ChartConfig) -> Transfer:
+def build_transfer(config: ShiftedConfig) -> Transfer:
     """Both tasks, synthetic or from data; `InvalidInput` for a field outside its domain."""
     require_choices(config)
     require_integer("seed", config.seed, at_least=0, at_most=2**32 - 1)

@@ -65,6 +65,7 @@ def with_turns(dataset: xr.Dataset, problem: Problem, criteria: Criteria) -> xr.
       criteria: what is material, and the tolerance; they are told in the attributes.
     """
     told: dict[str, xr.Variable] = {}
+    cell = [str(dim) for dim in dataset["diverged"].dims[1:]]
     for curves in _curves(dataset, problem):
         turns = [
             locate(problem.budgets, values, unknown, scale=curves.scale, floor=curves.floor, criteria=criteria)
@@ -73,7 +74,7 @@ def with_turns(dataset: xr.Dataset, problem: Problem, criteria: Criteria) -> xr.
         whole = Turn(*(np.concatenate(parts).reshape(curves.cells) for parts in zip(*turns, strict=True)))
         for name, field in _VARIABLES.items():
             called = curves.prefix + name
-            told[called] = labelled(called, getattr(whole, field), dataset["diverged"].dims[1:])
+            told[called] = labelled(called, getattr(whole, field), cell)
     attrs: dict[str, Any] = {name: getattr(criteria, name) for name in ("tolerance", "least_harm", "least_excess")}
     zero = {"zero_loss": problem.transfer.pretrain.zero_loss, "finetune_zero_loss": problem.transfer.finetune.zero_loss}
     predicted = np.full(told["harm"].shape, np.nan)
@@ -81,7 +82,7 @@ def with_turns(dataset: xr.Dataset, problem: Problem, criteria: Criteria) -> xr.
         harm, excess, lowest = (dataset[f"predicted_{name}"].values for name in ("harm", "excess", "lowest_steps"))
         predicted = np.where(material(harm, excess, criteria), lowest, np.nan)
     name = "predicted_inflection_steps"
-    told[name] = labelled(name, predicted, told["harm"].dims)
+    told[name] = labelled(name, predicted, cell)
     return dataset.assign(told).assign_attrs(attrs | zero)
 
 

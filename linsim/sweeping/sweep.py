@@ -167,4 +167,5 @@ def _told(sweep: Sweep, refining: bool, criteria: Criteria, rechecked: int, repo
     if refining:
         sweep, dataset = refined(sweep, dataset, criteria, report)
     dataset = with_turns(dataset, sweep.problem, criteria)
-    return sweep.checked(dataset, rechecked if current().recheck is None else current().recheck)
+    lanes = current().recheck
+    return sweep.checked(dataset, rechecked if lanes is None else lanes)

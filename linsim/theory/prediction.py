@@ -179,8 +179,8 @@ class Predictor:
         curves = np.moveaxis(loss.reshape(*shape, -1), -1, 0)
         turns = material(harm, excess, criteria or Criteria())
         steps, bracket = np.where(turns, lowest, np.nan), np.where(turns[:, None], bracket, np.nan)
-        cellwise = (each.reshape(shape) for each in (steps, lowest, harm, excess))
-        return Prediction(curves, *cellwise, bracket.reshape(*shape, 2), self.solver.summary)
+        steps, lowest, harm, excess = (each.reshape(shape) for each in (steps, lowest, harm, excess))
+        return Prediction(curves, steps, lowest, harm, excess, bracket.reshape(*shape, 2), self.solver.summary)
 
 
 def _inputs(problem: Problem, solver: FlowSolver) -> _Inputs:
