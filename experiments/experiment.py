@@ -54,6 +54,8 @@ C = TypeVar("C")
 _HERE = __package__  # `experiments` in a checkout, inside another package where it is installed
 _FIGURES = f"{_HERE.removesuffix('experiments')}figures"
 _REASONS = 4  # for a solver, told in full
+LINES = 11
+"""That a terminal is told of a result; one more says where it is."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Experiment(Generic[C]):
           arguments: without the program's name; None means sys.argv.
 
         Returns:
-          Exit status 0, 2 or 3, see `linsim.commands.cli.complete`.
+          Exit status 0; 4 where the result's own check says not to trust it; 2 or 3 as of `linsim.commands.cli.complete`.
         """
 
         def work(made: cli.Made) -> int:
@@ -136,26 +138,35 @@ class Experiment(Generic[C]):
                 dataset = store.view(flags.out)
                 pictures = self._draw(dataset, flags)
                 finished = time.perf_counter()
-                print(self.tell(dataset))
+                print(self.tell(dataset, None if flags.verbose else LINES))
             did = "complete before" if made.lease.complete else f"computed and saved in {computed - started:.1f} s"
-            print(f"{did}, drawn in {finished - computed:.1f} s:")
-            for file in (made.saved, *pictures):
-                print(f"  {file}")
-            return 0
+            kinds = "".join(f", {file.suffix}" for file in pictures[1:])
+            files = [str(made.saved), *(f"{file}{kinds}" for file in pictures[:1])]
+            print(f"{did}, drawn in {finished - computed:.1f} s: {' and '.join(files)}")
+            return 4 if Finding.of(dataset).trust else 0
 
         return cli.complete(work)
 
-    def tell(self, dataset: xr.Dataset) -> str:
-        """What a terminal says of a result: sentence, table, details, whether to trust it; claims and solver."""
+    def tell(self, dataset: xr.Dataset, most: int | None = None) -> str:
+        """What a terminal says of a result: sentence, whether to trust it, table, details; claims and solver.
+
+        Args:
+          dataset: with its finding.
+          most: lines, of which the last says how many more there are; None for all.
+        """
         finding = Finding.of(dataset)
         parts = [
-            [wrapped(f"{finding.sentence}.")],
+            [wrapped(line) for line in (f"{finding.sentence}.", finding.trust) if line],
             self.table(dataset) if self.table else (),
-            [wrapped(line) for line in (*finding.details, finding.trust) if line],
+            [wrapped(line) for line in finding.details],
             [self.claims_told] * bool(self.claims),
             _few(str(dataset.attrs.get("solver_reason", "")).splitlines()),
         ]
-        return "\n\n".join("\n".join(part) for part in parts if part)
+        lines = "\n".join(line for part in parts for line in part).splitlines()
+        if most is not None and len(lines) > most:
+            rest = len(lines) - most + 1
+            lines = [*lines[: most - 1], f"... and {rest} more lines, with --verbose"]
+        return "\n".join(lines)
 
     @property
     def claims_told(self) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding
+from linsim.theory.over_seeds import OverSeeds, over_seeds
 
 COLUMNS = 120
 """Of a terminal."""
@@ -27,8 +28,10 @@ def undecided(dataset: xr.Dataset, budgets: str = "pretrain_steps", **said: Any)
       budgets: name of that axis.
       said: `details` and `trust` of the finding.
     """
-    if bool(dataset["diverged"].all()):
-        told = "Nothing can be said of longer pre-training: every fine-tuning run diverged"
+    lost = dataset["diverged"] | dataset["unstable"] if "unstable" in dataset else dataset["diverged"]
+    if bool(lost.all()):
+        how = "diverged" if bool(dataset["diverged"].all()) else "diverged or is beyond the edge of stability"
+        told = f"Nothing can be said of longer pre-training: every fine-tuning run {how}; smaller rates may tell"
         return Finding(told, "cannot tell", **said)
     if (count := dataset.sizes[budgets]) < FEWEST_BUDGETS:
         told = f"Too few budgets to tell whether more pre-training hurts: {count}, and it takes {FEWEST_BUDGETS}"
@@ -130,6 +133,20 @@ def spread(values: Any, digits: int = 3) -> str:
         return "unknown"
     middle, whole = f"{np.median(known):.{digits}g}", between(known, digits)
     return middle if whole == middle else f"{middle} ({whole})"
+
+
+def interval(values: Any, unit: float) -> str:
+    """Median over seeds with its bootstrap interval, times a unit: 31 (25 to 40); one seed has no interval."""
+    told = over_seeds(np.asarray(values, np.float64))
+    if not told.seeds:
+        return "unknown"
+    middle = f"{unit * told.middle:.3g}"
+    return middle if told.seeds == 1 else f"{middle} ({between_ends(told, unit)})"
+
+
+def between_ends(told: OverSeeds, unit: float) -> str:
+    """The ends of an interval, times a unit: 25 to 40."""
+    return f"{unit * told.low:.3g} to {unit * told.high:.3g}"
 
 
 def tabular(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

@@ -71,6 +71,8 @@ from .tasks import Transfer as Transfer
 from .tasks import power_covariance as power_covariance
 from .tasks import random_basis as random_basis
 from .theory.noise_turning import noise_inflection as noise_inflection
+from .theory.over_seeds import OverSeeds as OverSeeds
+from .theory.over_seeds import over_seeds as over_seeds
 from .theory.prediction import predict as predict
 from .theory.prices import noise_price as noise_price
 from .theory.stages import critical_time as critical_time

@@ -48,6 +48,8 @@ class Drawing(Folder):
 
     figure: bool = True
     """Draw the picture."""
+    verbose: bool = False
+    """Tell all lines of what was found, not only the first dozen."""
 
     def validate(self) -> None:
         """Raise `InvalidInput` for a flag outside its domain, before any work is done."""

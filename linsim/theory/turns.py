@@ -75,7 +75,7 @@ class Turn(NamedTuple):
 
 
 def locate(
-    budgets: Int[np.ndarray, " budgets"],
+    budgets: Int[np.ndarray, " steps"],
     loss: Float[np.ndarray, "budgets ..."],
     unknown: Bool[np.ndarray, "budgets ..."] | None = None,
     *,
@@ -135,7 +135,7 @@ def material(
 
 
 def doubtful(
-    budgets: Int[np.ndarray, " budgets"],
+    budgets: Int[np.ndarray, " steps"],
     loss: Float[np.ndarray, "budgets ..."],
     unknown: Bool[np.ndarray, "budgets ..."] | None = None,
     *,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from linsim.theory.inflection import locate
 from scipy.integrate import solve_ivp
 
 from linsim import losses, network
@@ -17,7 +18,6 @@ from linsim.phase import Phase
 from linsim.problem import Problem, stack_seeds
 from linsim.tasks import LinearTask, Transfer, random_basis
 from linsim.theory import prices
-from linsim.theory.inflection import locate
 from linsim.theory.noise_turning import noise_inflection
 
 seeds = st.integers(0, 2**16)

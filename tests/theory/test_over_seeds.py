@@ -1,0 +1,30 @@
+"""Bootstrap intervals over seeds."""
+
+import numpy as np
+import pytest
+
+from linsim.errors import InvalidInput
+from linsim.theory.over_seeds import over_seeds
+
+
+def test_intervals_cover_the_median_about_as_often_as_they_say():
+    rng = np.random.default_rng(1)
+    told = [over_seeds(rng.normal(size=25)) for _ in range(200)]
+    covered = np.mean([each.low <= 0 <= each.high for each in told])
+    assert 0.88 < covered < 0.99  # 0.95, of which 200 draws and percentiles of 25 values leave a few hundredths
+
+
+def test_shares_unknown_values_and_single_seeds():
+    share = over_seeds(np.array([1.0, 0.0, 1.0, 1.0, np.nan]), np.mean)
+    assert (share.middle, share.seeds) == (0.75, 4)
+    assert 0 <= share.low < 0.75 < share.high <= 1
+    assert over_seeds(np.array([2.0, np.inf])) == pytest.approx((2.0, np.nan, np.nan, 1), nan_ok=True)
+    assert over_seeds(np.array([np.nan])).seeds == 0
+    assert over_seeds(np.array([3.0, 3.0]))[:3] == (3.0, 3.0, 3.0)
+
+
+def test_the_same_digits_every_time_and_a_level_within_bounds():
+    values = np.random.default_rng(0).random(7)
+    assert over_seeds(values) == over_seeds(values)
+    with pytest.raises(InvalidInput, match="level: got 1"):
+        over_seeds(values, level=1.0)
