@@ -117,7 +117,7 @@ class Experiment(Generic[C]):
           arguments: without the program's name; None means sys.argv.
 
         Returns:
-          Exit status 0; 4 where the result's own check says not to trust it; 2 or 3 as of `linsim.commands.cli.complete`.
+          Exit status 0; 4 where the result's own check says not to trust it; 2, 3 as of `linsim.commands.cli.complete`.
         """
 
         def work(made: cli.Made) -> int:

@@ -110,13 +110,13 @@ def locate(
     for which, at in _alike(known):
         reading = read(budgets[at], values[np.ix_(at, which)])
         allowed = _allowed(reading, criteria, near)
-        sure = ~_doubt(reading, allowed).any(axis=0) & known[-1, which]
+        sure = ~_doubt(reading, allowed).any(axis=0)
         told = reading.without_spline(~sure)
         low, high = told.within(told.least + criteria.tolerance * np.maximum(told.least, near))
         found = {"lowest": told.place, "low": low, "high": high, "least": told.least, "observed": reading.smallest}
         for name, column in found.items():
             columns[name][which] = column
-        resolved[which] = sure
+        resolved[which] = sure & known[-1, which]
         inside[which] = (told.place > budgets[at[0]]) & (told.place < budgets[at[-1]])
     last = np.where(known[-1], values[-1], np.nan)
     harm, observed = _harm(last, columns["least"]), _harm(last, columns["observed"])
