@@ -21,6 +21,7 @@ from linsim.commands.building import build_chart
 from linsim.commands.config import (
     FinetuneConfig,
     NetworkConfig,
+    PretrainConfig,
     RefinedConfig,
     TrainingConfig,
     TurnConfig,
@@ -51,7 +52,7 @@ class Config(TrainingConfig, TurnConfig):
     seeds: int = 3
     """Number of random initial weights."""
     network: NetworkConfig = field(default_factory=lambda: NetworkConfig(init="gaussian", tau=4.0))
-    pretrain: RefinedConfig = field(
+    pretrain: PretrainConfig = field(
         default_factory=lambda: RefinedConfig(learning_rate=0.05, steps=20_000, first=20, budgets=24)
     )
     finetune: FinetuneConfig = field(

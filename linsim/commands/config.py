@@ -210,7 +210,7 @@ class ShiftedConfig(SyntheticConfig, TrainingConfig):
 class ChartConfig(ShiftedConfig, TurnConfig):
     """A chart over pre-training budget, fine-tuning rate and regularisation strength."""
 
-    pretrain: RefinedConfig = field(default_factory=RefinedConfig)
+    pretrain: PretrainConfig = field(default_factory=RefinedConfig)
 
 
 def as_json(config: Any) -> str:
