@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import linsim.sweeping.sweep
+import linsim.sweeping.computing
 from experiments.overtraining_chart import main
 from linsim.errors import InvalidInput
 from linsim.storage import store
@@ -27,7 +27,7 @@ OF, VERSIONS = fingerprint({"config": {"seed": 0, "rates": [0.1, 0.2]}, "memory"
 
 
 def cut_to_cells(patch):
-    patch.setattr(linsim.sweeping.sweep, "cut", lambda shape, *_: Plan(shape, (shape[0], 1, 1, 1), shape, 3))
+    patch.setattr(linsim.sweeping.computing, "cut", lambda shape, *_: Plan(shape, (shape[0], 1, 1, 1), shape, 3))
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-import linsim.sweeping.sweep
+import linsim.sweeping.computing
 from linsim.phase import Phase
 from linsim.sweeping.plan import Plan
 from linsim.sweeping.running import running
@@ -21,7 +21,7 @@ VARIABLES += ["inflection_steps", "harm", "predicted_inflection_steps"]
 
 def cut_small(patch):
     """Whatever the memory, sweeps are cut as above."""
-    patch.setattr(linsim.sweeping.sweep, "cut", lambda *_: CUTS)
+    patch.setattr(linsim.sweeping.computing, "cut", lambda *_: CUTS)
 
 
 def swept(folder, **changes):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import linsim.sweeping.sweep
+import linsim.sweeping.computing
 from linsim.errors import InvalidInput
 from linsim.phase import SWEPT, Phase
 from linsim.sweeping.axes import Axes, declared
@@ -81,7 +81,7 @@ def test_small_blocks_and_chunks_give_the_numbers_of_one_large_chunk(monkeypatch
     large = sweep(problem, axes, rechecked=0)
     # Blocks of 2 x 2 trajectories, the last ones short in both; two chunks a block along the rates, short as well.
     cuts = Plan((2, 3, 3, 2, 3), (2, 1, 2, 2, 2), (2, 2, 3, 2, 2), 3)
-    monkeypatch.setattr(linsim.sweeping.sweep, "cut", lambda *_: cuts)
+    monkeypatch.setattr(linsim.sweeping.computing, "cut", lambda *_: cuts)
     pieces = sweep(problem, axes, rechecked=0)
     assert len(cuts.boxes()) == 12
     for name in large.data_vars:

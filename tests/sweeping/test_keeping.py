@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 import zarr
 
-import linsim.sweeping.sweep
+import linsim.sweeping.computing
 from linsim.phase import Phase
 from linsim.storage import store
 from linsim.sweeping.keeping import OnDisk
@@ -155,7 +155,7 @@ def test_a_chunk_of_which_only_some_variables_were_written_is_computed_again(beg
 
 
 def test_the_cuts_of_what_is_kept_stay_whatever_the_machine_is_now(begun, kept, monkeypatch):
-    monkeypatch.setattr(linsim.sweeping.sweep, "cut", lambda *_: pytest.fail("cut again"))
+    monkeypatch.setattr(linsim.sweeping.computing, "cut", lambda *_: pytest.fail("cut again"))
     same_bits(swept(kept), begun[1])
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import linsim.sweeping.sweep
+import linsim.sweeping.computing
 from linsim.dynamics import programs
 from linsim.dynamics.matrices.dense import Dense
 from linsim.dynamics.runs import Lanes
@@ -58,8 +58,8 @@ def test_a_sweep_whose_lanes_do_not_fit_is_one_line():
 
 
 def test_less_memory_makes_more_chunks(monkeypatch):
-    cuts, cut = [], linsim.sweeping.sweep.cut
-    monkeypatch.setattr(linsim.sweeping.sweep, "cut", lambda *given: cuts.append(cut(*given)) or cuts[-1])
+    cuts, cut = [], linsim.sweeping.computing.cut
+    monkeypatch.setattr(linsim.sweeping.computing, "cut", lambda *given: cuts.append(cut(*given)) or cuts[-1])
     axes = {"learning_rate": np.geomspace(1e-3, 1e-2, 40).tolist(), "momentum": np.linspace(0, 0.5, 40).tolist()}
     for memory in (2**20, 2**30):
         with running.running(memory=memory, recheck=0):
@@ -108,7 +108,7 @@ def test_the_memory_of_a_lane_is_no_more_than_the_plan_says(dtype):
 
 
 def test_hands_may_give_chunks_in_any_order_and_watchers_are_told(monkeypatch):
-    monkeypatch.setattr(linsim.sweeping.sweep, "cut", lambda shape, *_: Plan(shape, (2, 1, 2), (2, 3, 2), 2))
+    monkeypatch.setattr(linsim.sweeping.computing, "cut", lambda shape, *_: Plan(shape, (2, 1, 2), (2, 3, 2), 2))
     told, steps = [], []
 
     class Backwards:
