@@ -23,7 +23,7 @@ class Cells(NamedTuple):
     inflection: Floats
     """Inflection budget in steps; NaN where there is no turn."""
     harm: Floats
-    """Simulated harm; infinite where the largest budget diverges, NaN where nothing is left."""
+    """Simulated harm; NaN where nothing is known of the largest budget."""
     predicted: Floats | None
     """Harm in closed form, if there is one; NaN where every run diverged."""
     some_diverged: NDArray[np.bool_]
@@ -35,8 +35,8 @@ class Cells(NamedTuple):
 
     @property
     def never_turns(self) -> NDArray[np.bool_]:
-        """Cells without an inflection point."""
-        return np.isnan(self.inflection) & ~self.all_diverged & ~self.unstable
+        """Cells whose harm is known and that have no inflection point."""
+        return np.isnan(self.inflection) & ~np.isnan(self.harm)
 
     @property
     def levels(self) -> list[float]:

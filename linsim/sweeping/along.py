@@ -13,7 +13,7 @@ import xarray as xr
 from linsim.errors import InvalidInput, require
 from linsim.labels import label_of, texts
 from linsim.progress.showing import Progress
-from linsim.sweeping.running import reporting
+from linsim.sweeping.running import reporting, running
 
 Ready = Callable[..., xr.Dataset]
 """A sweep or a chart that lacks nothing but `report=`."""
@@ -47,7 +47,7 @@ def along(
     Args:
       axes: name -> labels, all numbers or all text, each once; several axes make up every combination.
       prepare: called with a label of every axis by name, for all places before anything is computed; returns a `sweep`
-        or `chart` of the problem there, ready but for `report=`. All have the same axes.
+        or `chart` of the problem there, ready but for `report=`. All have the same axes, so no chart adds budgets.
       report: called with (done, in all), in thousandths of a place.
       progress: whether to show a bar; None shows one in a notebook, unless `report` listens.
 
@@ -62,7 +62,7 @@ def along(
     """
     places = {name: _labels(name, given) for name, given in axes.items()}
     ready = [prepare(**dict(zip(places, labels, strict=True))) for labels in itertools.product(*places.values())]
-    with reporting(progress, report) as told:
+    with reporting(progress, report) as told, running(refining=False):
         parts = [one(report=part_of(told, number, len(ready))) for number, one in enumerate(ready)]
     return _joined(list(places.items()), parts)
 

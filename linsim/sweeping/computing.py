@@ -18,6 +18,7 @@ from linsim.dynamics.moving.trial import validate
 from linsim.dynamics.solver import Solver
 from linsim.dynamics.training import DIVERGED
 from linsim.errors import require
+from linsim.labels import labelled
 from linsim.losses import LOSS_CONVENTION
 from linsim.precision import Precision
 from linsim.problem import Problem
@@ -27,6 +28,7 @@ from linsim.storage.provenance import deciding, provenance
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.checks.recheck import recheck
 from linsim.sweeping.checks.rounding import rounding
+from linsim.sweeping.checks.stability import stability
 from linsim.sweeping.keeping import InMemory, Keeper, OnDisk, alone, kept_plan
 from linsim.sweeping.lanes import usable_devices
 from linsim.sweeping.plan import Box, Machine, Measured, Plan, cut
@@ -83,7 +85,9 @@ class Sweep:
             _compute(work, keeper, report)
             given = inputs(problem, axes, self.measuring)
             dataset = given.coords.to_dataset().assign(keeper.dataset().data_vars).assign(given.data_vars)
-        dataset.attrs |= _attributes(problem, self.choice, self.precision)
+        known = stability(problem, axes, self.choice.solver, dataset)
+        dataset["unstable"] = labelled("unstable", known.unstable, axes.dims)
+        dataset.attrs |= {**_attributes(problem, self.choice, self.precision), "stability": known.words}
         dataset.attrs["prediction"] = (
             f"none: {closed.reason}" if isinstance(closed, Unpredictable) else closed.solver.summary
         )

@@ -20,23 +20,13 @@ from linsim.problem import Problem
 from linsim.progress.showing import Progress
 from linsim.sweeping.axes import BUDGETS
 from linsim.sweeping.computing import Sweep
+from linsim.sweeping.results import TURNS
 from linsim.theory.reading import FEWEST
 from linsim.theory.turns import Criteria, Turn, doubtful, further, locate, material, rounding_floor
 
 MOST_ROUNDS = 8
 """Of added budgets; in each as many as there were at first, so that all rounds are one compiled program."""
 _CELLS = 2**14  # that are read at once
-
-_VARIABLES = {
-    "inflection_steps": "steps",
-    "inflection_low": "low",
-    "inflection_high": "high",
-    "lowest_steps": "lowest",
-    "harm": "harm",
-    "excess": "excess",
-    "resolved": "resolved",
-}
-"""Name of a variable -> field of a turn."""
 
 
 class _Curves(NamedTuple):
@@ -72,7 +62,7 @@ def with_turns(dataset: xr.Dataset, problem: Problem, criteria: Criteria) -> xr.
             for values, unknown in curves.parts()
         ]
         whole = Turn(*(np.concatenate(parts).reshape(curves.cells) for parts in zip(*turns, strict=True)))
-        for name, field in _VARIABLES.items():
+        for name, field in TURNS.items():
             called = curves.prefix + name
             told[called] = labelled(called, getattr(whole, field), cell)
     attrs: dict[str, Any] = {name: getattr(criteria, name) for name in ("tolerance", "least_harm", "least_excess")}
@@ -86,26 +76,43 @@ def with_turns(dataset: xr.Dataset, problem: Problem, criteria: Criteria) -> xr.
     return dataset.assign(told).assign_attrs(attrs | zero)
 
 
-def refined(sweep: Sweep, dataset: xr.Dataset, criteria: Criteria, report: Progress) -> tuple[Sweep, xr.Dataset]:
+def refined(sweep: Sweep, dataset: xr.Dataset, criteria: Criteria, parts: Parts) -> tuple[Sweep, xr.Dataset]:
     """The sweep and its dataset at further budgets, so that turns are resolved; the attribute `refining` tells how.
 
     Args:
       sweep: at its first budgets.
       dataset: of it.
       criteria: what is to be resolved.
-      report: told of the steps of each round anew.
+      parts: reports the first one, and each round as a further one.
     """
     if reason := _rough(sweep.problem):
         return sweep, dataset.assign_attrs(refining=f"none: {reason}", budgets_added=0)
     first, rounds = len(sweep.problem.budgets), 0
     while rounds < MOST_ROUNDS and (counts := _doubts(dataset, sweep.problem, criteria)).any():
         added = further(sweep.problem.budgets, counts, max(first, FEWEST))
-        dataset = _merged(dataset, sweep.at(added).compute(report))
+        dataset = _merged(dataset, sweep.at(added).compute(parts.next()))
         sweep = sweep.at(np.union1d(sweep.problem.budgets, added))
         rounds += 1
     count = len(sweep.problem.budgets) - first
-    told = f"{count} budgets added to {first} in {rounds} rounds{', the most there may be' * (rounds == MOST_ROUNDS)}"
-    return sweep, dataset.assign_attrs(refining=told, budgets_added=count)
+    words = f"{count} budgets added to {first} in {rounds} rounds{', the most there may be' * (rounds == MOST_ROUNDS)}"
+    return sweep, dataset.assign_attrs(refining=words, budgets_added=count)
+
+
+class Parts:
+    """Reports parts whose number nobody knows beforehand: what is done only grows, and so does what is to be done."""
+
+    def __init__(self, report: Progress) -> None:
+        self._report, self._before, self._latest = report, 0, 0
+
+    def next(self) -> Progress:
+        """What the next part reports to."""
+        self._before += self._latest
+
+        def told(done: int, total: int) -> None:
+            self._latest = total
+            self._report(self._before + done, self._before + total)
+
+        return told
 
 
 def _rough(problem: Problem) -> str:

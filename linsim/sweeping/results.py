@@ -27,6 +27,20 @@ FINETUNE_STEPS = "finetune_steps"
 """The axis of points along fine-tuning."""
 
 
+TURNS = {
+    "inflection_steps": "steps",
+    "inflection_low": "low",
+    "inflection_high": "high",
+    "lowest_steps": "lowest",
+    "harm": "harm",
+    "excess": "excess",
+    "resolved": "resolved",
+}
+"""Variables that tell the turns of the pre-training loss -> field of a turn; of the other loss after `finetune_`."""
+TOLD_AFTERWARDS = {*TURNS, *(f"finetune_{name}" for name in TURNS), "predicted_inflection_steps", "unstable"}
+"""Variables that no chunk has a part of, as they need all budgets or lanes."""
+
+
 class Layout(NamedTuple):
     """A variable of a result: where its numbers stand and what they are."""
 
@@ -75,7 +89,7 @@ def layouts(
     found = {name: Layout(own, dtype, attrs_of(name)) for name, (own, dtype) in dims.items()}
     places = {"checkpoint": checkpoint, "tuned": lane, "along": (*lane, FINETUNE_STEPS)}
     known = {**{str(dim): size for dim, size in given.sizes.items()}, FINETUNE_STEPS: len(measuring.points)}
-    told, theirs = {*found, *map(str, given.data_vars)}, {measure.name for measure in measuring.all}
+    told, theirs = {*found, *TOLD_AFTERWARDS, *map(str, given.data_vars)}, {measure.name for measure in measuring.all}
     dims_of_measures = {dim for measure in measuring.all for dim in measure.dims}
     for measure in measuring.all:
         free = measure.name not in {*told, *lane, *known, *dims_of_measures}

@@ -72,6 +72,8 @@ class Running:
     """Told after every chunk."""
     recheck: int | None = None
     """Lanes of each sweep that are computed again; None leaves it to the sweep."""
+    refining: bool = True
+    """Whether charts may add budgets to their first ones; not where several share theirs."""
 
 
 _USUAL = Running()

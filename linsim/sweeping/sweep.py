@@ -20,7 +20,7 @@ from linsim.progress.showing import Progress
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.checks.recheck import LANES
 from linsim.sweeping.computing import Sweep
-from linsim.sweeping.refining import refined, with_turns
+from linsim.sweeping.refining import Parts, refined, with_turns
 from linsim.sweeping.running import current, reporting
 from linsim.theory.turns import LEAST_EXCESS, LEAST_HARM, TOLERANCE, Criteria
 
@@ -163,9 +163,10 @@ def _told(sweep: Sweep, refining: bool, criteria: Criteria, rechecked: int, repo
     """The sweep at its budgets and those that resolving its turns takes, its turns, and what the samples say."""
     require_integer("rechecked", rechecked, at_least=0)
     criteria.validate()
-    dataset = sweep.compute(report)
-    if refining:
-        sweep, dataset = refined(sweep, dataset, criteria, report)
+    parts = Parts(report)
+    dataset = sweep.compute(parts.next())
+    if refining and current().refining:
+        sweep, dataset = refined(sweep, dataset, criteria, parts)
     dataset = with_turns(dataset, sweep.problem, criteria)
     lanes = current().recheck
     return sweep.checked(dataset, rechecked if lanes is None else lanes)

@@ -110,7 +110,7 @@ def locate(
     for which, at in _alike(known):
         reading = read(budgets[at], values[np.ix_(at, which)])
         allowed = _allowed(reading, criteria, near)
-        sure = ~_doubt(reading, allowed).any(axis=0)
+        sure = np.asarray(~_doubt(reading, allowed).any(axis=0))
         told = reading.without_spline(~sure)
         low, high = told.within(told.least + criteria.tolerance * np.maximum(told.least, near))
         found = {"lowest": told.place, "low": low, "high": high, "least": told.least, "observed": reading.smallest}
