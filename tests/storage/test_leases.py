@@ -23,6 +23,7 @@ from tests.sweeping.chunked import flip
 
 SMALL = ["--dim", "3", "--pretrain.steps", "500", "--pretrain.budgets", "6", "--finetune.steps", "20"]
 SMALL += ["--finetune.rates", "3", "--finetune.strengths", "2", "--no-figure"]
+SMALL += ["--pretrain.tolerance", "None"]
 OF, VERSIONS = fingerprint({"config": {"seed": 0, "rates": [0.1, 0.2]}, "memory": None}), {"jax": "1"}
 
 

@@ -16,7 +16,6 @@ PROBLEM = aligned_problem(seeds=3, budgets=(5, 40), finetune_steps=30, pretrain=
 
 
 VARIABLES = ["pretrain_loss_before", "pretrain_loss_after", "finetune_loss_after", "forgetting", "diverged"]
-VARIABLES += ["inflection_steps", "harm", "predicted_inflection_steps"]
 
 
 def cut_small(patch):

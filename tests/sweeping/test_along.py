@@ -35,7 +35,7 @@ def problem(config):
 
 
 def charted(config):
-    return partial(chart, problem(config), RATES, np.zeros(1))
+    return partial(chart, problem(config), RATES, np.zeros(1), tolerance=None)
 
 
 @pytest.fixture(scope="module")

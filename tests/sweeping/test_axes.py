@@ -122,7 +122,7 @@ def test_a_lane_of_swept_momentum_is_heavy_ball_descent():
 @pytest.mark.parametrize("regularizer", ["product_penalty", "weight_decay"])
 def test_a_chart_is_the_sweep_of_its_axes(regularizer):
     problem, rates, strengths = small(), np.asarray([2e-3, 9e-3]), np.asarray([0.0, 0.5])
-    by_chart = chart(problem, rates, strengths, regularizer, predicted=False, rechecked=0)
+    by_chart = chart(problem, rates, strengths, regularizer, predicted=False, rechecked=0, tolerance=None)
     by_sweep = sweep(problem, {"learning_rate": rates.tolist(), regularizer: strengths.tolist()}, rechecked=0)
     xr.testing.assert_equal(by_sweep.rename({regularizer: "regularization"}), by_chart)
     assert by_sweep[regularizer].attrs["long_name"] == f"fine-tuning {SWEPT[regularizer].words}"

@@ -62,7 +62,7 @@ def test_a_plan_that_is_none_is_one_line(kept, part):
 
 @pytest.mark.parametrize("content", ["", "{", None])
 def test_a_damaged_description_of_an_array_is_one_line(kept, content):
-    (path,) = kept.glob("*/harm/zarr.json")
+    (path,) = kept.glob("*/forgetting/zarr.json")
     if content is None:
         path.unlink()
     else:
@@ -117,8 +117,8 @@ def test_more_lanes_than_there_is_room_for_are_one_line(tmp_path, monkeypatch, o
 
 def test_nothing_is_said_to_be_kept_before_the_first_chunk_is(tmp_path):
     with lease(tmp_path, {}, {}) as leased:
-        (leased.chunks / "sweep" / "harm" / "c" / "0").mkdir(parents=True)
+        (leased.chunks / "sweep" / "forgetting" / "c" / "0").mkdir(parents=True)
         assert not leased.kept
-        (leased.chunks / "sweep" / "harm" / "c" / "0" / "0").write_bytes(b"whole")
+        (leased.chunks / "sweep" / "forgetting" / "c" / "0" / "0").write_bytes(b"whole")
         assert leased.kept
         shutil.rmtree(leased.chunks / "sweep")

@@ -71,7 +71,7 @@ def test_all_variables_of_a_sweep_are_kept_in_chunks_of_their_own(begun):
     assert {name for name in VARIABLES if chunk_files(folder, name)} == set(VARIABLES)
     assert set(VARIABLES) <= set(result.data_vars)
     # Budgets are in one piece; momentum 3, rates 2, seeds 2.
-    assert len(chunk_files(folder, "pretrain_loss_after")) == len(chunk_files(folder, "harm")) == 12
+    assert len(chunk_files(folder, "pretrain_loss_after")) == len(chunk_files(folder, "forgetting")) == 12
     assert len(chunk_files(folder, "pretrain_loss_before")) == 6
 
 
@@ -86,7 +86,7 @@ def test_what_is_finished_is_not_computed_again(begun, kept, ran):
 
 
 @pytest.mark.parametrize(
-    ("damage", "name"), [*product([delete, flip], VARIABLES), *product(DAMAGES[1:-1], ["harm", "diverged"])]
+    ("damage", "name"), [*product([delete, flip], VARIABLES), *product(DAMAGES[1:-1], ["forgetting", "diverged"])]
 )
 def test_a_damaged_chunk_is_computed_again_and_no_other(begun, kept, ran, damage, name):
     files = chunk_files(kept, name)
@@ -98,9 +98,11 @@ def test_a_damaged_chunk_is_computed_again_and_no_other(begun, kept, ran, damage
 
 def test_every_single_bit_of_a_chunk_is_watched(kept):
     # Of the file's bits each in turn; the sweep itself need not run for that.
-    path = chunk_files(kept, "harm")[0]
+    path = chunk_files(kept, "forgetting")[0]
     content, folder = path.read_bytes(), chunks_of(kept)
-    layouts = {"harm": Layout(("pretrain_momentum", "learning_rate", "seed"), np.dtype(np.float64), {})}
+    layouts = {
+        "forgetting": Layout(("pretrain_steps", "pretrain_momentum", "learning_rate", "seed"), np.dtype(np.float64), {})
+    }
     opened = OnDisk(folder, layouts, ("pretrain_steps", "pretrain_momentum", "learning_rate", "seed"), CUTS)
     first = CUTS.boxes()[0]
     assert opened.finished(first)
@@ -112,7 +114,7 @@ def test_every_single_bit_of_a_chunk_is_watched(kept):
 
 def test_chunks_of_one_block_that_are_missing_are_pre_trained_once(begun, kept, ran):
     told = []
-    for path in chunk_files(kept, "harm"):
+    for path in chunk_files(kept, "forgetting"):
         if path.parts[-3:-2] == ("2",):
             path.unlink()
     with running(keep=kept, recheck=0):
@@ -131,7 +133,7 @@ def test_stopped_after_any_chunk_it_goes_on_to_the_same_bits(begun, tmp_path, wh
 
     def stop(self, box, values):
         if len(ran) > when:
-            partial = next(tmp_path.glob("*/harm")) / "c" / "0.half.partial"
+            partial = next(tmp_path.glob("*/forgetting")) / "c" / "0.half.partial"
             partial.parent.mkdir(exist_ok=True)
             partial.write_bytes(b"half")
             raise KeyboardInterrupt

@@ -12,24 +12,25 @@ import xarray as xr
 
 import linsim.sweeping.lanes
 import linsim.sweeping.plan
-from linsim.dynamics.runs import Finetuned
 from linsim.errors import InvalidInput
 from linsim.measures.built_in import LEARNED_SHARE
 from linsim.phase import Phase
-from linsim.sweeping.results import measured
+from linsim.sweeping.refining import with_turns
+from linsim.sweeping.results import TURNS
 from linsim.sweeping.sweep import chart, sweep
+from linsim.theory.turns import Criteria
 from tests.problems import aligned_problem, balanced_problem, gaussian_problem
 
 RATES, STRENGTHS = np.asarray([1e-3, 4e-3, 1e-2]), np.asarray([0.0, 0.5])
 
 
 def test_a_chart_has_the_axes_and_variables_of_the_contract():
-    result = chart(gaussian_problem(3), RATES, STRENGTHS)
+    result = chart(gaussian_problem(3), RATES, STRENGTHS, tolerance=None)
     axes = ("pretrain_steps", "learning_rate", "regularization", "seed")
     expected = {
         "pretrain_loss_before": ("pretrain_steps", "seed"),
-        **dict.fromkeys(("pretrain_loss_after", "finetune_loss_after", "forgetting", "diverged"), axes),
-        **dict.fromkeys(("inflection_steps", "harm", "predicted_inflection_steps"), axes[1:]),
+        **dict.fromkeys(("pretrain_loss_after", "finetune_loss_after", "forgetting", "diverged", "unstable"), axes),
+        **dict.fromkeys((*TURNS, *(f"finetune_{name}" for name in TURNS), "predicted_inflection_steps"), axes[1:]),
         "pretrain_target": ("output", "input"),
         "finetune_target": ("output", "input"),
         "input_covariance": ("input", "input_"),
@@ -87,8 +88,8 @@ def test_solvers_that_decompose_matrices_stay_on_one_cpu_device(monkeypatch):
     put = jax.device_put
     monkeypatch.setattr(jax, "device_put", lambda value, place: used.append(len(place.device_set)) or put(value, place))
     problem = balanced_problem()
-    chart(problem, RATES, STRENGTHS, solver="flow")
-    chart(problem, RATES, STRENGTHS, solver="dense")
+    chart(problem, RATES, STRENGTHS, solver="flow", tolerance=None)
+    chart(problem, RATES, STRENGTHS, solver="dense", tolerance=None)
     assert used == [1, 2]
 
 
@@ -112,7 +113,11 @@ def test_a_regulariser_that_flow_cannot_have_is_refused_when_it_is_swept():
 
 def test_progress_is_reported_up_to_the_total():
     seen = []
-    chart(aligned_problem(), RATES, STRENGTHS, report=lambda done, total: seen.append((done, total)))
+    told = {"report": lambda done, total: seen.append((done, total))}
+    chart(aligned_problem(), RATES, STRENGTHS, **told)  # with budgets that are added, whose number nobody knows before
+    assert seen == sorted(seen) and seen[-1][0] == seen[-1][1]
+    seen.clear()
+    chart(aligned_problem(), RATES, STRENGTHS, tolerance=None, **told)
     done = [steps for steps, _ in seen]
     assert done == sorted(done)
     assert seen[-1] == (2 * 2000 + 36 * 300, 2 * 2000 + 36 * 300)
@@ -214,7 +219,9 @@ def test_curves_that_are_nothing_but_rounding_show_no_inflection():
     # As long training of a task without shift leaves them; the exact numbers depend on the order of sums.
     problem = gaussian_problem(seeds=1)
     after = np.asarray([1e-2, 2e-31, 5e-30])
-    finetuned = Finetuned(after, after, np.zeros(3, bool), {"pretrain_loss_after": after})
-    result = measured(problem, finetuned, (3, 1, 1, 1))
+    lanes = ("pretrain_steps", "seed")
+    losses = {f"{task}_loss_after": (lanes, after[:, None]) for task in ("pretrain", "finetune")}
+    dataset = xr.Dataset({**losses, "diverged": (lanes, np.zeros((3, 1), bool))})
+    result = with_turns(dataset, problem, Criteria(least_harm=0.0, least_excess=0.0))
     assert float(result["harm"].max()) == 0
     assert np.isnan(result["inflection_steps"]).all()
