@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linsim.theory.inflection import locate
 from scipy.integrate import solve_ivp
 
 from linsim import losses, network
@@ -19,6 +18,7 @@ from linsim.problem import Problem, stack_seeds
 from linsim.tasks import LinearTask, Transfer, random_basis
 from linsim.theory import prices
 from linsim.theory.noise_turning import noise_inflection
+from linsim.theory.turns import locate
 
 seeds = st.integers(0, 2**16)
 scales = st.floats(1e-3, 2.0)
