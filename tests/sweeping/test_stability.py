@@ -217,6 +217,14 @@ def test_unstable_pre_training_leaves_no_stable_lane_behind():
     np.testing.assert_array_equal(told(problem, rates), ratio > 1)
 
 
+@pytest.mark.parametrize("size", [1e8, 1e200, np.inf, np.nan])
+def test_the_bound_acquits_nothing_that_begins_with_diverged_weights(size):
+    problem = small(3, 1, Phase(0.1))
+    weights = tuple(np.concatenate([layer, size * np.ones_like(layer)]) for layer in problem.initial)
+    begun = started(weights, problem.transfer.finetune)
+    assert all(np.isfinite(each[0]) and np.isinf(each[1]) for each in begun)
+
+
 def test_swept_pre_training_and_seeds_keep_their_places(monkeypatch):
     one = small(2, 1, Phase(0.1), budgets=(2, 20))
     many = replace(one, initial=tuple(np.concatenate([layer, 0.1 * layer, 2 * layer]) for layer in one.initial))
