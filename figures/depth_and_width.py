@@ -19,17 +19,20 @@ _NEEDED = {
     *("depth", "width", "checkpoints", "learning_rate", "pretrain_steps", "pretrain_loss_after", "harm"),
     *("inflection_steps", "predicted_pretrain_loss_after", "predicted_harm", "predicted_inflection_steps"),
     *("onset_steps", "stable_rate", "converged_harm", "one_layer_harm", "width_harm", "width_inflection_steps"),
+    *("start_tau", "start_depth", "start_inflection_steps", "start_harm"),
     *("width_predicted_harm", "width_predicted_inflection_steps", "width_converged_harm"),
 }
+_HARMFUL = 0.1  # harm from which on inflection points are compared
 _NEGLIGIBLE = 0.01  # harm that is called none
 _BUDGETS = 3  # fewer tell nothing about turns
 _CURVE_SHARE = 0.05  # of the largest stable rate, at which curves are shown
 
 
 def _paint(dataset: xr.Dataset) -> Figure:
-    """Depth above, width below."""
-    figure = new_figure(9.6, 6.8)
-    (harm, turns, losses), (harm_by_width, reach, turns_by_width) = figure.subplots(2, 3)
+    """Depth above, width below, starts to the right."""
+    figure = new_figure(12.6, 6.8)
+    (harm, turns, losses, span), (harm_by_width, reach, turns_by_width, harm_by_start) = figure.subplots(2, 4)
+    _draw_starts(span, harm_by_start, dataset)
     dataset["width"].attrs["long_name"] = "hidden width"
     _draw_depths(harm, turns, losses, dataset)
     _draw_widths(harm_by_width, reach, turns_by_width, dataset)
@@ -68,6 +71,21 @@ def _draw_depths(harm: Axes, turns: Axes, losses: Axes, dataset: xr.Dataset) -> 
     curves(losses, shown, closed, by="depth")
     losses.set_ylabel("pre-training loss, fine-tuned")
     decades(losses.yaxis)
+
+
+def _draw_starts(span: Axes, harm: Axes, dataset: xr.Dataset) -> None:
+    """By how much the rate moves the inflection, and the most harm over the rates, over where the product starts."""
+    starts = xr.ufuncs.exp(-2 * dataset["start_tau"]).assign_attrs(long_name="$s_0$, start of the product", units="1")
+    turns = dataset["start_inflection_steps"].where(dataset["start_harm"] > _HARMFUL)
+    apart = turns.max("learning_rate") / turns.min("learning_rate")
+    most = visible(dataset["start_harm"]).max("learning_rate")
+    over_start: dict[str, Any] = {"over": "start_tau", "by": "start_depth", "places": starts, "joined": True}
+    span.set_title("(g) latest / earliest inflection")
+    legend(span, curves(span, apart, **over_start), title="layers", loc="best", ncols=2, fontsize=7)
+    span.set_ylabel("over the rates, harm above 10 %")
+    harm.set_title("(h) most harm over the rates")
+    curves(harm, most, **over_start)
+    harm_axis(harm)
 
 
 def _draw_widths(harm: Axes, reach: Axes, turns: Axes, dataset: xr.Dataset) -> None:

@@ -27,7 +27,7 @@ from linsim.commands.config import (
     require_defaults,
 )
 from linsim.commands.transfers import build_transfer
-from linsim.errors import require, require_integer
+from linsim.errors import require, require_axis, require_integer
 from linsim.labels import PLAIN, SQUARED, STEPS, Label, label
 from linsim.progress.showing import Progress
 from linsim.sweeping.along import Ready, along, part_of
@@ -47,6 +47,10 @@ LABELS = {
     "onset_steps": Label("budget by which the strongest misaligned mode is half learned", STEPS),
     "converged_harm": Label("harm over the stages in reach after converged fine-tuning", PLAIN),
     "one_layer_harm": Label("most harm at one layer, whatever the rate", PLAIN),
+    "start_tau": Label("every mode of the product starts at e^(-2 tau)", PLAIN),
+    "start_depth": Label("number of layers"),
+    "start_harm": Label("harm from that start, in closed form", PLAIN),
+    "start_inflection_steps": Label("inflection point from that start, in closed form", STEPS),
 }
 _MEAN_START = {
     "predicted_pretrain_loss_after": Label("pre-training loss after fine-tuning, from the mean start", SQUARED),
@@ -66,6 +70,8 @@ class Config(SyntheticConfig, PretrainingConfig):
 
     depth: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
     """Numbers of layers of the depth part, increasing."""
+    starts: tuple[float, ...] = (1.0, 2.0, 3.5, 5.0)
+    """Values of tau, increasing, in closed form beside --network.tau: products start at e^(-2 tau) in every mode."""
     width: tuple[int, ...] = (2, 4, 8, 32, 128)
     """Hidden widths of the width part, increasing."""
     width_dim: int = 8
@@ -113,7 +119,9 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
 
     first, one = config.checkpoints[0], (config.depth[0], config.width[0])
     deep, wide = part("depth", 0).isel(seed=0, drop=True), part("width", 1)
-    deep = label(_with_depth_theory(deep, config, transfers["depth", first, one[0]]), LABELS)
+    transfer = transfers["depth", first, one[0]]
+    deep = _with_depth_theory(deep, config, transfer).assign(_by_start(deep, config, transfer))
+    deep = label(deep, LABELS)
     wide = label(_with_width_theory(wide, config, transfers["width", first, one[1]]), LABELS | _MEAN_START)
     shared = {"width", "checkpoints", "learning_rate"}
     wide = wide.rename({name: f"width_{name}" for name in {*wide.variables, *wide.dims} if name not in shared})
@@ -128,6 +136,7 @@ def _check(config: Config) -> None:
         for value in given:
             require_integer(name, value, at_least=least)
         require(len(given) > 0 and list(given) == sorted(set(given)), name, given, "at least one, increasing")
+    require_axis("starts", config.starts)
     kinds = config.checkpoints
     require(0 < len(kinds) == len(set(kinds)), "checkpoints", kinds, "at least one, each once")
     require_defaults(config, _FIXED, "{} here: the two parts set what they need")
@@ -169,6 +178,26 @@ def _with_depth_theory(dataset: xr.Dataset, config: Config, transfer: Transfer) 
         converged_harm=("depth", harm),
         one_layer_harm=("depth", most),
     )
+
+
+def _by_start(dataset: xr.Dataset, config: Config, transfer: Transfer) -> dict[str, Any]:
+    """Turns and harm in closed form from several starts, at depths of two and more; NaN where there is none."""
+    pretrain, finetune, shared = theory.strengths_of(transfer)
+    penalty, times = float(strengths(config.finetune)[0]), _times(dataset, config)
+    depths = [depth for depth in config.depth if depth > 1]
+    loss = np.full((len(config.starts), len(depths), *map(len, times)), np.nan)
+    for place in np.ndindex(loss.shape[:2]) if shared and _plain(config, pretrain) else ():
+        start = np.full(len(pretrain), np.exp(-2 * config.starts[place[0]]))
+        loss[place] = theory.predicted_losses((pretrain, finetune), start, depths[place[1]], times, penalty)
+    curves, floor = np.moveaxis(loss, 2, 0), dataset.attrs["rounding_floor"]
+    turns = locate(dataset["pretrain_steps"].values, curves, floor=floor)
+    cells = ("start_tau", "start_depth", "learning_rate")
+    return {
+        "start_tau": np.asarray(config.starts),
+        "start_depth": np.asarray(depths, np.int64),
+        "start_inflection_steps": (cells, turns.steps),
+        "start_harm": (cells, turns.harm),
+    }
 
 
 def _with_width_theory(dataset: xr.Dataset, config: Config, transfer: Transfer) -> xr.Dataset:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from linsim.finding import Finding
 
-from ..words import NEGLIGIBLE, counted, deviation, distrust, joined, percent, rechecked, tabular, undecided
+from ..words import NEGLIGIBLE, counted, deviation, distrust, joined, listed, percent, rechecked, tabular, undecided
 
 HARMFUL = 0.1
 """Harm from which on inflection points are compared: of less the minimum is flat."""
@@ -40,9 +40,8 @@ def find(dataset: xr.Dataset) -> Finding:
     if 0 < len(none) < len(reached):
         parts.append(f"and none where the width ({', '.join(map(str, none))}) keeps the harmful modes out of reach")
     sentence = ", ".join(parts) or "more pre-training hurts at some widths"
-    spans = _spans(deep)
-    if len(spans) > 1 and spans[-1] < spans[0]:
-        sentence += "; the deeper, the less the rate decides where it starts"
+    said, counts = _by_start(dataset)
+    numbers, sentence = numbers | counts, sentence + said
     return Finding(f"{sentence[0].upper()}{sentence[1:]}", "seen", numbers, details, trust)
 
 
@@ -92,10 +91,23 @@ def _rows(part: xr.Dataset, over: str) -> Iterator[list[str]]:
         yield [str(value), *cells]
 
 
-def _spans(deep: xr.Dataset) -> list[float]:
-    """Latest over earliest inflection of each depth beyond one, over the rates with harm that counts; NaN for none."""
-    turns = _turning(deep).sel(depth=deep["depth"] > 1)
-    return [float(span) for span in turns.max("learning_rate") / turns.min("learning_rate")]
+def _by_start(dataset: xr.Dataset) -> tuple[str, dict[str, float]]:
+    """From which starts the rate decides less in deeper networks where overtraining starts.
+
+    It does where the ratio of the latest to the earliest inflection over the rates has at most half the logarithm at
+    the deepest that it has at the shallowest; any start at which it has more is against it, and is named.
+    """
+    turns = xr.ufuncs.log(dataset["start_inflection_steps"].where(dataset["start_harm"] > HARMFUL))
+    span = (turns.max("learning_rate") - turns.min("learning_rate")).transpose("start_tau", "start_depth").values
+    if span.shape[1] < 2:
+        return "", {}
+    less, known = span[:, -1] <= span[:, 0] / 2, (span[:, 0] > 0) & np.isfinite(span[:, -1])
+    numbers: dict[str, float] = {"starts": int(known.sum()), "starts with less": int((less & known).sum())}
+    if not (less & known).any():
+        return "", numbers
+    starts, other = np.exp(-2 * dataset["start_tau"].values), known & ~less
+    kept = f" from s_0 = {listed(starts[less & known])}, not from {listed(starts[other])}" if other.any() else ""
+    return f"; the deeper, the less the rate decides where it starts{kept}", numbers
 
 
 def _turning(part: xr.Dataset) -> xr.DataArray:

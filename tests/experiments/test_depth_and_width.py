@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from experiments.depth_and_width import Config, experiment, main, run
 from experiments.depth_and_width import theory as theory
@@ -25,6 +24,7 @@ def config(**changes):
         "width_steps": 6000,
         "width_budgets": 16,
         "seeds": 3,
+        "starts": (4.0,),
         "network": NetworkConfig(tau=4.0),
         "pretrain": PRETRAINING,
         "finetune": FinetuneConfig(steps=400, rates=5, lowest_rate=5e-5, highest_rate=1e-2, strengths=1),
@@ -146,14 +146,23 @@ def test_a_depth_and_a_width_at_which_every_run_diverged_are_named_and_nothing_i
     ]
 
 
-def test_the_rate_decides_less_where_turns_lie_closer_together(result):
-    three = result.isel(depth=slice(1, 2))
-    deeper = xr.concat([three, three], "depth", data_vars="minimal").assign_coords(depth=[2, 3])
-    turns = deeper["inflection_steps"].copy()
-    turns[:, 0] = turns[:, 0] ** 2  # twice as far apart, in the logarithm
-    assert "the deeper, the less the rate decides" in found(deeper, inflection_steps=turns).sentence
-    turns[:] = turns[:, ::-1].values
-    assert "the deeper" not in found(deeper, inflection_steps=turns).sentence
+@pytest.mark.parametrize(("starts", "verdict"), [((4.0,), True), ((1.0,), False)])
+def test_the_rate_decides_less_in_deeper_networks_from_small_starts_only(starts, verdict):
+    rates = FinetuneConfig(steps=400, rates=9, lowest_rate=5e-5, highest_rate=1e-2, strengths=1)
+    few = {"width": (4,), "width_steps": 500, "width_budgets": 3, "seeds": 1, "checkpoints": ("real",)}
+    steps = PretrainConfig(steps=100_000, budgets=40, first=10)
+    found = Finding.of(run(config(depth=(2, 4), starts=starts, finetune=rates, pretrain=steps, **few)))
+    assert (found.numbers["starts"], found.numbers["starts with less"]) == (1, int(verdict))
+    assert ("the deeper, the less" in found.sentence) is verdict
+
+
+def test_starts_that_say_otherwise_are_named(result):
+    turns = np.array([[[1.0, 100.0], [1.0, 5.0]], [[1.0, 100.0], [1.0, 50.0]]])
+    cells = ("start_tau", "start_depth", "learning_rate")
+    two = result.isel(learning_rate=[0, 1]).drop_dims(["start_tau", "start_depth"])
+    two = two.assign(start_inflection_steps=(cells, turns), start_harm=(cells, np.ones((2, 2, 2))))
+    told = found(two.assign_coords(start_tau=[5.0, 1.0], start_depth=[2, 4])).sentence
+    assert "the deeper, the less the rate decides where it starts from s_0 = 4.5e-05, not from 0.14" in told
 
 
 def test_errors_of_inflections_are_ratios(result):
