@@ -189,8 +189,8 @@ def _by_start(dataset: xr.Dataset, config: Config, transfer: Transfer) -> dict[s
     for place in np.ndindex(loss.shape[:2]) if shared and _plain(config, pretrain) else ():
         start = np.full(len(pretrain), np.exp(-2 * config.starts[place[0]]))
         loss[place] = theory.predicted_losses((pretrain, finetune), start, depths[place[1]], times, penalty)
-    curves, floor = np.moveaxis(loss, 2, 0), dataset.attrs["rounding_floor"]
-    turns = locate(dataset["pretrain_steps"].values, curves, floor=floor)
+    floor, zero = dataset.attrs["rounding_floor"], dataset.attrs["zero_loss"]
+    turns = locate(dataset["pretrain_steps"].values, np.moveaxis(loss, 2, 0), scale=zero, floor=floor)
     cells = ("start_tau", "start_depth", "learning_rate")
     return {
         "start_tau": np.asarray(config.starts),
