@@ -151,7 +151,7 @@ def table(dataset: xr.Dataset) -> list[str]:
     rates, columns = _some(dataset.sizes["learning_rate"], _ROWS), _some(dataset.sizes["regularization"], _COLUMNS)
     part = dataset.isel(learning_rate=rates, regularization=columns).transpose("learning_rate", "regularization", ...)
     both = bool(part["finetune_inflection_steps"].notnull().any())
-    told = "steps after which more pre-training harms, harm (loss at the largest budget / smallest - 1)"
+    told = "Steps after which more harm, and harm (last / least loss - 1)"
     rows = [
         [
             f"{float(rate):.2g}",
@@ -162,7 +162,7 @@ def table(dataset: xr.Dataset) -> list[str]:
     heads = ["rate", *(f"{value:.3g}" for value in part["regularization"].values)]
     strength = dataset.attrs["regularizer"].replace("_", " ")
     return [
-        f"{strength} strength from left to right: {told}{'; ft: the same of the fine-tuning loss' * both}",
+        f"{told}; strength of the {strength} from left to right{'; ft: of the fine-tuning loss' * both}",
         *tabular(heads, rows),
     ]
 

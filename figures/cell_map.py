@@ -40,6 +40,7 @@ def draw_map(axes: Axes, dataset: xr.Dataset, cells: Cells, chosen: Sequence[tup
         _write_harm(axes, cells, rates, strengths)
     else:
         handles += _draw_levels(axes, cells, rates, strengths)
+    handles += _mark_finetuning(axes, cells, rates, strengths)
     told = " (closed form)" * (small and cells.predicted is not None) + f", median of {seeds} seeds" * (seeds > 1)
     axes.set_title(f"(a) Inflection budget and harm{told}")
     axes.set_xlabel(says(dataset["learning_rate"]).replace("learning rate", r"learning rate $\eta$"))
@@ -74,11 +75,21 @@ def _fill(axes: Axes, cells: Cells, rates: Scale, strengths: Scale, first_budget
     for name, where, look in looks:
         if where.any():
             hatch(axes, where, rates, strengths, **look)
-            if look["edgecolor"] == "white":  # which does not show on cells that never turn
-                hatch(axes, where & cells.never_turns, rates, strengths, **look | {"edgecolor": "0.5"})
+            if look["edgecolor"] == "white":  # which does not show on cells without a colour
+                hatch(axes, where & np.isnan(cells.inflection), rates, strengths, **look | {"edgecolor": "0.5"})
             shown = look | ({"facecolor": "0.5"} if look["facecolor"] == "none" else {})
             handles.append(Patch(label=name, linewidth=0, **shown))
     return handles
+
+
+def _mark_finetuning(axes: Axes, cells: Cells, rates: Scale, strengths: Scale) -> list[Any]:
+    """A small diamond in every cell where the loss on the fine-tuning task turns as well."""
+    if not cells.finetune_turns.any():
+        return []
+    rows, columns = np.nonzero(cells.finetune_turns)
+    look: dict[str, Any] = {"linestyle": "none", "marker": "D", "markersize": 3.5, "color": "black"}
+    axes.plot(rates.centres[rows], strengths.centres[columns], **look | {"markeredgecolor": "white"})
+    return [Line2D([], [], label="fine-tuning loss turns too", **look)]
 
 
 def _add_colour_bar(axes: Axes, mesh: Any, first_budget: float) -> None:

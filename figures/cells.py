@@ -23,15 +23,17 @@ class Cells(NamedTuple):
     inflection: Floats
     """Inflection budget in steps; NaN where there is no turn."""
     harm: Floats
-    """Simulated harm; NaN where nothing is known of the largest budget."""
+    """Simulated harm; 0 where no turn is material, NaN where nothing is known of the largest budget."""
     predicted: Floats | None
-    """Harm in closed form, if there is one; NaN where every run diverged."""
+    """The same in closed form, if there is one; NaN where nothing is left to compare it with."""
     some_diverged: NDArray[np.bool_]
     """Some lanes diverged, not all."""
     all_diverged: NDArray[np.bool_]
     """Every budget of every seed diverged."""
     unstable: NDArray[np.bool_]
     """Some lanes that did not diverge are beyond the edge of stability."""
+    finetune_turns: NDArray[np.bool_]
+    """The fine-tuning loss turns as well, in most seeds."""
 
     @property
     def never_turns(self) -> NDArray[np.bool_]:
@@ -58,18 +60,22 @@ def cells_of(dataset: xr.Dataset) -> Cells:
     gone = diverged.all(("pretrain_steps", "seed")).values
     # A seed that never turns does so later than all others.
     turns = median(chart["inflection_steps"].fillna(np.inf).where(~lost).values)
+    told = median(chart["harm"].where(~lost).values)
+    harm = np.where(np.isfinite(turns) | np.isnan(told), told, 0.0)
     predicted = None
-    if (
-        "predicted_harm" in chart
-    ):  # the flow of the closed form knows no divergence: where all diverge it is not compared
-        predicted = np.where(lost.all("seed").values, np.nan, median(chart["predicted_harm"].values))
+    if "predicted_harm" in chart:
+        # The flow of the closed form knows no divergence: where all diverge it is not compared.
+        known, material = chart["predicted_harm"], chart["predicted_inflection_steps"].notnull()
+        predicted = np.where(np.isnan(harm), np.nan, median(known.where(material | known.isnull(), 0.0).values))
+    turned = chart.get("finetune_inflection_steps", np.nan * chart["harm"]).notnull()
     return Cells(
         np.where(np.isfinite(turns), turns, np.nan),
-        median(chart["harm"].where(~lost).values),
+        harm,
         predicted,
         diverged.any(("pretrain_steps", "seed")).values & ~gone,
         gone,
         (lost_lanes(chart) & ~diverged).any(("pretrain_steps", "seed")).values,
+        (turned.mean("seed") > 0.5).values,
     )
 
 

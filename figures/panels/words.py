@@ -42,8 +42,8 @@ def grouped(value: float) -> str:
 
 def rise(harm: float) -> str:
     """Harm as a reader says it: in percent, as a factor once that gets long."""
-    if np.isinf(harm):
-        return "diverges"
+    if not np.isfinite(harm):
+        return "unknown" if np.isnan(harm) else "from 0"
     if harm < 1e-3:
         return "+0 %" if harm < 1e-6 else "<0.1 %"
     if harm >= 100:

@@ -29,7 +29,7 @@ class Reading:
     place: Float[np.ndarray, " curves"]
     """Budget of the lowest point of the spline."""
     least: Float[np.ndarray, " curves"]
-    """The value there; never above the smallest known one, never below 0."""
+    """The value there; never above the smallest known one, never below the floor."""
     between: Float[np.ndarray, "fine curves"]
     """Values at `fine` budgets: the known ones, and the spline between them."""
     errors: Float[np.ndarray, "intervals curves"]
@@ -90,8 +90,10 @@ class Reading:
         return np.clip(low, self.budgets[0], self.place), np.clip(high, self.place, self.budgets[-1])
 
 
-def read(budgets: Int[np.ndarray, " budgets"], values: Float[np.ndarray, "budgets curves"]) -> Reading:
-    """Read curves of values that are not negative between increasing budgets."""
+def read(
+    budgets: Int[np.ndarray, " budgets"], values: Float[np.ndarray, "budgets curves"], floor: float = 0.0
+) -> Reading:
+    """Read curves between increasing budgets; they are nowhere below the floor."""
     log = np.log(budgets.astype(np.float64))
     count = len(budgets)
     best = values.argmin(axis=0)
@@ -100,11 +102,11 @@ def read(budgets: Int[np.ndarray, " budgets"], values: Float[np.ndarray, "budget
         return Reading(budgets, values, place, least, values, np.zeros((0, values.shape[1])))
     spline = CubicSpline(log, values)
     fine = _fine(log)
-    between = np.maximum(spline(fine), 0.0)
+    between = np.maximum(spline(fine), floor)
     between[:: _INNER + 1] = values
     depth, at = _lowest(spline.c, np.diff(log))
     piece = depth.argmin(axis=0)
-    lowest = np.maximum(np.take_along_axis(depth, piece[None], 0)[0], 0.0)
+    lowest = np.maximum(np.take_along_axis(depth, piece[None], 0)[0], floor)
     better = lowest < least
     offset = np.take_along_axis(at, piece[None], 0)[0]
     place, least = np.where(better, np.exp(log[piece] + offset), place), np.where(better, lowest, least)

@@ -108,7 +108,7 @@ def locate(
     columns = {name: np.full(known.shape[1], np.nan) for name in ("lowest", "low", "high", "least", "observed")}
     resolved, inside = np.zeros(known.shape[1], bool), np.zeros(known.shape[1], bool)
     for which, at in _alike(known):
-        reading = read(budgets[at], values[np.ix_(at, which)])
+        reading = read(budgets[at], values[np.ix_(at, which)], floor)
         allowed = _allowed(reading, criteria, near)
         sure = np.asarray(~_doubt(reading, allowed).any(axis=0))
         told = reading.without_spline(~sure)
@@ -151,7 +151,7 @@ def doubtful(
     criteria, values, known = _checked(budgets, loss, unknown, scale, floor, criteria)
     counts = np.zeros(len(budgets) - 1, int)
     for which, at in _alike(known):
-        reading = read(budgets[at], values[np.ix_(at, which)])
+        reading = read(budgets[at], values[np.ix_(at, which)], floor)
         doubt = _doubt(reading, _allowed(reading, criteria, _near(scale, criteria))).sum(axis=1)
         beside = np.diff(at) == 1  # what lies between two known budgets is not known to be known
         counts[at[:-1][beside]] += doubt[beside]
