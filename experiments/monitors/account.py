@@ -72,7 +72,7 @@ def account(
         )
     loss, floor = result["pretrain_loss_after"].mean("seed").values, result.attrs["rounding_floor"]
     diverged = np.asarray(result["diverged"].any(["pretrain_steps", "seed"]))
-    turning = locate(problem.budgets, loss, diverged, scale=result.attrs["zero_loss"], floor=floor)
+    turning = locate(problem.budgets, np.where(diverged, np.nan, loss), scale=result.attrs["zero_loss"], floor=floor)
     return Account(
         result["pretrain_loss_before"].mean("seed").values,
         loss,

@@ -67,14 +67,14 @@ def test_the_experiment_owns_the_precision(asked, computed):
 def test_a_terminal_is_told_the_sentence_the_table_the_details_and_whether_to_trust_it():
     whole = Experiment("counting", "", Config, compute, find, table, claims=("one", "two"))
     told = whole.tell(whole.run(Config(count=5)).assign_attrs(solver_reason="by hand"))
-    assert told.split("\n\n") == [
-        "There are 5.",
-        "a | b\n1\n1\n1\n1\n1",
-        "A detail.\nDO NOT",
+    assert told.splitlines() == [
+        *("There are 5.", "DO NOT", "a | b", *"11111", "A detail."),
         "The claims behind it: python -m experiments.claims --only one two",
         "by hand",
     ]
-    assert plain.tell(plain.run(Config())) == "There are 3.\n\nA detail."
+    assert plain.tell(plain.run(Config())) == "There are 3.\nA detail."
+    short = whole.tell(whole.run(Config(count=5)), most=4).splitlines()
+    assert short == ["There are 5.", "DO NOT", "a | b", "... and 7 more lines, with --verbose"]
 
 
 def test_of_many_reasons_for_a_solver_the_first_are_told():
@@ -87,12 +87,18 @@ def test_of_many_reasons_for_a_solver_the_first_are_told():
 def test_the_command_keeps_and_tells_what_the_function_returns(tmp_path, capsys):
     assert plain.main(["--count", "4", "--no-figure", "--out", str(tmp_path / "new")]) == 0
     told = capsys.readouterr().out
-    assert told.startswith("There are 4.\n\nA detail.\n")
+    assert told.startswith("There are 4.\nA detail.\n")
     assert str(tmp_path / "new" / "data.zarr") in told
     assert store.load(tmp_path / "new").identical(plain.run(Config(count=4)))
     assert plain.main(["--count", "0", "--no-figure", "--out", str(tmp_path / "bad")]) == 2
     assert capsys.readouterr().err == "count: got 0; allowed: an integer >= 1\n"
     assert not (tmp_path / "bad").exists()
+
+
+def test_a_result_whose_own_check_fails_is_kept_and_ends_with_status_4(tmp_path, capsys):
+    assert plain.main(["--count", "6", "--no-figure", "--out", str(tmp_path)]) == 4
+    assert "DO NOT" in capsys.readouterr().out
+    assert float(store.load(tmp_path)["ones"].sum()) == 6
 
 
 def flags_of(experiment, capsys):

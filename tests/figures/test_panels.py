@@ -217,7 +217,7 @@ def test_no_front_is_drawn_below_its_bound(axes):
 def test_numbers_are_said_as_a_reader_says_them():
     assert [short(value) for value in (0.0, 0.0234, 512.3, 4e-5)] == ["0", "0.023", "512", "$4\\times10^{-5}$"]
     assert [rise(harm) for harm in (0, 5e-4, 0.031, 0.5, 150.0, np.inf)] == [
-        *("+0 %", "<0.1 %", "+3.1 %", "+50 %", "×151", "diverges"),
+        *("+0 %", "<0.1 %", "+3.1 %", "+50 %", "×151", "from 0"),
     ]
     assert [in_full(value) for value in (0.015, 12_000, 1.25e7)] == [
         *("0.015", "12\N{THIN SPACE}000", "$1.25\\times10^{7}$"),
