@@ -44,3 +44,32 @@ def test_of_two_minima_the_lower_is_taken():
     first = (np.pi - np.arcsin(0.1 / 3) * 0) / 3  # near the first minimum of the cosine
     assert float(turn.place) == pytest.approx(first, abs=0.05)
     assert bool(turn.certified)
+
+
+bumps = st.lists(st.tuples(st.floats(-0.5, 5.5), st.floats(0.4, 2), st.floats(-1, 1)), max_size=3)
+
+
+@given(bumps, st.floats(-0.5, 0.5), st.booleans())
+def test_the_lowest_point_is_within_the_range_and_not_above_the_curve(parts, slope, flat):
+    # Smooth curves with and without turns, with minima at both ends, and with a plateau.
+    def curve(x):
+        told = slope * x + sum(h * jnp.exp(-((x - c) ** 2) / (2 * w**2)) for c, w, h in parts)
+        return jnp.maximum(told, 0.1) if flat else told + 0.0 * x
+
+    point = search(curve)
+    dense = np.asarray(curve(jnp.linspace(0.0, 5.0, 4001)))
+    assert 0 <= float(point.place) <= 5
+    assert float(point.value) <= min(dense[0], dense[-1]) + 1e-12
+    # Minima 0.13 apart, as the grid is, are one of these curves' width of 0.4 at least: no lower one is missed by more
+    # than the curvature, at most 3 / 0.4^2 for three bumps, times half the squared distance of 0.13 / 2.
+    assert dense.min() - 1e-6 <= float(point.value) <= dense.min() + 0.04
+    if bool(point.certified):
+        assert 0 <= float(point.low) < float(point.high) <= 5
+
+
+@pytest.mark.parametrize("slope", [-1.0, 1.0, -1e-3, 1e-3])
+def test_what_only_falls_or_rises_has_its_lowest_point_at_an_end_and_no_certificate(slope):
+    point = search(lambda x: slope * x)
+    assert float(point.place) == (5.0 if slope < 0 else 0.0)
+    assert float(point.value) == min(5 * slope, 0.0)
+    assert not bool(point.certified)
