@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -53,7 +54,8 @@ class Again:
         """
         count, left = pool.shape[1], 0
         if count * self._cost(int(self.problem.budgets[-1]), len(self._budgets)) > _AFFORDABLE:
-            return int(asked.sum())
+            lanes = found.size // math.prod(found.shape[dim] for dim in self.axes.trajectory_dims)
+            return count * lanes if self.pretraining else int(asked.sum())
         with jax.enable_x64(True):
             size = min(count, max(1, int(_MEMORY // (len(self._budgets) * self._session.state_bytes))))
             allowed = int(_AFFORDABLE / self._cost(self.problem.finetune_steps, POINTS) / -(-count // size))
