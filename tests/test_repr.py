@@ -64,7 +64,7 @@ VALUES = {
     "record": lambda: watched().record,
     "record of nothing": lambda: ls.Record(),
     "inflection points": lambda: ls.locate(np.arange(1, 60), np.random.default_rng(0).random((59, 20, 9))),
-    "prediction": lambda: Prediction(np.ones((60, 9, 5, 1)), *[np.ones((9, 5, 1))] * 3, "in closed form"),
+    "prediction": lambda: Prediction(np.ones((60, 9, 5, 1)), *[np.ones((9, 5, 1))] * 5, "in closed form"),
     "alarm": lambda: ls.Alarm(window=3).watch(np.arange(1, 200), np.ones(199)),
     "claim": lambda: CLAIMS["misaligned-iff"],
     "verdict": lambda: ls.judge(CLAIMS["misaligned-iff"], examples=2, shrink=False),

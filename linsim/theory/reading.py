@@ -105,6 +105,7 @@ def read(
     between = np.maximum(spline(fine), floor)
     between[:: _INNER + 1] = values
     depth, at = _lowest(spline.c, np.diff(log))
+    depth[np.diff(budgets) == 1] = np.inf  # there are no half steps
     piece = depth.argmin(axis=0)
     lowest = np.maximum(np.take_along_axis(depth, piece[None], 0)[0], floor)
     better = lowest < least

@@ -96,7 +96,7 @@ def test_tuning_removes_the_u_on_the_near_task_and_not_on_the_far_one(result):
     assert (found.verdict, found.numbers) == ("seen", numbers | {"least_fall": found.numbers["least_fall"]})
     assert found.numbers["least_fall"] > 1.05
     assert "removes the U at ×2, where the tuned rate falls" in found.sentence and "but not at ×4" in found.sentence
-    lines = [line for line in experiment.tell(result).split("\n\nThe claims")[0].splitlines() if line]
+    lines = [line for line in experiment.tell(result).split("\nThe claims")[0].splitlines() if line]
     assert len(lines) <= 12 and max(map(len, lines)) <= 120
     assert all(rule in table(result)[0] for rule in RULES)
 

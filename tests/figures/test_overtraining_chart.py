@@ -10,7 +10,7 @@ from figures import __main__ as command
 from figures import overtraining_chart as figure
 from figures.cells import cells_of, chosen_cells
 from figures.panels.maps import crossings, scale
-from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, TaskConfig
+from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, RefinedConfig, TaskConfig
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
 from linsim.storage import store
@@ -53,7 +53,11 @@ CHARTS = {
     "no turn": (
         # Stable rates: beyond, rounding grows, and what it grows to depends on the compiler.
         lambda: run(
-            dataclasses.replace(wide(highest_rate=0.005), shift=dataclasses.replace(SMALL.shift, rescale_factor=1.0))
+            dataclasses.replace(
+                wide(highest_rate=0.005),
+                shift=dataclasses.replace(SMALL.shift, rescale_factor=1.0),
+                pretrain=RefinedConfig(**vars(SMALL.pretrain)),
+            )
         ),
         "More pre-training never hurts within these budgets",
     ),
