@@ -118,7 +118,7 @@ def test_the_finding_tells_depths_and_widths_apart(result):
     assert finding.numbers["harm at depth 1"] == float(result["harm"][0, 0].max())
     assert finding.numbers["harm at width 4"] == float(result["width_harm"][0, 1].median("width_seed").max())
     told = experiment.tell(result)
-    assert "800 %" in told and max(map(len, told.partition("\n\nThe claims")[0].splitlines())) <= 120
+    assert "800 %" in told and max(map(len, told.partition("\nThe claims")[0].splitlines())) <= 120
 
 
 def test_where_nothing_hurts_the_finding_says_so():

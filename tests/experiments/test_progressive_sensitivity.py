@@ -209,7 +209,7 @@ def test_a_coloured_input_has_neither_closed_form_nor_thresholds():
 
 
 def test_a_result_is_told_in_a_dozen_lines_of_a_terminal(small):
-    said, _, _ = experiment.tell(small).partition("\n\nThe claims behind it")
+    said, _, _ = experiment.tell(small).partition("\nThe claims behind it")
     lines = [line for line in said.splitlines() if line]
     assert len(lines) <= 12
     assert max(map(len, lines)) <= 120
