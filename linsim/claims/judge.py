@@ -18,6 +18,7 @@ from hypothesis.errors import NoSuchExample, Unsatisfiable, UnsatisfiedAssumptio
 
 from linsim.claims.claim import Check, Claim, PlainProblem, require_plain
 from linsim.claims.margins import REFUTED, holds
+from linsim.claims.searching import impatient, without_loaded_constants
 from linsim.errors import require_integer
 from linsim.progress.showing import Progress, showing
 from linsim.testing.draws import undisturbed
@@ -187,7 +188,7 @@ def on_domain(claim: Claim, examples: int = 100, seed: int = 0) -> Trial:
 
 @contextlib.contextmanager
 def _judging() -> Iterator[None]:
-    with jax.enable_x64(True), np.errstate(all="ignore"), _no_constants_of_loaded_modules():
+    with jax.enable_x64(True), np.errstate(all="ignore"), without_loaded_constants(), impatient():
         yield
 
 
@@ -267,26 +268,3 @@ def _attempt(
 
 def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
-
-
-@contextlib.contextmanager
-def _no_constants_of_loaded_modules() -> Iterator[None]:
-    """Hypothesis draws some constants from the source of whatever is loaded; a verdict must not depend on that.
-
-    It has no setting for this. Where a later version keeps them elsewhere, verdicts vary with what is loaded, no more.
-    """
-    try:
-        from hypothesis.internal.conjecture import providers
-        from hypothesis.internal.constants_ast import Constants
-
-        original, forget = providers._get_local_constants, providers.CONSTANTS_CACHE.cache.clear
-    except (ImportError, AttributeError):
-        yield
-        return
-    providers._get_local_constants = Constants
-    forget()
-    try:
-        yield
-    finally:
-        providers._get_local_constants = original
-        forget()

@@ -13,9 +13,11 @@ import jax.numpy as jnp
 import pytest
 from hypothesis import assume, reject, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture.engine import ConjectureRunner
 
 from linsim.claims.claim import Claim, Outside, Variant
-from linsim.claims.judge import Case, judge
+from linsim.claims.judge import Case, judge, on_domain
+from linsim.claims.registry import CLAIMS
 from linsim.claims.report import as_json, from_json
 from linsim.errors import InvalidInput, require_axis
 from linsim.testing.draws import numbers
@@ -66,6 +68,13 @@ def test_a_verdict_survives_a_file():
 def test_the_search_goes_towards_small_margins():
     needle = replace(CLAIM, domain=st.fixed_dictionaries({"x": numbers(0.0, 1e9).map(lambda x: x / 1e7)}))
     assert judge(needle, 200).inside.worst.margin < 1.0
+
+
+def test_steering_that_gets_nowhere_ends(monkeypatch):
+    calls, run = [], ConjectureRunner.test_function
+    monkeypatch.setattr(ConjectureRunner, "test_function", lambda self, data: calls.append(1) or run(self, data))
+    assert on_domain(CLAIMS["saturation"], 300).tried == 300
+    assert len(calls) < 10 * 300  # left alone, Hypothesis makes some 28,000
 
 
 def test_counterexamples_are_the_simplest_ones():
