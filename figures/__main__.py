@@ -25,7 +25,6 @@ from linsim.storage import store
 from .gallery import FOLDER, GALLERY, OTHERS, PAGE, RESULTS, Entry, quoted
 from .picture import title
 
-
 _DISTRUSTED = 4  # the status of a result whose own check says not to trust it: it is drawn, and says so
 
 

@@ -112,7 +112,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     counted = {"counts": turns.notnull(), "turns_inside": turns > dataset["pretrain_steps"][0]}
     counted = {name: where.all("seed").drop_attrs() for name, where in counted.items()}
     zero = next(iter(transfers.values())).pretrain.zero_loss
-    return label(dataset.assign(counted, overshoot=beyond, zero_loss=zero), LABELS)
+    return label(dataset.assign(counted | {"overshoot": beyond, "zero_loss": zero}), LABELS)
 
 
 def _transfers(config: Config) -> dict[str, Transfer]:

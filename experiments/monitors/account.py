@@ -73,13 +73,15 @@ def account(
     loss, floor = result["pretrain_loss_after"].mean("seed").values, result.attrs["rounding_floor"]
     diverged = np.asarray(result["diverged"].any(["pretrain_steps", "seed"]))
     turning = locate(problem.budgets, np.where(diverged, np.nan, loss), scale=result.attrs["zero_loss"], floor=floor)
+    # A rise that is not material has no turn to foresee.
+    harm = np.where(np.isnan(turning.steps) & ~np.isnan(turning.harm), 0.0, turning.harm)
     return Account(
         result["pretrain_loss_before"].mean("seed").values,
         loss,
         turning.steps,
         result["predicted_inflection_steps"].values[..., 0],
-        turning.harm,
-        _outcomes(result, turning.harm, diverged, harmful),
+        harm,
+        _outcomes(result, harm, diverged, harmful),
         values,
         alarms,
         peaks,

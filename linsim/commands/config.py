@@ -226,7 +226,7 @@ def chart_of(config: Any, **changes: Any) -> ChartConfig:
     shared = {
         each.name: getattr(config, each.name) for each in dataclasses.fields(ChartConfig) if hasattr(config, each.name)
     }
-    shared["pretrain"] = RefinedConfig.unrefined(config.pretrain)
+    shared["pretrain"] = RefinedConfig.unrefined(getattr(config, "pretrain", PretrainConfig()))
     return ChartConfig(**shared | changes)
 
 

@@ -12,6 +12,7 @@ from linsim.commands.config import (
     FinetuneConfig,
     NetworkConfig,
     PretrainConfig,
+    RefinedConfig,
     TaskConfig,
     chart_of,
 )
@@ -38,7 +39,7 @@ def test_the_fields_that_two_configurations_share_are_taken_over():
 
     chart = chart_of(Other(), depth=2)
     assert (chart.dim, chart.depth, chart.task.scale) == (5, 2, 3.0)
-    assert chart.pretrain == PretrainConfig()
+    assert chart.pretrain == RefinedConfig(tolerance=None)
 
 
 def product_of(weights, inputs):

@@ -41,7 +41,7 @@ def loss(weight, task):
 def test_both_phases_are_matrix_exponentials(regularizer):
     phase = Phase(0.01, weight_decay=0.1)
     problem = replace(gaussian_problem(1, seeds=2), transfer=two_tasks(), pretrain=phase)
-    found = chart(problem, RATES, STRENGTHS, regularizer, solver="flow", predicted=False, rechecked=0)
+    found = chart(problem, RATES, STRENGTHS, regularizer, solver="flow", predicted=False, rechecked=0, tolerance=None)
     first, then = problem.transfer.pretrain, problem.transfer.finetune
     for seed in range(2):
         for at, budget in enumerate(problem.budgets):

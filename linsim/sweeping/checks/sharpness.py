@@ -19,8 +19,8 @@ from linsim.losses import Weights, matmul
 from linsim.measures.largest import exceeds
 
 _DENSE = Dense()
-PRODUCTS = 64
-"""With the Hessian, for each look: values are then right to a percent where eigenvalues crowd, else to rounding."""
+PRODUCTS = 32
+"""With the Hessian, for each look: values are then right to some percent where eigenvalues crowd, else to rounding."""
 
 
 @partial(jax.jit, static_argnames="solver")
