@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Tell the chapters in order; there are no flags but --help."""
     ArgumentParser(prog=f"python -m {__package__}.tour", description=__doc__).parse_args(arguments)
     rates, strengths = np.geomspace(1e-4, 1e-2, 9), np.array([0.0, 0.5, 1, 2, 4])
-    result = linsim.chart(problem(), rates, strengths, measures=[LEARNED, rise_under_noise([GAMMA])])
+    result = linsim.chart(problem(), rates, strengths, measures=[LEARNED, rise_under_noise([GAMMA])], tolerance=None)
     features_one_after_another(result)
     ever_more_sensitive(result)
     the_u(result)
