@@ -71,7 +71,7 @@ def ever_more_sensitive(result: xr.Dataset) -> None:
     noisy = result["pretrain_loss_before"].isel(seed=0).values + rise
     show("loss rise, first and last", rise[[0, -1]])
     theory = linsim.noise_inflection(SIGMA, np.full(D, np.exp(-2 * TAU)), GAMMA**2 * 2 * D, *BUDGETS[[0, -1]] * ETA)
-    show("loss with noise turns at", [linsim.locate(BUDGETS, noisy).steps])
+    show("loss with noise turns at", [linsim.locate(BUDGETS, noisy, scale=float(noisy[0])).steps])
     show("closed form", [theory.time / ETA])
 
 
