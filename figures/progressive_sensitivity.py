@@ -138,7 +138,7 @@ def _draw_strengths(axes: Axes, first: xr.Dataset) -> None:
     )
     styles = looks(first.sizes["absolute_noise"], ordered=True, solid=True)
     curves(axes, shares, over="mode", by="absolute_noise", names=_SCALES, styles=styles, places=places, log=False)
-    ends = axes.get_xlim()
+    ends = float(places.min()) / 1.2, 1.2 * float(places.max())
     grid = np.geomspace(*ends, 500)
     axes.plot(grid, np.maximum(1 - 0.5 / grid, 0), color="black", linewidth=2, label="soft threshold")
     cut: dict[str, Any] = {"color": "0.5", "linestyle": "--", "linewidth": 1.3, "label": "cut at $\\sigma_i > G$"}

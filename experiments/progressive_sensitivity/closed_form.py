@@ -12,9 +12,12 @@ from linsim.problem import Problem
 from linsim.theory.noise_turning import noise_inflection
 from linsim.theory.prices import NoiseCost
 from linsim.theory.rises import BalancedModes
+from linsim.theory.turns import Criteria, material
 
 from .finding import Kind
 
+CRITERIA = Criteria(tolerance=0.1)
+"""Budgets are given, not refined: harm that is known to a tenth has a place between them."""
 Costs = Mapping[Kind, Sequence[NoiseCost]]
 """What every scale of noise costs two aligned balanced layers; empty where there is no formula."""
 
@@ -25,7 +28,7 @@ class Curves(NamedTuple):
     loss: Float[np.ndarray, "budgets seeds scales"]
     sensitivity: Float[np.ndarray, "budgets seeds scales"]
     inflection: Float[np.ndarray, "seeds scales"]
-    """In steps; NaN where the curve never turns."""
+    """In steps; NaN where the turn is not material."""
     harm: Float[np.ndarray, "seeds scales"]
 
 
@@ -64,7 +67,8 @@ def closed_form(modes: BalancedModes, problem: Problem, costs: Sequence[NoiseCos
     ]
     steps = np.asarray([[turn.time for turn in row] for row in turns]) / rate
     least = np.asarray([[turn.loss for turn in row] for row in turns]) + [cost.constant for cost in costs]
-    return Curves(loss, sensitivity, steps, np.maximum(loss[-1] / least - 1, 0))
+    harm, excess = loss[-1] / least - 1, (loss[-1] - least) / problem.transfer.pretrain.zero_loss
+    return Curves(loss, sensitivity, np.where(material(harm, excess, CRITERIA), steps, np.nan), np.maximum(harm, 0))
 
 
 def best_under_noise(problem: Problem, costs: Costs) -> dict[str, Any]:

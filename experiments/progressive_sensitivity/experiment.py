@@ -40,7 +40,7 @@ from linsim.theory.rises import rise_of
 from linsim.theory.turns import locate
 
 from ..experiment import Experiment
-from .closed_form import Costs, Curves, best_under_noise, closed_form, costs_of, modes_of
+from .closed_form import CRITERIA, Costs, Curves, best_under_noise, closed_form, costs_of, modes_of
 from .finding import KINDS, find, table
 
 CLAIMS = (
@@ -156,7 +156,7 @@ def _measured(
     for kind in KINDS:
         rise = swept[f"rise_under_{kind}_noise"]
         loss = losses + rise
-        turn = locate(problem.budgets, loss.values, scale=problem.transfer.pretrain.zero_loss)
+        turn = locate(problem.budgets, loss.values, criteria=CRITERIA, scale=problem.transfer.pretrain.zero_loss)
         simulated = Curves(loss.values, rise.values, turn.steps, turn.harm)
         nothing = Curves(*(np.nan * values for values in simulated))
         closed = nothing if isinstance(modes, str) else closed_form(modes, problem, costs[kind])

@@ -132,7 +132,7 @@ def _place(config: ChartConfig, transfer: Transfer, levels: Sequence[float]) -> 
         losses = losses_of(chart)
         predicted = xr.full_like(losses, np.nan) if isinstance(flow, str) else losses_of(closed())
         matched = at_equal_loss(losses, reached)
-        found = chart.isel(regularization=0, drop=True).drop_vars("predicted_inflection_steps")
+        found = chart.isel(regularization=0, drop=True).drop_vars(["predicted_inflection_steps", "excess"])
         found = found.merge(parts_of(losses["pretrain_loss_after"]))
         found = found.assign({f"{name}_at_equal_loss": values for name, values in matched.items()})
         found["harm_at_tuned_rates"] = at_tuned_rates(losses, reached)

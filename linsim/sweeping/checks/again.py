@@ -28,6 +28,7 @@ POINTS = 17
 _ALONG_PRETRAINING = 24  # beside the budgets
 _AFFORDABLE = 1e11  # multiplications for all that is run again: some seconds
 _MEMORY = 2**28  # bytes at once, roughly
+_TOGETHER = 128  # runs in a program at most; so all rounds of a chart are one program
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,8 @@ class Again:
             lanes = found.size // math.prod(found.shape[dim] for dim in self.axes.trajectory_dims)
             return count * lanes if self.pretraining else int(asked.sum())
         with jax.enable_x64(True):
-            size = min(count, max(1, int(_MEMORY // (len(self._budgets) * self._session.state_bytes))))
+            several = math.prod(found.shape[dim] for dim in self.axes.trajectory_dims)
+            size = min(_TOGETHER, several, max(1, int(_MEMORY // (len(self._budgets) * self._session.state_bytes))))
             allowed = int(_AFFORDABLE / self._cost(self.problem.finetune_steps, POINTS) / -(-count // size))
             for first in range(0, count, size):
                 block = pool[:, np.minimum(np.arange(first, first + size), count - 1)]  # all of one size: one program
@@ -130,8 +132,8 @@ class Again:
         lanes, trajectory = lanes[:, close], trajectory[close]
         rate = np.broadcast_to(self.after.number("learning_rate", lanes), trajectory.shape)
         chosen = np.argsort(-rate, kind="stable")[:allowed]
-        size = min(len(chosen), max(1, int(_MEMORY // (64 * sum(leaf[0, 0].nbytes for leaf in weights)))))
-        for first in range(0, len(chosen), max(size, 1)):
+        size = min(_TOGETHER, asked.size, max(1, int(_MEMORY // (64 * sum(leaf[0, 0].nbytes for leaf in weights)))))
+        for first in range(0, len(chosen), size):
             part = chosen[np.minimum(np.arange(first, first + size), len(chosen) - 1)]
             sample = Sample.of(self.problem, self.axes, pool, trajectory[part], lanes[:, part])
             found[tuple(sample.indices)] |= self._unstable(sample, checkpoints)
