@@ -22,7 +22,7 @@ from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_number
 from linsim.finding import Finding
-from linsim.labels import PLAIN, STEPS, Label, label
+from linsim.labels import PLAIN, STEPS, Label, label, lost_lanes
 from linsim.progress.showing import Progress
 
 from .experiment import Experiment
@@ -112,17 +112,14 @@ def with_pairs(dataset: xr.Dataset, factor: float, turn: float, margin: float, l
         above = losses.clip(min=floor)
         return of_later(above) / above - 1
 
-    after, tuned = (
-        dataset[f"{task}_loss_after"].where(~dataset["diverged"], np.inf) for task in ("pretrain", "finetune")
-    )
-    with np.errstate(invalid="ignore"):  # of two runs that diverged neither is worse
-        found = {
-            "later_steps": of_later(budgets.reset_coords(drop=True)),
-            "base_change": changed(dataset["pretrain_loss_before"]),
-            "result_change": changed(after),
-            "finetune_change": changed(tuned),
-            "result_rise": (of_later(after) - after) / dataset["zero_loss"],
-        }
+    after, tuned = (dataset[f"{task}_loss_after"].where(~lost_lanes(dataset)) for task in ("pretrain", "finetune"))
+    found = {
+        "later_steps": of_later(budgets.reset_coords(drop=True)),
+        "base_change": changed(dataset["pretrain_loss_before"]),
+        "result_change": changed(after),
+        "finetune_change": changed(tuned),
+        "result_rise": (of_later(after) - after) / dataset["zero_loss"],
+    }
     if "predicted_pretrain_loss_after" in dataset:
         found["predicted_result_change"] = changed(dataset["predicted_pretrain_loss_after"])
     worse = (found["result_change"] > margin) & (found["result_rise"] > least_rise)
@@ -170,7 +167,7 @@ def find(dataset: xr.Dataset) -> Finding:
     rate, share, longer = float(cell["learning_rate"]), float(cell["share"]), f"{between(ratio, 2)} times"
     numbers = {"pairs": pairs, "factor": float(ratio.median()), "share": share, "learning_rate": rate}
     if not share:
-        whom = "no pair of runs that did not diverge" if data["diverged"].any() else f"none of {pairs} pairs"
+        whom = "no pair of stable runs" if lost_lanes(data).any() else f"none of {pairs} pairs"
         told = f"{longer} the pre-training makes the fine-tuned model over {percent(margin)} worse in {whom}"
         return Finding(told, "not seen", numbers, checked, trust)
     keep = data["behaves"].all("seed")
@@ -229,7 +226,7 @@ def table(dataset: xr.Dataset) -> list[str]:
     rows = []
     for at in range(data.sizes["learning_rate"]):
         cell = data.isel(learning_rate=at)
-        share = "diverged" if cell["diverged"].all() else percent(float(cell["share"]))
+        share = "unstable" if lost_lanes(cell).all() else percent(float(cell["share"]))
         rows.append([f"{float(cell['learning_rate']):.2g}", share, *_pair(cell)])
     return tabular(heads, rows)
 

@@ -29,6 +29,7 @@ from linsim.commands.config import (
 )
 from linsim.errors import InvalidInput, require_integer
 from linsim.finding import Finding
+from linsim.labels import lost_lanes
 from linsim.progress.showing import Progress
 from linsim.tasks import LinearTask, Transfer
 
@@ -113,11 +114,11 @@ def find(dataset: xr.Dataset) -> Finding:
     details, trust = (*closed_form(dataset), *diverged(dataset), *rechecked(dataset)), distrust(dataset)
     if (nothing := undecided(dataset, details=details, trust=trust)) is not None:
         return nothing
-    usable = ~dataset["diverged"].any(["pretrain_steps", "seed"])
+    usable = ~lost_lanes(dataset).any(["pretrain_steps", "seed"])
     turned = dataset["inflection_steps"].notnull().all("seed") & usable
     share = float(turned.mean())
     if not turned.any():
-        sentence = "Extra pre-training was harmful nowhere: no curve without diverged runs turns for every seed"
+        sentence = "Extra pre-training was harmful nowhere: no curve of stable runs turns for every seed"
         return Finding(sentence, "not seen", {"share": share}, details, trust)
     harm = dataset["harm"].median("seed").where(turned)
     cell = dataset.isel(harm.argmax(["learning_rate", "regularization"]))

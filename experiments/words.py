@@ -10,13 +10,15 @@ import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding
+from linsim.labels import lost_lanes
 from linsim.theory.over_seeds import OverSeeds, over_seeds
+from linsim.theory.turns import LEAST_HARM
 
 COLUMNS = 120
 """Of a terminal."""
 FEWEST_BUDGETS = 3
 """That a turn takes: one on either side of it."""
-NEGLIGIBLE = 0.01
+NEGLIGIBLE = LEAST_HARM
 """Harm below this is called none."""
 
 
@@ -28,8 +30,7 @@ def undecided(dataset: xr.Dataset, budgets: str = "pretrain_steps", **said: Any)
       budgets: name of that axis.
       said: `details` and `trust` of the finding.
     """
-    lost = dataset["diverged"] | dataset["unstable"] if "unstable" in dataset else dataset["diverged"]
-    if bool(lost.all()):
+    if bool(lost_lanes(dataset).all()):
         how = "diverged" if bool(dataset["diverged"].all()) else "diverged or is beyond the edge of stability"
         told = f"Nothing can be said of longer pre-training: every fine-tuning run {how}; smaller rates may tell"
         return Finding(told, "cannot tell", **said)

@@ -8,6 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from linsim.labels import lost_lanes
+
 from .panels.axes import Floats
 from .panels.curves import median
 
@@ -77,11 +79,6 @@ def cells_of(dataset: xr.Dataset) -> Cells:
         (lost_lanes(chart) & ~diverged).any(("pretrain_steps", "seed")).values,
         (turned.mean("seed") > 0.5).values,
     )
-
-
-def lost_lanes(dataset: xr.Dataset) -> xr.DataArray:
-    """Lanes that say nothing of pre-training: diverged, or beyond the edge of stability where that is told."""
-    return dataset["diverged"] | dataset["unstable"] if "unstable" in dataset else dataset["diverged"]
 
 
 def chosen_cells(cells: Cells, most: int = 3) -> list[tuple[int, int]]:

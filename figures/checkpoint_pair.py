@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from linsim.labels import lost_lanes
+
 from .panels.axes import Floats
 from .panels.canvas import new_figure
 from .panels.curves import before, closed_form, curves, heights, middle
@@ -63,7 +65,7 @@ def _draw_losses(axes: Axes, cell: xr.Dataset) -> None:
     base, told = (
         part / cell["zero_loss"] for part in (cell["pretrain_loss_before"], closed_form(cell, "pretrain_loss_after"))
     )
-    after = cell["pretrain_loss_after"].where(~cell["diverged"]) / cell["zero_loss"]
+    after = cell["pretrain_loss_after"].where(~lost_lanes(cell)) / cell["zero_loss"]
     look = looks(2)[1]._replace(line="-")
     before(axes, base, **_BASE)
     curves(axes, after, told, styles=[look], turns=cell["inflection_steps"])
@@ -85,7 +87,7 @@ def _draw_pairs(axes: Axes, cell: xr.Dataset) -> None:
     """Later / earlier result of every pair, and where all seeds behave as OLMo-1B did."""
     axes.set_title(f"(b) result of the later / of the earlier one, rate {short(float(cell['learning_rate']))}")
     floor, budgets = float(cell.attrs.get("rounding_floor", 0.0)), cell["pretrain_steps"].values
-    early = cell[["pretrain_loss_before", "pretrain_loss_after"]].where(~cell["diverged"]).clip(min=floor)
+    early = cell[["pretrain_loss_before", "pretrain_loss_after"]].where(~lost_lanes(cell)).clip(min=floor)
     late = early.rename(pretrain_steps="later")
     change = late / early - 1
     rises = (late - early)["pretrain_loss_after"] / cell["zero_loss"] > cell.attrs["least_rise"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import xarray as xr
 from matplotlib.figure import Figure
 
+from linsim.labels import lost_lanes
+
 from .panels.canvas import new_figure
 from .panels.curves import closed_form, curves
 from .panels.looks import explain, looks
@@ -34,7 +36,7 @@ def _paint(dataset: xr.Dataset) -> Figure:
         part = last.isel(rescale_factor=at)
         panels[0, at].set_title(f"{_TASKS.get(factor, f'weaker features x {factor:g}')}, T = {short(time)}")
         for axes, (name, turns, said) in zip(panels[:, at], _LOSSES, strict=True):
-            runs, theory = (each.where(~part["diverged"]) for each in (part[name], closed_form(part, name)))
+            runs, theory = (each.where(~lost_lanes(part)) for each in (part[name], closed_form(part, name)))
             most = part[turns].where(part[turns].notnull().mean("seed") > 0.5)
             curves(axes, runs, theory, by="examples", styles=styles, turns=most, log=False)
             axes.set(ylabel=said if at == 0 else "", ylim=(0, None))

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from linsim.labels import lost_lanes
+
 from .panels.axes import along, decades
 from .panels.canvas import new_figure
 from .panels.curves import before, closed_form, curves, middle
@@ -52,7 +54,7 @@ def _paint(dataset: xr.Dataset) -> Figure:
 
 def _draw_losses(grid: Any, shown: xr.Dataset) -> dict[str, Look]:
     """The loss after fine-tuning on every shift, at a few rates, and the loss before, over that of the zero network."""
-    after = shown["pretrain_loss_after"].where(~shown["diverged"]) / shown["zero_loss"]
+    after = shown["pretrain_loss_after"].where(~lost_lanes(shown)) / shown["zero_loss"]
     theory = closed_form(shown, "pretrain_loss_after") / shown["zero_loss"]
     drawn: dict[str, Look] = {}
     for axes, shift in zip(grid.flat, shown["shift"].values, strict=False):

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from linsim.labels import computed
+from linsim.labels import computed, lost_lanes
 
 from .cell_map import SMALL_GRID, draw_map
-from .cells import Cells, cells_of, chosen_cells, lost_lanes
+from .cells import Cells, cells_of, chosen_cells
 from .panels.axes import Floats, apart, decades
 from .panels.canvas import new_figure
 from .panels.curves import before, closed_form, curves, mark_turns, middle

@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from linsim.labels import lost_lanes
+
 from .panels.axes import Floats, decades
 from .panels.canvas import new_figure
 from .panels.curves import closed_form, curves
@@ -49,7 +51,7 @@ def _draw_losses(axes: Axes, dataset: xr.Dataset) -> None:
     chosen = sorted({0, dataset.sizes["regularization"] - 1})
     styles = [looks(dataset.sizes["regularization"])[at]._replace(line="-", size=5.5) for at in chosen]
     one = dataset.isel(learning_rate=-1, seed=0, regularization=chosen)
-    one["pretrain_loss_after"] = one["pretrain_loss_after"].where(~one["diverged"])
+    one["pretrain_loss_after"] = one["pretrain_loss_after"].where(~lost_lanes(one))
     drawn: dict[str, Look] = {}
     for kind, marked in ("idealised", styles), ("real", [look._replace(marker="x", line="--") for look in styles]):
         part = one.sel(checkpoint=kind)

@@ -110,6 +110,11 @@ def label_of(name: str) -> Label | None:
     return None
 
 
+def lost_lanes(dataset: xr.Dataset) -> xr.DataArray:
+    """Lanes whose losses tell nothing: fine-tuning diverged, or is beyond the edge of stability."""
+    return dataset["diverged"] | dataset["unstable"] if "unstable" in dataset else dataset["diverged"]
+
+
 def labelled(name: str, values: Any, dims: Sequence[str] | None = None) -> xr.Variable:
     """Values of a shared name as a variable with its long name and units.
 

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding
+from linsim.labels import lost_lanes
 
 from ..words import change, counted, distrust, diverged, listed, percent, rechecked, undecided
 
@@ -23,7 +24,7 @@ def find(dataset: xr.Dataset) -> Finding:
         return nothing
     hurts = _shown(real).any(axis=1)
     if not hurts.any() and _lost(real).all():
-        sentence = "Nothing can be said of longer pre-training: runs diverged on every shift at every rate"
+        sentence = "Nothing can be said of longer pre-training: runs are unstable on every shift at every rate"
         return Finding(sentence, "cannot tell", {}, checked, trust)
     details = (*_details(data), *checked)
     numbers = {"shifts": len(names), "hurts": int(hurts.sum())}
@@ -66,17 +67,17 @@ def _range(real: xr.Dataset) -> str:
 
 
 def _by_rate(real: xr.Dataset) -> str:
-    """On how many shifts it hurts at every rate, and on how many others runs diverged."""
+    """On how many shifts it hurts at every rate, and on how many others runs are unstable."""
     shown = _shown(real)
     lost = (_lost(real) & ~shown).sum(axis=0)
     pairs = zip(shown.sum(axis=0), lost, strict=True)
-    return ", ".join(f"{count} ({diverged} diverged)" if diverged else str(count) for count, diverged in pairs)
+    return ", ".join(f"{count} ({beyond} unstable)" if beyond else str(count) for count, beyond in pairs)
 
 
 def _lost(charts: xr.Dataset) -> np.ndarray:
-    """Whether any run diverged, by shift and rate."""
-    diverged = charts["diverged"].any(("pretrain_steps", "seed"))
-    return np.asarray(diverged.transpose(..., "shift", "learning_rate").values)
+    """Whether any run diverged or is unstable, by shift and rate."""
+    lost = lost_lanes(charts).any(("pretrain_steps", "seed"))
+    return np.asarray(lost.transpose(..., "shift", "learning_rate").values)
 
 
 def _shown(charts: xr.Dataset) -> np.ndarray:
@@ -111,15 +112,15 @@ def _others(real: xr.Dataset, shown: list[str]) -> list[str]:
 
 def _instead(chart: xr.Dataset) -> str:
     """Why a shift does not count."""
-    lost = chart["diverged"].any(("pretrain_steps", "seed")).values
+    lost = lost_lanes(chart).any(("pretrain_steps", "seed")).values
     if lost.all():
-        return "diverged"
-    diverged = f", diverged at {lost.sum()} of {lost.size} rates" if lost.any() else ""
+        return "unstable"
+    unstable = f", unstable at {lost.sum()} of {lost.size} rates" if lost.any() else ""
     if bool(chart["counts"].any()):
-        return "rises from the first budget on" + diverged
+        return "rises from the first budget on" + unstable
     if chart["inflection_steps"].isnull().all():
-        return "no turn" + diverged
-    return _TOO_LITTLE + diverged
+        return "no turn" + unstable
+    return _TOO_LITTLE + unstable
 
 
 def _most(real: xr.Dataset, names: list[str], what: str) -> str:
@@ -141,7 +142,7 @@ def _theory(data: xr.Dataset, first: str) -> list[str]:
     harmful, slight = (", ".join(names[keep]) or "none" for keep in (most > 2, (most > 1) & (most <= 2)))
     lines = [f"Fine-tuning to convergence overshoots a learned mode more than twice on: {harmful}; less on: {slight}."]
     if lost.all():
-        return [*lines, f"  Runs diverged at every rate ({kind} checkpoints): nothing follows on theory."]
+        return [*lines, f"  Runs are unstable at every rate ({kind} checkpoints): nothing follows on theory."]
     full = ~lost & (right == len(names))
     told = []
     if full.any():
@@ -150,7 +151,7 @@ def _theory(data: xr.Dataset, first: str) -> list[str]:
         counts = " ".join(map(str, right[rest]))
         told.append(f"theory is right on {counts} of {len(names)} shifts at the rates in turn {listed(rates[rest])}")
     if lost.any():
-        told.append(f"runs diverged at {listed(rates[lost])}")
+        told.append(f"runs are unstable at {listed(rates[lost])}")
     return [*lines, f"  From {kind} checkpoints: {'; '.join(told)}."]
 
 
@@ -176,9 +177,9 @@ def _finetuning(real: xr.Dataset) -> str:
     names = [str(name) for name in real["shift"].values[counts.any("learning_rate").values]]
     lost = _lost(real)
     if not names and lost.all():
-        return "Nothing follows on the fine-tuning loss: runs diverged."
+        return "Nothing follows on the fine-tuning loss: runs are unstable."
     if not names and lost.any():
-        return "The fine-tuning loss does not turn by as much where no run diverged; elsewhere nothing follows."
+        return "The fine-tuning loss does not turn by as much where all runs are stable; elsewhere nothing follows."
     if not names:
         return "The fine-tuning loss does not turn by as much on any shift: longer pre-training does not cost it."
     return f"The fine-tuning loss turns by as much on: {', '.join(names)}."

@@ -39,7 +39,7 @@ from linsim.commands.config import (
 )
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_axis, require_integer, require_number
-from linsim.labels import PLAIN, STEPS, STRENGTH, Label, label
+from linsim.labels import PLAIN, STEPS, STRENGTH, Label, label, lost_lanes
 from linsim.measures.built_in import LEARNED, LEARNED_SHARE
 from linsim.phase import Phase
 from linsim.problem import Problem, stack_seeds
@@ -238,13 +238,13 @@ def _chart(
     if along == "seed":  # idealised: exact zeros, which chains of modes keep, and full matrices only up to rounding
         measured.attrs = {name: told for name, told in measured.attrs.items() if not name.startswith("rounding_")}
     losses = [name for name in _LOSSES if name in measured]
-    staged = measured[[*losses, "diverged", "learned"]].isel({other: 0}, drop=True).rename({along: "stage"})
+    staged = measured[[*losses, "diverged", "unstable", "learned"]].isel({other: 0}, drop=True).rename({along: "stage"})
     return staged.assign_coords(stage=np.arange(staged.sizes["stage"])).transpose("stage", ...)
 
 
 def _harm(drawn: xr.Dataset) -> dict[str, xr.DataArray]:
     """Of every feature, simulated and in closed form where there is one."""
-    losses = {"feature_harm": drawn["pretrain_loss_after"].where(~drawn["diverged"])}
+    losses = {"feature_harm": drawn["pretrain_loss_after"].where(~lost_lanes(drawn))}
     if "predicted_pretrain_loss_after" in drawn:
         losses["predicted_feature_harm"] = drawn["predicted_pretrain_loss_after"]
     return {name: loss.diff("stage").rename(stage="feature") / drawn["strength"] ** 2 for name, loss in losses.items()}

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding
+from linsim.labels import lost_lanes
 
 from ..words import distrust, diverged, joined, listed, percent, rechecked, tabular
 from .relearning import EARLY, LATE, lasting
@@ -100,7 +101,7 @@ def _of(pair: tuple[int, int]) -> str:
 
 def _turns(cells: xr.Dataset) -> tuple[int, int]:
     """In how many tasks the last stage is not the best one."""
-    loss = cells["pretrain_loss_after"].where(~cells["diverged"])
+    loss = cells["pretrain_loss_after"].where(~lost_lanes(cells))
     return int((loss.isel(stage=-1) > _WORSE * loss.min("stage")).sum()), loss.sizes["seed"]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
-from linsim.labels import PLAIN, Label
+from linsim.labels import PLAIN, Label, lost_lanes
 from linsim.progress.showing import Progress
 from linsim.shifts import Rotate, Side, shifted
 from linsim.sweeping.along import Ready, along
@@ -44,7 +44,7 @@ def turned(
 
     axes = {"rotate_side": SIDES, "rotate_degrees": [float(angle) for angle in angles]}
     found = along(axes, lambda **at: stages(transfer(**at)), report)
-    loss = found["pretrain_loss_after"].where(~found["diverged"]).isel(learning_rate=-1, regularization=0, drop=True)
+    loss = found["pretrain_loss_after"].where(~lost_lanes(found)).isel(learning_rate=-1, regularization=0, drop=True)
     harm = loss.diff("stage").rename(stage="feature") / xr.DataArray(task.strengths[order] ** 2, dims="feature")
     limits = [[turned_harm(task, transfer(side, angle).finetune)[order] for angle in angles] for side in SIDES]
     limit = xr.DataArray(np.asarray(limits), dims=("rotate_side", "rotate_degrees", "feature"))

@@ -29,7 +29,7 @@ from linsim.sweeping.axes import Axes
 from linsim.sweeping.checks.recheck import recheck
 from linsim.sweeping.checks.rounding import rounding
 from linsim.sweeping.checks.stability import stability
-from linsim.sweeping.keeping import InMemory, Keeper, OnDisk, alone, kept_plan
+from linsim.sweeping.keeping import InMemory, Keeper, OnDisk, alone, kept_plan, require_joinable
 from linsim.sweeping.lanes import usable_devices
 from linsim.sweeping.plan import Box, Machine, Measured, Plan, cut
 from linsim.sweeping.results import Layout, describe, inputs, inputs_of, layouts
@@ -71,8 +71,8 @@ class Sweep:
         """The same sweep at other budgets."""
         return replace(self, problem=replace(self.problem, budgets=budgets))
 
-    def compute(self, report: Progress) -> xr.Dataset:
-        """The dataset, but for what needs all budgets: the turns."""
+    def compute(self, report: Progress, *, joined: bool = False) -> xr.Dataset:
+        """The dataset, but for what needs all budgets: the turns. `joined` is one to which further budgets are added."""
         problem, axes, dtype = self.problem, self.axes, np.dtype(self.precision)
         shape = axes.shape(problem)
         uncut = Plan(shape, shape, shape, 1)
@@ -81,6 +81,8 @@ class Sweep:
         shapes = draft.session.shapes(self.measuring)
         predicted = not isinstance(closed, Unpredictable)
         found = layouts(axes, dtype, predicted, self.measuring, shapes, inputs_of(problem))
+        if joined:
+            require_joinable(found, axes.dims, uncut)
         with _with_keeper(draft, found) as (work, keeper):
             _compute(work, keeper, report)
             given = inputs(problem, axes, self.measuring)

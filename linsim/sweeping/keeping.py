@@ -189,6 +189,13 @@ def kept_plan(folder: Path, shape: tuple[int, ...]) -> Plan | None:
         raise InvalidInput("resume", str(folder), f"chunks with a readable plan ({error}), or --overwrite") from error
 
 
+def require_joinable(layouts: Mapping[str, Layout], dims: tuple[str, ...], plan: Plan) -> None:
+    """`InvalidInput` where a sweep and another one of as many budgets are too large to be joined, in memory."""
+    room = int(_ROOM * psutil.virtual_memory().available) // 4  # two, and the two together
+    where = "in memory, where added budgets are joined; --pretrain.tolerance None, or tolerance=None, adds none"
+    _require_room(_Grid(dims, plan), layouts, room, where)
+
+
 def _require_room(grid: _Grid, layouts: Mapping[str, Layout], room: int, where: str) -> None:
     lanes = math.prod(grid.plan.shape)
     needed = grid.bytes(layouts)

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.dynamics.seen import FINETUNE_LOSS_AFTER, PRETRAIN_LOSS_AFTER
-from linsim.labels import labelled
+from linsim.labels import labelled, lost_lanes
 from linsim.problem import Problem
 from linsim.progress.showing import Progress
 from linsim.sweeping.axes import BUDGETS
@@ -136,7 +136,7 @@ def _doubts(dataset: xr.Dataset, problem: Problem, criteria: Criteria) -> np.nda
 
 
 def _curves(dataset: xr.Dataset, problem: Problem) -> Iterator[_Curves]:
-    unknown = np.any([np.asarray(dataset[name]) for name in ("diverged", "unstable") if name in dataset], axis=0)
+    unknown = np.asarray(lost_lanes(dataset))
     transfer = problem.transfer
     for prefix, loss, task in (
         ("", PRETRAIN_LOSS_AFTER, transfer.pretrain),

@@ -164,8 +164,9 @@ def _told(sweep: Sweep, refining: bool, criteria: Criteria, rechecked: int, repo
     require_integer("rechecked", rechecked, at_least=0)
     criteria.validate()
     parts = Parts(report)
-    dataset = sweep.compute(parts.next())
-    if refining and current().refining:
+    refining &= current().refining
+    dataset = sweep.compute(parts.next(), joined=refining)
+    if refining:
         sweep, dataset = refined(sweep, dataset, criteria, parts)
     dataset = with_turns(dataset, sweep.problem, criteria)
     lanes = current().recheck

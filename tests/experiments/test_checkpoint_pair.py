@@ -143,11 +143,14 @@ def test_no_pair_within_the_budgets_is_said(result):
     assert found(result.isel(pretrain_steps=slice(0, 4, 3))).verdict == "cannot tell"
 
 
-def test_a_later_checkpoint_that_diverges_counts_as_worse(result):
-    lost = result["diverged"].copy()
+@pytest.mark.parametrize("how", ["diverged", "unstable"])
+def test_a_pair_with_a_run_that_tells_nothing_does_not_count(result, how):
+    lost = result[how].copy()
     lost[40] = True
-    changed = with_pairs(result.assign(diverged=lost), 1.3, 1.09, 0.02, 0.001)
-    assert np.isposinf(changed["result_change"].values[37, 0, 0]).all()
+    changed = with_pairs(result.assign({how: lost}), 1.3, 1.09, 0.02, 0.001)
+    assert result["behaves"].values[37, 0, 0].all()
+    assert changed["result_change"].isnull().values[[37, 40], 0, 0].all()
+    assert not changed["behaves"].values[[37, 40], 0, 0].any()
     assert np.isnan(changed["share"]).sum() == 0
 
 

@@ -1,6 +1,7 @@
 """A chart does not depend on the budgets it starts from, and says where it is not resolved."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from linsim import network, shifts, spectra
 from linsim.errors import InvalidInput
 from linsim.phase import Phase
 from linsim.problem import Problem, stack_seeds
+from linsim.sweeping import keeping
 from linsim.sweeping.running import running
 from linsim.sweeping.sweep import chart, sweep
 from linsim.tasks import LinearTask, Transfer
@@ -50,6 +52,15 @@ def test_added_budgets_are_computed_as_the_first_ones(few):
     for name, values in again.data_vars.items():
         assert values.dims == few[name].dims
         np.testing.assert_array_equal(values, few[name], err_msg=str(name))
+
+
+def test_what_is_too_large_to_be_joined_is_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(keeping.psutil, "virtual_memory", lambda: SimpleNamespace(available=4000))
+    with running(keep=tmp_path, memory=2**28):
+        with pytest.raises(InvalidInput, match=r"lanes: got 72; allowed: at most .* tolerance=None, adds none"):
+            charted(problem(12))
+        assert not list(tmp_path.iterdir())
+        assert charted(problem(12), tolerance=None).sizes["pretrain_steps"] == 12
 
 
 def test_without_a_tolerance_budgets_stay_and_what_is_not_resolved_says_so():
