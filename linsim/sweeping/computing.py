@@ -72,7 +72,7 @@ class Sweep:
         return replace(self, problem=replace(self.problem, budgets=budgets))
 
     def compute(self, report: Progress, *, joined: bool = False) -> xr.Dataset:
-        """The dataset, but for what needs all budgets: the turns. `joined` is one to which further budgets are added."""
+        """The dataset, but for what needs all budgets: the turns; `joined` where budgets are to be added."""
         problem, axes, dtype = self.problem, self.axes, np.dtype(self.precision)
         shape = axes.shape(problem)
         uncut = Plan(shape, shape, shape, 1)
