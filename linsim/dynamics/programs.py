@@ -40,6 +40,12 @@ def losses(solver: Solver, states: State, target: Target) -> Array:
     return jax.vmap(solver.loss, in_axes=(0, None))(states, target)
 
 
+@jax.jit
+def chosen(keys: Any, seeds: Any) -> Any:
+    """The keys of runs, by their seeds."""
+    return keys[seeds]
+
+
 @partial(jax.jit, static_argnames="solver")
 def begin(solver: Solver, initial: State, phase: Phase, keys: Any, trajectories: Trajectories) -> Any:
     """Enter pre-training at the initial weights of every trajectory."""

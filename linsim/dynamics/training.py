@@ -87,7 +87,7 @@ class Session:
             programs.record(self.solver, carry, around, runs, step, self.problem.idealised, measuring.checkpoint)
             for step, carry in self.pretraining(runs, report)
         ]
-        states, measured = jax.tree.map(lambda *leaves: jnp.stack(leaves), *records)
+        states, measured = jax.tree.map(lambda *leaves: stacked(leaves), *records)
         return Checkpoints(states, measured, runs.seed)
 
     def pretraining(self, runs: Trajectories, report: Progress | None = None) -> Iterator[tuple[np.int32, Carry]]:
@@ -159,32 +159,25 @@ class Session:
             if len(told) < len(measuring.points):
                 began = checkpoints.states, checkpoints.seed, lanes
                 told.append(programs.observed(self.solver, carry, around, *began, point, measuring.along))
-        return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves, axis=1), *told) if told else {}
+        return carry, jax.tree.map(lambda *leaves: stacked(leaves, axis=1), *told) if told else {}
 
     def finetuning(
         self, checkpoints: Checkpoints, lanes: Lanes, points: Sequence[int]
     ) -> Iterator[tuple[np.int32, Carry]]:
         """Every lane on its way: point after point, and what has been reached there, to be used before the next."""
-        carry, done = self._begun(checkpoints, lanes), 0
+        phase, keys = self.problem.finetune.as_dtype(self.dtype), programs.chosen(self._keys(1), checkpoints.seed)
+        carry, done = programs.branch(self.solver, checkpoints.states, phase, keys, lanes), 0
         for point in points:
-            carry, done = self._advanced(carry, checkpoints, lanes, point - done), point
+            for piece in _pieces(point - done, self.solver):
+                carry = programs.continued(self.solver, carry, self.encoded.finetune, phase, lanes, piece, keys)
+                jax.block_until_ready(carry)
+            done = point
             yield np.int32(point), carry
 
     def surroundings(self, phase: Phase) -> Surroundings:
         """What is around the states of all seeds, where `phase` moves them."""
         targets = self.encoded.pretrain, self.encoded.finetune
         return Surroundings(*self._tasks, targets, self._coordinates, phase.as_dtype(self.dtype))
-
-    def _begun(self, checkpoints: Checkpoints, lanes: Lanes) -> Any:
-        phase, keys = self.problem.finetune.as_dtype(self.dtype), self._keys(1)[checkpoints.seed]
-        return programs.branch(self.solver, checkpoints.states, phase, keys, lanes)
-
-    def _advanced(self, carry: Any, checkpoints: Checkpoints, lanes: Lanes, steps: int) -> Any:
-        phase, keys = self.problem.finetune.as_dtype(self.dtype), self._keys(1)[checkpoints.seed]
-        for piece in _pieces(steps, self.solver):
-            carry = programs.continued(self.solver, carry, self.encoded.finetune, phase, lanes, piece, keys)
-            jax.block_until_ready(carry)
-        return carry
 
     def _around(self, phase: Phase, measures: Sequence[Measure]) -> Surroundings:
         """What measures see of all seeds together; what the solvers' own measures do not look at is left out."""
@@ -211,6 +204,13 @@ class Session:
     def _keys(self, phase: int) -> Array:
         """One key a seed and phase, shared by all lanes of the seed: common random numbers across a sweep."""
         return jax.random.split(jax.random.fold_in(jax.random.key(self.problem.seed), phase), self.problem.seeds)
+
+
+def stacked(leaves: Sequence[Array], axis: int = 0) -> Array:
+    """Along a new axis; on a CPU by NumPy, as XLA compiles a program for every number of them."""
+    if jax.default_backend() == "cpu":
+        return jnp.asarray(np.stack(leaves, axis))
+    return jnp.stack(leaves, axis)
 
 
 def _of_losses(measures: Sequence[Measure]) -> bool:

@@ -148,7 +148,7 @@ def test_a_pair_with_a_run_that_tells_nothing_does_not_count(result, how):
     lost = result[how].copy()
     lost[40] = True
     changed = with_pairs(result.assign({how: lost}), 1.3, 1.09, 0.02, 0.001)
-    assert result["behaves"].values[37, 0, 0].all()
+    assert result["result_change"].notnull().values[[37, 40], 0, 0].all()
     assert changed["result_change"].isnull().values[[37, 40], 0, 0].all()
     assert not changed["behaves"].values[[37, 40], 0, 0].any()
     assert np.isnan(changed["share"]).sum() == 0

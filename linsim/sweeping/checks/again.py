@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Int
 
@@ -15,7 +14,7 @@ from linsim.dynamics import programs
 from linsim.dynamics.matrices.dense import Dense, descent_cost
 from linsim.dynamics.runs import Checkpoints
 from linsim.dynamics.solver import Encoded, Solver
-from linsim.dynamics.training import Session
+from linsim.dynamics.training import Session, stacked
 from linsim.problem import Problem
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.checks.bound import Start
@@ -113,7 +112,7 @@ class Again:
                 most = self.before.curvature(int(step), at)
                 over = sharper(self.solver, carry, self._tasks.pretrain, around, runs.seed, runs.swept, most)
                 unstable |= (problem.budgets >= step)[:, None] & np.asarray(over)
-        states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *records)
+        states = jax.tree.map(lambda *leaves: stacked(leaves), *records)
         return Checkpoints(states, {}, runs.seed), unstable
 
     def _finetuned(
@@ -144,7 +143,7 @@ class Again:
         last = self.problem.finetune_steps
         spaced = np.geomspace(1, last, POINTS - 1).round().astype(int)
         runs, around = sample.runs(self._session)[1], self._session.surroundings(self.after.phase)
-        seeds, unstable = checkpoints.seed[runs.trajectory], np.zeros(len(sample.trajectory), bool)
+        seeds, unstable = np.asarray(checkpoints.seed)[sample.trajectory], np.zeros(len(sample.trajectory), bool)
         for step, carry in self._session.finetuning(checkpoints, runs, np.unique([0, *spaced]).tolist()):
             most = self.after.curvature(int(step), sample.indices)
             unstable |= np.asarray(sharper(self.solver, carry, self._tasks.finetune, around, seeds, runs.swept, most))

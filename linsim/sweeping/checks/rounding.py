@@ -94,7 +94,7 @@ def _losses(session: Session, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     trajectories, lanes = sample.runs(session)
     on_the_way = replace(session, problem=replace(problem, budgets=budgets)).pretrain(None, trajectories, USUAL)
     at = np.searchsorted(budgets, problem.budgets)
-    states, measured = jax.tree.map(lambda leaf: leaf[at], (on_the_way.states, on_the_way.measured))
+    states, measured = jax.tree.map(lambda leaf: np.asarray(leaf)[at], (on_the_way.states, on_the_way.measured))
     measuring = replace(USUAL, along=_ALONG, points=tuple(points.tolist()))
     tuned = session.finetune(Checkpoints(states, measured, on_the_way.seed), lanes, measuring)
     before = np.asarray(on_the_way.measured[PRETRAIN_LOSS_BEFORE.name])[:, sample.trajectory].T
