@@ -13,7 +13,7 @@ import xarray as xr
 from linsim.errors import InvalidInput, require
 from linsim.labels import label_of, texts
 from linsim.progress.showing import Progress
-from linsim.sweeping.running import reporting, running
+from linsim.sweeping.running import current, reporting, running
 
 Ready = Callable[..., xr.Dataset]
 """A sweep or a chart that lacks nothing but `report=`."""
@@ -62,7 +62,7 @@ def along(
     """
     places = {name: _labels(name, given) for name, given in axes.items()}
     ready = [prepare(**dict(zip(places, labels, strict=True))) for labels in itertools.product(*places.values())]
-    with reporting(progress, report) as told, running(refining=False):
+    with reporting(progress, report) as told, running(refining=False, parts=current().parts * len(ready)):
         parts = [one(report=part_of(told, number, len(ready))) for number, one in enumerate(ready)]
     return _joined(list(places.items()), parts)
 

@@ -74,6 +74,8 @@ class Running:
     """Lanes of each sweep that are computed again; None leaves it to the sweep."""
     refining: bool = True
     """Whether charts may add budgets to their first ones; not where several share theirs."""
+    parts: int = 1
+    """Sweeps that are one result together, and share the lanes that are computed again."""
 
 
 _USUAL = Running()

@@ -147,8 +147,8 @@ def chart(
       ... )
       >>> result = ls.chart(problem, learning_rates=np.array([0.001, 0.01]), strengths=np.array([0.0, 4.0]))
       >>> result["harm"].sel(seed=0).values.round(2)
-      array([[0.44, 0.  ],
-             [0.28, 6.82]])
+      array([[ 4.54,  2.25],
+             [ 0.28, 17.91]])
     """
     axes = Axes.of_chart(learning_rates, strengths, regularizer)
     measuring = Measuring.of(measures, problem.finetune_steps, finetune_points)
@@ -169,5 +169,5 @@ def _told(sweep: Sweep, refining: bool, criteria: Criteria, rechecked: int, repo
     if refining:
         sweep, dataset = refined(sweep, dataset, criteria, parts)
     dataset = with_turns(dataset, sweep.problem, criteria)
-    lanes = current().recheck
-    return sweep.checked(dataset, rechecked if lanes is None else lanes)
+    lanes = rechecked if current().recheck is None else current().recheck
+    return sweep.checked(dataset, -(-lanes // current().parts))

@@ -102,8 +102,8 @@ def predict(
       ...     transfer, start, ls.Phase(0.02), ls.Phase(0.01), budgets=np.array([10, 40, 160]), finetune_steps=50
       ... )
       >>> ls.predict(problem, np.array([0.001, 0.01]), np.array([0.0, 4.0]), "product_penalty").harm[..., 0].round(2)
-      array([[0.51, 0.  ],
-             [0.28, 7.17]])
+      array([[ 4.52,  2.27],
+             [ 0.28, 16.32]])
     """
     predictor = Predictor.open(problem, float(learning_rates[-1]), regularizer, float(strengths[-1]))
     if isinstance(predictor, Unpredictable):

@@ -147,6 +147,11 @@ def doubtful(
 
     Such an interval may hold a value lower than the least known one by more than the tolerance; a further budget in
     its middle tells. Arguments are those of `locate`.
+
+    Example:
+      >>> budgets = np.array([10, 20, 40, 80, 160, 320, 640, 1280])
+      >>> ls.doubtful(budgets, 1 + np.log(budgets / 50.0) ** 4, scale=10.0)
+      array([1, 1, 1, 1, 0, 0, 0])
     """
     criteria, values, known = _checked(budgets, loss, unknown, scale, floor, criteria)
     counts = np.zeros(len(budgets) - 1, int)

@@ -25,7 +25,7 @@ CLAIM = ls.Claim(
 
 WORK = {
     "a sweep": lambda **how: ls.sweep(PROBLEM, {"learning_rate": RATES}, rechecked=0, **how),
-    "a chart": lambda **how: ls.chart(PROBLEM, RATES, STRENGTHS, predicted=False, rechecked=0, **how),
+    "a chart": lambda **how: ls.chart(PROBLEM, RATES, STRENGTHS, predicted=False, rechecked=0, tolerance=None, **how),
     "a claim": lambda **how: ls.judge(CLAIM, examples=5, **how),
 }
 

@@ -50,6 +50,10 @@ def falling(base):
     return lambda step: base ** (step / 300)
 
 
+def charted(problem):
+    return chart(problem, RATES, STRENGTHS, tolerance=None)
+
+
 def swept():
     """In blocks of pre-training, with a schedule that is a closure and an optimiser of optax."""
     problem = aligned_problem(finetune=Phase(0.01, optimizer=partial(optax.sgd, momentum=0.5), schedule=falling(0.5)))
@@ -80,13 +84,13 @@ class Fake(Work):
 def test_one_worker_two_and_this_process_give_the_same_bits(crew, small_chunks, monkeypatch):
     monkeypatch.setattr(linsim.sweeping.running, "SMALLEST_MEMORY", 1)
     problem = aligned_problem()
-    charted, swept_here = chart(problem, RATES, STRENGTHS), swept()
+    charted_here, swept_here = charted(problem), swept()
     with running(hands=crew):
-        same_bits(chart(problem, RATES, STRENGTHS), charted)
+        same_bits(charted(problem), charted_here)
         crew.client.cluster.scale(2)  # which comes while chunks are under way, as workers do that wait in a queue
         same_bits(swept(), swept_here)
         crew.client.wait_for_workers(2, timeout=20)
-        same_bits(chart(problem, RATES, STRENGTHS), charted)
+        same_bits(charted(problem), charted_here)
     # Of each sweep a worker unpickled one work, or every chunk would pre-train and compile again.
     opened = crew.client.run(lambda: cluster.opened.cache_info()[:2])
     assert len(opened) == 2
@@ -96,7 +100,7 @@ def test_one_worker_two_and_this_process_give_the_same_bits(crew, small_chunks, 
 
 def test_a_killed_worker_costs_no_data(crew, small_chunks):
     problem = aligned_problem()
-    expected = chart(problem, RATES, STRENGTHS)
+    expected = charted(problem)
     pids, told = crew.client.run(os.getpid), []
 
     def watcher(done, total, lanes):
@@ -105,7 +109,7 @@ def test_a_killed_worker_costs_no_data(crew, small_chunks):
             os.kill(max(pids.values()), signal.SIGKILL)
 
     with running(hands=crew, watcher=watcher):
-        same_bits(chart(problem, RATES, STRENGTHS), expected)
+        same_bits(charted(problem), expected)
     assert [done for done, _ in told] == list(range(told[-1][1] + 1))
     assert max(pids.values()) not in crew.client.run(os.getpid).values()
 
