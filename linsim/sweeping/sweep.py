@@ -169,5 +169,6 @@ def _told(sweep: Sweep, refining: bool, criteria: Criteria, rechecked: int, repo
     if refining:
         sweep, dataset = refined(sweep, dataset, criteria, parts)
     dataset = with_turns(dataset, sweep.problem, criteria)
-    lanes = rechecked if current().recheck is None else current().recheck
+    asked = current().recheck
+    lanes = rechecked if asked is None else asked
     return sweep.checked(dataset, -(-lanes // current().parts))
