@@ -15,6 +15,7 @@ from linsim.commands.transfers import build_transfer
 from linsim.errors import InvalidInput
 from linsim.storage import store
 from linsim.sweeping.along import along
+from linsim.sweeping.running import running
 from linsim.sweeping.sweep import chart, sweep
 
 SMALL = ChartConfig(
@@ -88,7 +89,9 @@ def test_several_axes_make_up_every_combination_of_a_sweep_too():
         config = dataclasses.replace(KINDS[shift], network=NetworkConfig(tau=tau))
         return partial(sweep, problem(config), {"learning_rate": RATES, "momentum": [0.0, 0.5]})
 
-    joined = along({"tau": [4.0, 5.0], "shift": ["plain", "turned"]}, prepare)
+    with running(recheck=6):
+        joined = along({"tau": [4.0, 5.0], "shift": ["plain", "turned"]}, prepare)
+    assert joined.attrs["recheck_lanes"] == 4  # 6 shared by four, rounded up, at the two that another solver takes
     assert joined["harm"].dims == ("tau", "shift", "learning_rate", "momentum", "seed")
     for tau in (4.0, 5.0):
         alone = prepare(tau, "turned")()
