@@ -280,6 +280,21 @@ def test_what_would_take_too_long_is_not_told_and_counted(monkeypatch):
     assert "lanes: to run them again would take too long" in result.attrs["stability"]
 
 
+def test_programs_are_no_larger_than_what_is_affordable(monkeypatch):
+    sizes, judged = [], again.Again._unstable
+
+    def watched(self, sample, checkpoints):
+        sizes.append(len(sample.trajectory))
+        return judged(self, sample, checkpoints)
+
+    monkeypatch.setattr(again.Again, "_unstable", watched)
+    monkeypatch.setattr(again.Again, "_cost", lambda *_: 1.0)
+    monkeypatch.setattr(again, "_AFFORDABLE", 3.0)
+    result = sweep(small(2, 1, Phase(0.01), budgets=(2, 20)), {"learning_rate": RATES}, rechecked=0)
+    assert sizes == [3]
+    assert "lanes: to run them again would take too long" in result.attrs["stability"]
+
+
 def test_lanes_far_from_the_edge_are_acquitted_without_a_run(monkeypatch):
     def refuse(*_):
         raise AssertionError("a lane runs again")

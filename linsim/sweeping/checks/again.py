@@ -27,7 +27,7 @@ POINTS = 17
 _ALONG_PRETRAINING = 24  # beside the budgets
 _AFFORDABLE = 1e11  # multiplications for all that is run again: some seconds
 _MEMORY = 2**28  # bytes at once, roughly
-_TOGETHER = 128  # runs in a program at most; so all rounds of a chart are one program
+_TOGETHER = 128  # runs in a program, where as many are affordable: whatever is asked, so that all rounds share it
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +52,13 @@ class Again:
           asked: lanes that are not acquitted.
           pool: trajectories that are not, or that have such lanes: positions on the axes that tell them apart.
         """
-        count, left = pool.shape[1], 0
-        if count * self._cost(int(self.problem.budgets[-1]), len(self._budgets)) > _AFFORDABLE:
-            lanes = found.size // math.prod(found.shape[dim] for dim in self.axes.trajectory_dims)
-            return count * lanes if self.pretraining else int(asked.sum())
+        count, left, cost = pool.shape[1], 0, self._cost(int(self.problem.budgets[-1]), len(self._budgets))
+        several = math.prod(found.shape[dim] for dim in self.axes.trajectory_dims)
+        if count * cost > _AFFORDABLE:
+            return count * found.size // several if self.pretraining else int(asked.sum())
         with jax.enable_x64(True):
-            several = math.prod(found.shape[dim] for dim in self.axes.trajectory_dims)
-            size = min(_TOGETHER, several, max(1, int(_MEMORY // (len(self._budgets) * self._session.state_bytes))))
+            held = max(1, int(_MEMORY // (len(self._budgets) * self._session.state_bytes)))
+            size = min(_TOGETHER, several, int(_AFFORDABLE / cost), held)
             allowed = int(_AFFORDABLE / self._cost(self.problem.finetune_steps, POINTS) / -(-count // size))
             for first in range(0, count, size):
                 block = pool[:, np.minimum(np.arange(first, first + size), count - 1)]  # all of one size: one program
@@ -131,7 +131,8 @@ class Again:
         lanes, trajectory = lanes[:, close], trajectory[close]
         rate = np.broadcast_to(self.after.number("learning_rate", lanes), trajectory.shape)
         chosen = np.argsort(-rate, kind="stable")[:allowed]
-        size = min(_TOGETHER, asked.size, max(1, int(_MEMORY // (64 * sum(leaf[0, 0].nbytes for leaf in weights)))))
+        held = int(_MEMORY // (64 * sum(leaf[0, 0].nbytes for leaf in weights)))
+        size = max(1, min(_TOGETHER, asked.size, allowed, held))
         for first in range(0, len(chosen), size):
             part = chosen[np.minimum(np.arange(first, first + size), len(chosen) - 1)]
             sample = Sample.of(self.problem, self.axes, pool, trajectory[part], lanes[:, part])
