@@ -85,7 +85,7 @@ def refined(sweep: Sweep, dataset: xr.Dataset, criteria: Criteria, parts: Parts)
       criteria: what is to be resolved.
       parts: reports the first one, and each round as a further one.
     """
-    if reason := _rough(sweep.problem):
+    if reason := rough(sweep.problem):
         return sweep, dataset.assign_attrs(refining=f"none: {reason}", budgets_added=0)
     first, rounds = len(sweep.problem.budgets), 0
     while rounds < MOST_ROUNDS and (counts := _doubts(dataset, sweep.problem, criteria)).any():
@@ -115,8 +115,8 @@ class Parts:
         return told
 
 
-def _rough(problem: Problem) -> str:
-    """Why further budgets would resolve nothing; empty where they do."""
+def rough(problem: Problem) -> str:
+    """Why further budgets would resolve nothing, so that none are added; empty where they do."""
     if problem.idealised:
         return "idealised checkpoints jump from stage to stage"
     if problem.pretrain.batch_size is not None or problem.finetune.batch_size is not None:

@@ -20,7 +20,7 @@ from linsim.progress.showing import Progress
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.checks.recheck import LANES
 from linsim.sweeping.computing import Sweep
-from linsim.sweeping.refining import Parts, refined, with_turns
+from linsim.sweeping.refining import Parts, refined, rough, with_turns
 from linsim.sweeping.running import current, reporting
 from linsim.theory.turns import LEAST_EXCESS, LEAST_HARM, TOLERANCE, Criteria
 
@@ -165,7 +165,7 @@ def _told(sweep: Sweep, refining: bool, criteria: Criteria, rechecked: int, repo
     criteria.validate()
     parts = Parts(report)
     refining &= current().refining
-    dataset = sweep.compute(parts.next(), joined=refining)
+    dataset = sweep.compute(parts.next(), joined=refining and not rough(sweep.problem))
     if refining:
         sweep, dataset = refined(sweep, dataset, criteria, parts)
     dataset = with_turns(dataset, sweep.problem, criteria)
