@@ -27,21 +27,20 @@ from linsim.dynamics.modes.flow_modes import FlowModes
 from linsim.dynamics.seen import SeenTask
 from linsim.errors import require, require_axis, require_integer, require_number
 from linsim.finding import Finding
-from linsim.labels import PLAIN, SQUARED, STEPS, Label, label
+from linsim.labels import PLAIN, SQUARED, STEPS, Label, label, lost_lanes
 from linsim.measure import Measure
 from linsim.measures.built_in import LEARNED
 from linsim.progress.showing import Progress
 from linsim.sweeping.along import Ready, along
+from linsim.sweeping.checks.recheck import LANES
 from linsim.sweeping.sweep import sweep
 from linsim.tasks import LinearTask, Transfer
 from linsim.theory.held_out import mean_heldout
-from linsim.theory.turns import locate
+from linsim.theory.turns import LEAST_EXCESS, locate
 
 from .experiment import Experiment
 from .words import NEGLIGIBLE, between, counted, distrust, diverged, joined, percent, rechecked, tabular, undecided
 
-LEAST_RISE = 0.001
-"""Of the zero network's loss, below which a rise is no turn: near 0 ratios mean nothing."""
 LABELS = {
     "seed": Label("sample"),
     "examples": Label("examples n, infinite for exact gradients"),
@@ -98,7 +97,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
             transfer = Transfer(transfer.pretrain, drawn)
         problem = build_problem(replace(config, seeds=1, seed=config.seed + sample), transfer)
         how: dict[str, Any] = {"solver": config.solver, "precision": config.precision}
-        how |= {"rechecked": 0} if sample else {}  # one sample of each kind is enough
+        how["rechecked"] = 0 if sample else LANES * config.seeds  # one sample of each kind is enough: for all of them
         return partial(sweep, problem, {"learning_rate": rates}, measures[rescale_factor], **how)
 
     axes = {"rescale_factor": config.factors, "examples": (*config.examples, np.inf), "sample": range(config.seeds)}
@@ -128,12 +127,12 @@ def _heldout(task: LinearTask) -> Measure:
 
 def _turns(found: xr.Dataset, tasks: dict[float, Transfer]) -> dict[str, xr.DataArray]:
     """Where the held-out loss turns up, by how much, and whether that counts."""
-    loss = found["heldout_loss_after"].where(~found["diverged"]).transpose("pretrain_steps", ...)
+    loss = found["heldout_loss_after"].where(~lost_lanes(found)).transpose("pretrain_steps", ...)
     turn = locate(found["pretrain_steps"].values, loss.values, floor=float(found.attrs["rounding_floor"]))
     steps, harm = (loss[0].copy(data=values) for values in (turn.steps, turn.harm))
     zero = xr.DataArray([to.finetune.zero_loss or np.nan for to in tasks.values()], dims="rescale_factor")
     rise = (loss[-1] - loss.min("pretrain_steps")) / zero
-    turns = (harm > NEGLIGIBLE) & (rise > LEAST_RISE)
+    turns = (harm > NEGLIGIBLE) & (rise > LEAST_EXCESS)
     return {"heldout_inflection_steps": steps.where(turns), "heldout_harm": harm, "heldout_turns": turns}
 
 

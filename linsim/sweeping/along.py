@@ -55,7 +55,7 @@ def along(
       The dataset of one place with the axes before all others. What is the same everywhere, such as a task, comes once.
       A variable whose shape differs from place to place, such as the weights, stands apart as `NAME_of_LABEL`.
       Predictions are NaN where there are none. Attributes that differ are told one value a line, after their labels;
-      those of the recheck and of rounding are their worst.
+      those of the recheck and of rounding are their worst, and the lanes that are computed again are shared among them.
 
     Raises:
       InvalidInput: no labels, or a label twice; sweeps of other axes at other places; whatever `prepare` refuses.
