@@ -16,7 +16,7 @@ CONFIG = Config(
     absolute=(0.2, 0.3),
     relative=(0.3, 1.0),
     samples=20,
-    pretrain=PretrainConfig(learning_rate=0.002, steps=10_000, first=100, budgets=60),
+    pretrain=PretrainConfig(learning_rate=0.002, steps=10_000, first=100, budgets=120),
 )
 TARGET = np.diag(2 / np.arange(1, 5))
 
@@ -69,10 +69,10 @@ def test_closed_form_and_simulation_differ_by_the_lag_of_descent(small):
         np.testing.assert_allclose(part[f"loss_{kind}"], part[f"predicted_loss_{kind}"], rtol=0.08)
         flat = part[f"loss_{kind}"] / part[f"predicted_loss_{kind}"]
         np.testing.assert_allclose(flat.isel(pretrain_steps=-1), 1, rtol=1e-9)  # all is learned
-        # The lag in time, and half of the 8 % between budgets where no spline between them can be relied on.
-        np.testing.assert_allclose(part[f"inflection_{kind}"], part[f"predicted_inflection_{kind}"], rtol=0.048)
-        # The lowest budget is within 4 % of the minimum, where the logarithm of the loss bends by up to (4 sigma t)^2,
-        # some 25: 25 x 0.04^2 / 2.
+        # The lag in time, and a spline between budgets 4 % apart, good to a tenth of that.
+        np.testing.assert_allclose(part[f"inflection_{kind}"], part[f"predicted_inflection_{kind}"], rtol=0.02)
+        # The lowest budget is within 2 % of the minimum, where the logarithm of the loss bends by up to (4 sigma t)^2,
+        # some 25: 25 x 0.02^2 / 2.
         np.testing.assert_allclose(1 + part[f"harm_{kind}"], 1 + part[f"predicted_harm_{kind}"], rtol=0.02)
 
 
