@@ -70,7 +70,7 @@ def _draw(axes: Axes, values: xr.DataArray, errors: xr.DataArray, rings: Floats,
     along(axes, budgets)
     if len(rings):
         axes.axvline(rings[0], color=_RINGS, linestyle="--", linewidth=1.2, zorder=2)
-    if heard:
+    if heard and len(rings):  # an empty artist that is not clipped would cover the whole figure
         top_edge: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
         axes.plot(rings, np.ones(len(rings)), "v", color=_RINGS, **top_edge)
 
