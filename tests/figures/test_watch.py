@@ -54,6 +54,14 @@ def test_a_quiet_alarm_leaves_no_mark():
     assert not [line for axes in drawn.get_axes() for line in axes.lines if line.get_linestyle() == "--"]
 
 
+@pytest.mark.parametrize("measures", [("fisher",), ("fisher", "gradient_square", "top_eigenvalue", "loss")])
+def test_panels_fill_a_picture_on_which_nothing_rings(measures):
+    drawn = figure.draw(watched(**dict.fromkeys(measures, lambda b: 1 + 1 / b)))
+    drawn.canvas.draw()  # lays out; a layout that collapses warns
+    rows = -(-len(measures) // 2)
+    assert all(axes.get_position().height > 0.45 / rows for axes in drawn.get_axes())
+
+
 RECORDS = {
     "one measure": {"fisher": GROWING},
     "all measures": dict.fromkeys((*figure._TITLES, "loss"), GROWING),
