@@ -37,6 +37,7 @@ import xarray as xr
 
 from linsim.commands import cli
 from linsim.commands.config import as_json
+from linsim.commands.spoken import spoken
 from linsim.finding import Finding
 from linsim.precision import Precision, computing_in
 from linsim.progress.bar import progress_bar
@@ -172,7 +173,7 @@ class Experiment(Generic[C]):
     def claims_told(self) -> str:
         """Where the claims are tried that the finding stands on; empty where it stands on none."""
         ids = " ".join(self.claims)
-        return f"The claims behind it: python -m {_HERE}.claims --only {ids}" if ids else ""
+        return f"The claims behind it: {spoken(f'{_HERE}.claims')} --only {ids}" if ids else ""
 
     def _draw(self, dataset: xr.Dataset, flags: cli.Drawing) -> Sequence[Path]:
         """The pictures of a result; those of an older one go, drawn again or not."""

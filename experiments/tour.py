@@ -21,6 +21,7 @@ import xarray as xr
 
 import linsim
 from linsim import LinearTask, Measure, Phase, Problem, Rescale, Rotate, rise_under_noise, shifted, stack_seeds
+from linsim.commands.spoken import described, spoken
 
 D, TAU, ETA, K = 8, 5.0, 0.005, 500  # modes, start e^-tau I, pre-training rate, fine-tuning steps
 GAMMA = 0.1  # standard deviation of noise on the weights
@@ -34,7 +35,8 @@ MIDDLE: dict[str, Any] = {"learning_rate": 4, "seed": 0}  # the rate 0.001
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Tell the chapters in order; there are no flags but --help."""
-    ArgumentParser(prog=f"python -m {__package__}.tour", description=__doc__).parse_args(arguments)
+    module = f"{__package__}.tour"
+    ArgumentParser(prog=spoken(module), description=described(module, __doc__)).parse_args(arguments)
     rates, strengths = np.geomspace(1e-4, 1e-2, 9), np.array([0.0, 0.5, 1, 2, 4])
     result = linsim.chart(problem(), rates, strengths, measures=[LEARNED, rise_under_noise([GAMMA])], tolerance=None)
     features_one_after_another(result)

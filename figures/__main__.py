@@ -19,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
+from linsim.commands.spoken import spoken
 from linsim.errors import InvalidInput, RunFailed, require
 from linsim.storage import store
 
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       any picture could not be made.
     """
     names = {entry.name: entry for entry in (*GALLERY, *OTHERS)}
-    parser = _OneLineParser(prog=f"python -m {__package__}", description=(__doc__ or "").split("\n")[0])
+    parser = _OneLineParser(prog=spoken(__package__), description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"pictures: {', '.join(names)}; default the gallery")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of a result to draw; default results/NAME")
     parser.add_argument("--out", type=Path, metavar="DIR", default=FOLDER, help="for the pictures; default the gallery")

@@ -18,6 +18,7 @@ from typing import Annotated, Any, TypeVar
 import jax
 import tyro
 
+from linsim.commands.spoken import described, spoken
 from linsim.errors import InvalidInput, RunFailed, require, require_integer
 from linsim.progress.bar import Bar
 from linsim.storage.leases import Lease
@@ -194,7 +195,7 @@ def _stoppable() -> Iterator[None]:
 def going_on(module: str, arguments: Sequence[str] | None) -> str:
     """The command that goes on with what a run kept; arguments None means sys.argv."""
     given = [each for each in (sys.argv[1:] if arguments is None else arguments) if each not in _FRESH]
-    return shlex.join(["python", "-m", module, *given, "--resume"])
+    return f"{spoken(module)} {shlex.join([*given, '--resume'])}"
 
 
 def parse(
@@ -210,7 +211,7 @@ def parse(
       arguments: command line without the program's name; None means sys.argv.
     """
     name = module.rpartition(".")[2]
-    shown = (description or "").strip().replace(f"experiments.{name}", module)
+    shown = described(module, description)
     flat, place = tyro.conf.arg(name=""), Path("results") / name
     command = dataclasses.make_dataclass(
         "Command",
@@ -222,7 +223,7 @@ def parse(
     captured = io.StringIO()
     try:
         with contextlib.redirect_stderr(captured):
-            parsed: Any = tyro.cli(command, args=arguments, description=shown, prog=f"python -m {module}")
+            parsed: Any = tyro.cli(command, args=arguments, description=shown, prog=spoken(module))
     except SystemExit as stop:
         if stop.code in (0, None):
             raise

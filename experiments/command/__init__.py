@@ -1,0 +1,1 @@
+"""The command `linsim`: every experiment under its name, and what may be done with a result."""

@@ -1,0 +1,32 @@
+"""The command `linsim`, found where it lies: in `experiments` and `figures` beside this package.
+
+A checkout has the two as its own folders, a wheel inside `linsim_lab`. linsim imports neither: it finds them by name,
+so that one path leads to them in both, `linsim.commands.lab:main` for the command.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+_ROOT = Path(__file__).parents[2]
+_WHEEL = "linsim_lab"
+
+
+def beside(name: str) -> ModuleType:
+    """A module of `experiments` or `figures`, such as "figures.stages"."""
+    if (_ROOT / _WHEEL).is_dir():
+        return import_module(f"{_WHEEL}.{name}")
+    spec = find_spec(name.partition(".")[0])
+    if spec is None or spec.origin is None or Path(spec.origin).parents[1] != _ROOT:  # these names are anybody's
+        sys.path.insert(0, str(_ROOT))
+    return import_module(name)
+
+
+def main() -> int:
+    """The command line: `linsim NAME ...`; returns the exit status."""
+    status: int = beside("experiments.command.line").main()
+    return status

@@ -1,0 +1,70 @@
+"""The command `linsim`: every experiment under its name, and quick where nothing is computed."""
+
+import importlib.util
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from experiments.command import line
+from experiments.command.names import experiments, module_of, names
+from figures.gallery import GALLERY, OTHERS
+from linsim import __version__
+from linsim.commands.lab import beside
+from linsim.commands.spoken import by_linsim, spoken
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_every_experiment_of_the_gallery_is_a_command_and_every_command_is_there():
+    assert {entry.experiment or entry.name for entry in (*GALLERY, *OTHERS)} <= {
+        name.replace("-", "_") for name in experiments()
+    }
+    assert {"claims", "tour", "figures"} <= set(names())
+    for name in names():
+        assert importlib.util.find_spec(module_of(name)) is not None, name
+
+
+def test_version_and_help_answer_without_jax_or_numpy():
+    check = (
+        "import sys\nfrom linsim.commands.lab import beside\nline = beside('experiments.command.line')\n"
+        "assert line.main(['--version']) == line.main(['--help']) == line.main([]) == 0\n"
+        "assert not {'jax', 'numpy', 'tyro', 'rich'} & set(sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert told.startswith(f"linsim {__version__}\n")
+    assert all(f"\n  {name} " in told for name in names())
+
+
+def test_a_command_that_does_not_exist_is_one_line_with_the_nearest(capsys):
+    assert line.main(["overtraning-chart"]) == 2
+    assert capsys.readouterr().err == "command: got overtraning-chart; allowed: did you mean overtraining-chart?\n"
+    assert line.main(["x"]) == 2
+    assert capsys.readouterr().err == "command: got x; allowed: one of those that linsim --help lists\n"
+
+
+def test_the_console_script_leads_to_the_command_of_this_checkout():
+    path = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["linsim"]
+    module, _, name = path.partition(":")
+    assert callable(getattr(import_module(module), name))
+    assert beside("experiments.command.line") is line
+
+
+@pytest.mark.parametrize("given", ["tour", "overtraining-chart", "overtraining_chart", "figures"])
+def test_help_names_the_command_as_it_was_called(capsys, given):
+    with pytest.raises(SystemExit) as stop:
+        line.main([given, "--help"])
+    told = capsys.readouterr().out
+    assert stop.value.code == 0
+    assert told.startswith(f"usage: linsim {given.replace('_', '-')} ")
+    assert "python -m experiments" not in told
+
+
+def test_outside_of_linsim_a_command_is_that_of_python():
+    assert spoken("experiments.finite_sample") == "python -m experiments.finite_sample"
+    with by_linsim():
+        assert spoken("linsim_lab.experiments.finite_sample") == "linsim finite-sample"
+    assert spoken("figures") == "python -m figures"
