@@ -105,7 +105,7 @@ class Experiment(Generic[C]):
         told: Any = config
         with computing_in(self.precision or told.precision), reporting(progress, report, self.doing) as listener:
             dataset = self.compute(config, listener)
-        return self.found(dataset.assign_attrs(config=as_json(config)))
+        return self.found(dataset.assign_attrs(experiment=self.name, config=as_json(config)))
 
     def found(self, dataset: xr.Dataset) -> xr.Dataset:
         """A dataset with what it says, in place of what was said before."""

@@ -10,15 +10,14 @@ is drawn into the gallery. With --data the one picture is that of the result in 
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
 
+from linsim.commands.reading import OneLineParser
 from linsim.commands.spoken import spoken
 from linsim.errors import InvalidInput, RunFailed, require
 from linsim.storage import store
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       any picture could not be made.
     """
     names = {entry.name: entry for entry in (*GALLERY, *OTHERS)}
-    parser = _OneLineParser(prog=spoken(__package__), description=(__doc__ or "").split("\n")[0])
+    parser = OneLineParser(prog=spoken(__package__), description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"pictures: {', '.join(names)}; default the gallery")
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of a result to draw; default results/NAME")
     parser.add_argument("--out", type=Path, metavar="DIR", default=FOLDER, help="for the pictures; default the gallery")
@@ -101,13 +100,6 @@ def _draw(entry: Entry, folder: Path) -> str:
     if not all(path in before for path in paths):
         return "picture new"
     return "picture the same" if all(path.read_bytes() == before[path] for path in paths) else "picture changed"
-
-
-class _OneLineParser(argparse.ArgumentParser):
-    """Tells a bad argument in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{message}; see --help\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""The command line of an experiment: its flags, by what it does, and its end: exit status 0, 2 or 3."""
+"""What the commands of experiments share: flags, by what an experiment does, and the end, exit status 0, 2 or 3."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import re
 import shlex
@@ -11,14 +10,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
 
 import jax
-import tyro
 
-from linsim.commands.spoken import described, spoken
+from linsim.commands.reading import BadArgument as BadArgument
+from linsim.commands.reading import parse as parse
+from linsim.commands.spoken import spoken
 from linsim.errors import InvalidInput, RunFailed, require, require_integer
 from linsim.progress.bar import Bar
 from linsim.storage.leases import Lease
@@ -26,26 +25,26 @@ from linsim.sweeping import cluster
 from linsim.sweeping.checks.recheck import LANES
 from linsim.sweeping.running import SMALLEST_MEMORY, running
 
-C = TypeVar("C")
-F = TypeVar("F", bound="Folder")
-
-_BOX = "╭╮╰╯│─"
 _FRESH = {"--overwrite", "--no-overwrite", "--resume", "--no-resume"}  # not on the command that goes on
 
 
 @dataclass(frozen=True)
 class Folder:
-    """Where the result goes."""
+    """Where the result goes, and the configuration comes from."""
 
     out: Path
     """Folder for the result."""
     overwrite: bool = False
     """Replace a result that is already there."""
+    config: Path | None = None
+    """TOML file with the configuration, as --print-config writes it; flags beside it count more."""
+    print_config: bool = False
+    """Write the configuration as TOML, every field with what it is for, and compute nothing."""
 
 
 @dataclass(frozen=True)
 class Drawing(Folder):
-    """A dataset, and a picture of it."""
+    """Picture, and what is told."""
 
     figure: bool = True
     """Draw the picture."""
@@ -58,7 +57,7 @@ class Drawing(Folder):
 
 @dataclass(frozen=True)
 class Resumable(Drawing):
-    """Work in parts that outlive a run which is killed."""
+    """Going on after a run that was killed."""
 
     resume: bool = False
     """Go on with what an earlier run left unfinished, if anything: finished parts are not computed again."""
@@ -66,7 +65,7 @@ class Resumable(Drawing):
 
 @dataclass(frozen=True)
 class Sweeping(Resumable):
-    """Sweeps, and how they are computed: that changes the last bits of numbers at most."""
+    """How sweeps are computed, which changes the last bits of numbers at most."""
 
     memory: str | None = None
     """Most memory that the chunks of a sweep take on each device, such as 512MB or 2GB; default a quarter of what is
@@ -196,49 +195,3 @@ def going_on(module: str, arguments: Sequence[str] | None) -> str:
     """The command that goes on with what a run kept; arguments None means sys.argv."""
     given = [each for each in (sys.argv[1:] if arguments is None else arguments) if each not in _FRESH]
     return f"{spoken(module)} {shlex.join([*given, '--resume'])}"
-
-
-def parse(
-    config_type: type[C], flags: type[F], module: str, description: str | None, arguments: Sequence[str] | None
-) -> tuple[C, F]:
-    """Read flags into a configuration and where the result goes; a bad one is `InvalidInput` with the story in a line.
-
-    Args:
-      config_type: frozen dataclass of the experiment; every field becomes a flag.
-      flags: what else may be said, by what the experiment does.
-      module: of the experiment, as `python -m` takes it; its last part names the folder in results/, unless --out does.
-      description: shown by --help.
-      arguments: command line without the program's name; None means sys.argv.
-    """
-    name = module.rpartition(".")[2]
-    shown = described(module, description)
-    flat, place = tyro.conf.arg(name=""), Path("results") / name
-    command = dataclasses.make_dataclass(
-        "Command",
-        [
-            ("config", Annotated[config_type, flat], field(default_factory=config_type)),
-            ("flags", Annotated[flags, flat], field(default_factory=lambda: flags(place))),
-        ],
-    )
-    captured = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(captured):
-            parsed: Any = tyro.cli(command, args=arguments, description=shown, prog=spoken(module))
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        raise BadArgument(_one_line(captured.getvalue())) from None
-    return parsed.config, parsed.flags
-
-
-class BadArgument(InvalidInput):
-    """A command line that could not be read into a configuration."""
-
-    def __init__(self, message: str) -> None:
-        ValueError.__init__(self, message)
-
-
-def _one_line(message: str) -> str:
-    """The text of a boxed message: what is wrong, and the help of the argument it names."""
-    lines = [line.strip(_BOX + " ") for line in message.splitlines()]
-    return " ".join(line for line in lines[1:] if line) or "command line could not be read; see --help"

@@ -148,7 +148,7 @@ class FinetuneConfig(PhaseConfig):
 
 @dataclass(frozen=True)
 class PretrainingConfig:
-    """Pre-training, whatever the task and the depth."""
+    """Seeds, solver and precision."""
 
     seeds: int = 1
     """Number of random initial weights."""
@@ -168,7 +168,7 @@ class PretrainingConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig(PretrainingConfig):
-    """Everything about a chart but its tasks."""
+    """Layers, checkpoints and what is measured."""
 
     depth: int = 2
     """Number of layers L."""
@@ -182,7 +182,7 @@ class TrainingConfig(PretrainingConfig):
 
 @dataclass(frozen=True)
 class SyntheticConfig:
-    """The pre-training task of experiments on synthetic tasks."""
+    """Size of the tasks."""
 
     dim: int | None = None
     """Inputs and outputs of the synthetic tasks; default 16."""

@@ -13,12 +13,12 @@ from linsim.tasks import LinearTask, Transfer
 
 @dataclass(frozen=True)
 class ShiftConfig:
-    """How the fine-tuning task differs, applied in the order of the fields. Modes are counted from 1."""
+    """How the fine-tuning task differs, in this order; the rescaling stays beside others; modes are counted from 1."""
 
     rescale_from: int | None = None
     """First rescaled mode, all later ones follow; default the weakest three quarters."""
     rescale_factor: float = 4.0
-    """Factor on their singular values; 1 leaves them."""
+    """Factor on their singular values, also beside the flags below; 1 leaves them, for another shift alone."""
     permute: tuple[int, ...] = ()
     """Mode i takes the singular value of mode permute[i]; a permutation of all modes, or empty."""
     zero: tuple[int, ...] = ()
@@ -26,7 +26,8 @@ class ShiftConfig:
     new: tuple[float, ...] = ()
     """Singular values given to modes that are zero."""
     rotate_degrees: float = 0.0
-    """Angle by which singular vectors turn, in the planes of modes (1, 2), (3, 4), ..., in degrees."""
+    """Angle by which singular vectors turn, in the planes of modes (1, 2), (3, 4), ..., in degrees; for a turn alone,
+    without the rescaling, add --shift.rescale-factor 1."""
     rotate_side: Side = "right"
     """Which singular vectors turn: the outputs', the inputs', both alike, or both against each other."""
     own: tuple[str, ...] = ()
