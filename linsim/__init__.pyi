@@ -8,6 +8,7 @@ from .claims.margins import equals as equals
 from .claims.margins import every as every
 from .claims.margins import exceeds as exceeds
 from .claims.margins import same_side as same_side
+from .commands.lab import plot as plot
 from .dynamics.choosing import choose as choose
 from .dynamics.in_turn import train as train
 from .dynamics.matrices.matrix_flow import matrix_flow as matrix_flow

@@ -11,6 +11,12 @@ _FOLDER = Path(__file__).parents[1]
 _RUNS = 'if __name__ == "__main__":'
 
 TOOLS = {
+    "again": ("experiments.command.again", "compute a result again, from the configuration in its attributes"),
+    "doctor": (
+        "experiments.command.doctor",
+        "tell what linsim runs on here, and check that it computes what it should",
+    ),
+    "export": ("experiments.command.export", "write a result as CSV or netCDF"),
     "figures": ("figures.__main__", "draw the gallery, or one picture again, from results that are there"),
 }
 """What is no experiment: name -> module with a `main`, as `linsim.commands.lab.beside` takes it, and what it does."""

@@ -1,7 +1,7 @@
-"""The command `linsim`, found where it lies: in `experiments` and `figures` beside this package.
+"""What stands above linsim, found where it lies: `experiments` and `figures`, beside this package.
 
 A checkout has the two as its own folders, a wheel inside `linsim_lab`. linsim imports neither: it finds them by name,
-so that one path leads to them in both, `linsim.commands.lab:main` for the command.
+so that one path leads to them in both: `linsim.commands.lab:main` is the command, `linsim.plot` draws.
 """
 
 from __future__ import annotations
@@ -11,6 +11,11 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.figure import Figure
 
 _ROOT = Path(__file__).parents[2]
 _WHEEL = "linsim_lab"
@@ -24,6 +29,19 @@ def beside(name: str) -> ModuleType:
     if spec is None or spec.origin is None or Path(spec.origin).parents[1] != _ROOT:  # these names are anybody's
         sys.path.insert(0, str(_ROOT))
     return import_module(name)
+
+
+def plot(result: xr.Dataset | Path | str) -> Figure:
+    """The figure of a result, with what was found as its title; `figure.savefig("name.png")` writes it.
+
+    Args:
+      result: what an experiment or `linsim.chart` returned, or the folder that holds it.
+
+    Raises:
+      InvalidInput: there is no figure of such results, or there are variables missing that it needs.
+    """
+    figure: Figure = beside("figures.plotting").plot(result)
+    return figure
 
 
 def main() -> int:

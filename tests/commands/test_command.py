@@ -53,13 +53,13 @@ def test_the_console_script_leads_to_the_command_of_this_checkout():
     assert beside("experiments.command.line") is line
 
 
-@pytest.mark.parametrize("given", ["tour", "overtraining-chart", "overtraining_chart", "figures"])
+@pytest.mark.parametrize("given", ["tour", "overtraining_chart", "figures"])
 def test_help_names_the_command_as_it_was_called(capsys, given):
     with pytest.raises(SystemExit) as stop:
         line.main([given, "--help"])
     told = capsys.readouterr().out
     assert stop.value.code == 0
-    assert told.startswith(f"usage: linsim {given.replace('_', '-')} ")
+    assert f"usage: linsim {given.replace('_', '-')} " in told
     assert "python -m experiments" not in told
 
 

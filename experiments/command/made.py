@@ -1,0 +1,61 @@
+"""How a result was made, as it tells: by which experiment, from which configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from linsim.commands.spoken import dashed
+from linsim.errors import InvalidInput, require
+from linsim.storage import store
+
+from .names import experiments
+
+VERDICTS = "claims.json"
+"""What `claims` writes in place of a dataset."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What an experiment was asked for."""
+
+    experiment: str
+    """As the command is called."""
+    config: Mapping[str, Any]
+    """Fields by name, as JSON has them."""
+
+    @classmethod
+    def of(cls, folder: Path, named: str | None = None) -> Made:
+        """Of the result in a folder.
+
+        Args:
+          folder: of the result.
+          named: the experiment, for a result that does not tell it.
+
+        Raises:
+          InvalidInput: there is no readable result, or it does not tell how it was made.
+        """
+        if (folder / VERDICTS).is_file():
+            return cls("claims", _object(folder, "config", json.loads((folder / VERDICTS).read_text(encoding="utf-8"))))
+        with store.view(folder) as dataset:
+            told = dict(dataset.attrs)
+        name = named or told.get("experiment")
+        if name is None:
+            allowed = "one that tells its experiment; name that of an older one with --experiment"
+            raise InvalidInput("result", str(folder), allowed)
+        known = experiments()
+        require(dashed(name) in known, "experiment", name, f"one of {', '.join(known)}")
+        return cls(dashed(name), _object(folder, "config", told))
+
+
+def _object(folder: Path, name: str, told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A mapping among what a result tells, be it as JSON."""
+    try:
+        found = told[name]
+        found = json.loads(found) if isinstance(found, str) else found
+        return dict(found)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InvalidInput("result", str(folder), f"one that tells its {name}, as experiments write it") from error
