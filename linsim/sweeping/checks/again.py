@@ -11,16 +11,15 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from linsim.dynamics import programs
-from linsim.dynamics.matrices.dense import Dense, descent_cost
 from linsim.dynamics.runs import Checkpoints
-from linsim.dynamics.solver import Encoded, Solver
+from linsim.dynamics.solver import Solver
 from linsim.dynamics.training import Session, stacked
 from linsim.problem import Problem
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.checks.bound import Start
-from linsim.sweeping.checks.edge import Edge, started
+from linsim.sweeping.checks.edge import Edge
 from linsim.sweeping.checks.sample import Sample
-from linsim.sweeping.checks.sharpness import PRODUCTS, matrices, narrow_widths, sharper
+from linsim.sweeping.checks.sharpness import Sharpness, look_cost, sharpness
 
 POINTS = 17
 """Along fine-tuning: the first step, the last, and between them evenly in the logarithm."""
@@ -81,14 +80,14 @@ class Again:
         return Session.open(replace(self.problem, budgets=self._budgets), self.solver, np.float64)
 
     @cached_property
-    def _tasks(self) -> Encoded:
-        """As full matrices."""
-        return Dense().encode(self.problem, np.float64)
+    def _sharpness(self) -> tuple[Sharpness, Sharpness]:
+        """Of pre-training and of fine-tuning."""
+        return sharpness(self._session, self.before), sharpness(self._session, self.after)
 
     def _cost(self, steps: int, points: int) -> float:
         """Of a run that is looked at."""
-        look = PRODUCTS * 2 * descent_cost(narrow_widths(self.solver, self.problem.widths))
-        return self.solver.cost(self.axes.representative(self.problem)) * steps + points * look
+        stepping = self.solver.cost(self.axes.representative(self.problem)) * steps
+        return stepping + points * look_cost(self.solver, self.problem.widths)
 
     def _lanes_of(self, position: np.ndarray) -> tuple[slice | int, ...]:
         """Where the lanes of a trajectory are."""
@@ -109,9 +108,8 @@ class Again:
             if step in problem.budgets:
                 records.append(programs.record(self.solver, carry, around, runs, step, *seen)[0])
             if self.pretraining:
-                most = self.before.curvature(int(step), at)
-                over = sharper(self.solver, carry, self._tasks.pretrain, around, runs.seed, runs.swept, most)
-                unstable |= (problem.budgets >= step)[:, None] & np.asarray(over)
+                over = self._sharpness[0].exceeds(carry, int(step), runs.seed, runs.swept, at)
+                unstable |= (problem.budgets >= step)[:, None] & over
         states = jax.tree.map(lambda *leaves: stacked(leaves), *records)
         return Checkpoints(states, {}, runs.seed), unstable
 
@@ -124,14 +122,12 @@ class Again:
         lanes = np.stack(np.nonzero(asked))
         lanes = lanes[:, place[tuple(lanes[list(self.axes.trajectory_dims)])] >= 0]
         trajectory = place[tuple(lanes[list(self.axes.trajectory_dims)])]
-        coordinates = self._session.surroundings(self.after.phase).coordinates
-        weights = matrices(self.solver, checkpoints.states, coordinates, checkpoints.seed)
-        begun = started(tuple(map(np.asarray, weights)), self.after.task)
+        begun = self._sharpness[1].start(checkpoints.states)
         close = ~self.after.reach(Start(*(each[lanes[0], trajectory] for each in begun)), lanes).acquitted
         lanes, trajectory = lanes[:, close], trajectory[close]
         rate = np.broadcast_to(self.after.number("learning_rate", lanes), trajectory.shape)
         chosen = np.argsort(-rate, kind="stable")[:allowed]
-        held = int(_MEMORY // (64 * sum(leaf[0, 0].nbytes for leaf in weights)))
+        held = int(_MEMORY // (64 * self._session.state_bytes))
         size = max(1, min(_TOGETHER, asked.size, allowed, held))
         for first in range(0, len(chosen), size):
             part = chosen[np.minimum(np.arange(first, first + size), len(chosen) - 1)]
@@ -143,9 +139,8 @@ class Again:
         """Which lanes are beyond the edge at any of the points."""
         last = self.problem.finetune_steps
         spaced = np.geomspace(1, last, POINTS - 1).round().astype(int)
-        runs, around = sample.runs(self._session)[1], self._session.surroundings(self.after.phase)
-        seeds, unstable = np.asarray(checkpoints.seed)[sample.trajectory], np.zeros(len(sample.trajectory), bool)
+        runs, unstable = sample.runs(self._session)[1], np.zeros(len(sample.trajectory), bool)
+        seeds = np.asarray(checkpoints.seed)[sample.trajectory]
         for step, carry in self._session.finetuning(checkpoints, runs, np.unique([0, *spaced]).tolist()):
-            most = self.after.curvature(int(step), sample.indices)
-            unstable |= np.asarray(sharper(self.solver, carry, self._tasks.finetune, around, seeds, runs.swept, most))
+            unstable |= self._sharpness[1].exceeds(carry, int(step), seeds, runs.swept, sample.indices)
         return unstable

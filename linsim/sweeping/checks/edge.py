@@ -16,7 +16,8 @@ from linsim.sweeping.checks.bound import OfLanes, Reach, Rule, Start, reach
 from linsim.sweeping.results import describe
 from linsim.tasks import LinearTask
 
-_DIVERGED = 1e6  # a weight as large: no product, or square of one, of them overflows
+DIVERGED = 1e6
+"""A weight as large has: no product, or square of one, of smaller ones overflows."""
 
 Positions = Int[np.ndarray, "dims lanes"]
 """Of some lanes, on all axes."""
@@ -105,7 +106,7 @@ def _untold(phase: Phase) -> str | None:
 
 def started(weights: tuple[np.ndarray, ...], task: LinearTask) -> Start:
     """What the bound begins with, from weights with any leading axes; infinite where weights have diverged."""
-    bounded = (np.max(np.abs(weight), axis=(-2, -1)) < _DIVERGED for weight in weights)  # not so for NaN
+    bounded = (np.max(np.abs(weight), axis=(-2, -1)) < DIVERGED for weight in weights)  # not so for NaN
     lost = ~np.all(list(bounded), axis=0)
     weights = tuple(np.where(lost[..., None, None], 0, weight) for weight in weights)
     product = weights[0]

@@ -1,75 +1,61 @@
-"""Whether the Hessian of the objective that descent follows has too large an eigenvalue, over whatever moves."""
+"""Whether the Hessian of the objective that descent follows has too large an eigenvalue, over whatever moves.
+
+Of chains exactly, by `linsim.sweeping.checks.chain_curvature`; of matrices by products with the Hessian.
+"""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jaxtyping import Array, Bool
 
-from linsim.dynamics import descent
-from linsim.dynamics.matrices.dense import Dense, Target
-from linsim.dynamics.modes.chains import Bases, Chain, Chains
+from linsim.dynamics import descent, programs
+from linsim.dynamics.matrices.dense import Dense, Target, descent_cost
+from linsim.dynamics.modes.chains import Chains
 from linsim.dynamics.runs import Swept
 from linsim.dynamics.seen import Surroundings
 from linsim.dynamics.solver import Carry, Solver, State
-from linsim.losses import Weights, matmul
+from linsim.dynamics.training import Session
 from linsim.measures.largest import exceeds
+from linsim.phase import REGULARIZERS
+from linsim.sweeping.checks.bound import Start
+from linsim.sweeping.checks.chain_curvature import ChainTask, Penalties
+from linsim.sweeping.checks.edge import Edge, Positions, started
 
 _DENSE = Dense()
-PRODUCTS = 32
+_PRODUCTS = 32
 """With the Hessian, for each look: values are then right to some percent where eigenvalues crowd, else to rounding."""
 
 
-@partial(jax.jit, static_argnames="solver")
-def sharper(
-    solver: Solver, carry: Carry, target: Target, around: Surroundings, seeds: Any, swept: Swept, most: Any
-) -> Bool[Array, " runs"]:
-    """Which runs are where the objective has more curvature than that, over all that moves; or nowhere, if not finite.
+@runtime_checkable
+class Sharpness(Protocol):
+    """The curvature of a phase of a sweep, on its way."""
 
-    The Hessian is the derivative of the gradient that descent itself follows.
+    def start(self, states: State) -> Start:
+        """What the bound on curvature begins with, at states with any leading axes."""
+        ...
 
-    Args:
-      solver: of chains or of full matrices, as `tells` says.
-      carry: runs on their way through a phase, along the first axis.
-      target: the task of the phase, as full matrices.
-      around: of all seeds.
-      seeds: of each run.
-      swept: values of each run.
-      most: curvature, of each run.
-    """
+    def exceeds(self, carry: Carry, step: int, seeds: Any, swept: Swept, at: Positions) -> Bool[np.ndarray, " runs"]:
+        """Which runs have more curvature than the next step is stable with, or are not finite.
 
-    def one(carry: Carry, seed: Any, swept: dict[str, Any], most: Any) -> Array:
-        run = around.of_run(seed, swept)
-        moving, anchor = _moving(solver, carry, run.coordinates)
-        slopes = _DENSE.slopes(anchor, target, run.phase, None)
-        followed = descent.gradient(slopes, anchor, run.phase, None)
-        product = jax.linearize(lambda at: followed(at, 0), moving)[1]
-        lost = [~jnp.isfinite(jnp.sum(leaf)) for leaf in jax.tree.leaves(moving)]
-        return exceeds(product, moving, most, PRODUCTS) | jnp.any(jnp.stack(lost))
-
-    return jax.vmap(one)(carry, seeds, swept, jnp.asarray(most))
+        Args:
+          carry: runs on their way through the phase, along the first axis.
+          step: how many they have done.
+          seeds: of each run.
+          swept: values of each run.
+          at: where each is on the axes.
+        """
+        ...
 
 
-@partial(jax.jit, static_argnames="solver")
-def matrices(
-    solver: Solver, states: State, coordinates: Any, seeds: Any
-) -> tuple[Float[Array, "budgets trajectories _ _"], ...]:
-    """Weights of states with leading axes (budget, trajectory): as narrow as they can be with the same singular values.
-
-    Args:
-      solver: as in `sharper`.
-      states: in its coordinates.
-      coordinates: of all seeds.
-      seeds: of each trajectory.
-    """
-
-    def one(state: State, seed: Any) -> Weights:
-        return _narrow(solver, state, jax.tree.map(lambda leaf: leaf[seed], coordinates))
-
-    return jax.vmap(jax.vmap(one), in_axes=(0, None))(states, seeds)
+def sharpness(session: Session, edge: Edge) -> Sharpness:
+    """Of the phase whose edge that is, for a solver that `tells`."""
+    of = _OfChains if isinstance(session.solver, Chains) else _OfMatrices
+    return of.opened(session, edge)
 
 
 def tells(solver: Solver) -> bool:
@@ -77,39 +63,71 @@ def tells(solver: Solver) -> bool:
     return solver.stepping and isinstance(solver, Chains | Dense)
 
 
-def narrow_widths(solver: Solver, widths: tuple[int, ...]) -> tuple[int, ...]:
-    """(d_in, h_1, ..., d_out) of `matrices`, at most."""
+def look_cost(solver: Solver, widths: tuple[int, ...]) -> float:
+    """Multiplications of `exceeds` for one run."""
     inputs, *hidden, outputs = widths
     if isinstance(solver, Chains):
-        return (inputs, *(min(inputs, outputs) for _ in hidden), outputs)
-    return widths if type(solver) is Dense else (inputs, *(min(width, inputs + outputs) for width in hidden), outputs)
+        return min(inputs, outputs) ** 2 / 2 * (2 * (len(hidden) + 1)) ** 3 / 3
+    narrow = hidden if type(solver) is Dense else [min(width, inputs + outputs) for width in hidden]
+    return _PRODUCTS * 2 * descent_cost((inputs, *narrow, outputs))
 
 
-def _moving(solver: Solver, carry: Any, coordinates: Any) -> tuple[Any, Weights]:
-    """What moves, and the weights at the beginning of the phase."""
-    if isinstance(carry, descent.Carry):
-        moving, anchor = carry.moving, carry.anchor
-    else:
-        moving = solver.state(carry)
-        anchor = moving if carry.anchor is None else carry.anchor
-    if isinstance(solver, Chains):
-        return _narrow(solver, moving, coordinates), _narrow(solver, anchor, coordinates)
-    return moving, anchor
+@dataclass(frozen=True, eq=False)
+class _OfChains:
+    solver: Solver
+    edge: Edge
+    task: ChainTask
+
+    @classmethod
+    def opened(cls, session: Session, edge: Edge) -> _OfChains:
+        around = session.surroundings(edge.phase)
+        target = around.targets[0 if edge.task is session.problem.transfer.pretrain else 1]
+        return cls(session.solver, edge, ChainTask.of(edge.task, target, around.coordinates))
+
+    def start(self, states: State) -> Start:
+        return self.task.start(np.asarray(states))
+
+    def exceeds(self, carry: Carry, step: int, seeds: Any, swept: Swept, at: Positions) -> Bool[np.ndarray, " runs"]:
+        chains = np.asarray(programs.states(self.solver, carry))
+        anchor = chains if carry.anchor is None else np.asarray(carry.anchor)
+        most, runs = self.edge.curvature(step, at), chains.shape[:1]
+        penalties = Penalties(*(np.broadcast_to(self.edge.number(name, at), runs) for name in REGULARIZERS))
+        return self.task.exceeds(chains, anchor, np.asarray(seeds), penalties, most)
 
 
-def _narrow(solver: Solver, state: State, coordinates: Any) -> Weights:
-    """Chains as matrices with a hidden unit a mode, other solvers' weights as they are.
+@dataclass(frozen=True, eq=False)
+class _OfMatrices:
+    solver: Solver
+    edge: Edge
+    target: Target
+    around: Surroundings
 
-    A hidden unit that no mode uses has +-2 ||M|| for its largest curvature, M half the gradient in P, and one that is
-    used no less: what it has besides is positive. Weights outside the modes stay outside, where only penalties act.
-    """
-    return _of_chain(state, coordinates) if isinstance(solver, Chains) else state
+    @classmethod
+    def opened(cls, session: Session, edge: Edge) -> _OfMatrices:
+        full = _DENSE.encode(session.problem, np.float64)
+        target = full.pretrain if edge.task is session.problem.transfer.pretrain else full.finetune
+        return cls(session.solver, edge, target, session.surroundings(edge.phase))
+
+    def start(self, states: State) -> Start:
+        return started(tuple(map(np.asarray, states)), self.edge.task)
+
+    def exceeds(self, carry: Carry, step: int, seeds: Any, swept: Swept, at: Positions) -> Bool[np.ndarray, " runs"]:
+        most = self.edge.curvature(step, at)
+        return np.asarray(_sharper(carry, self.target, self.around, jnp.asarray(seeds), swept, jnp.asarray(most)))
 
 
-def _of_chain(chain: Chain, bases: Bases) -> Weights:
-    inner, outer = bases.each[0], bases.each[-1]
-    diagonals = [jnp.diag(layer) for layer in chain[:, : inner.shape[1]]]
-    if len(diagonals) == 1:
-        return (matmul(outer * jnp.diag(diagonals[0])[None, :], inner.T),)
-    first, *between, last = diagonals
-    return matmul(first, inner.T), *between, matmul(outer, last)
+@jax.jit
+def _sharper(
+    carry: descent.Carry, target: Target, around: Surroundings, seeds: Any, swept: Swept, most: Any
+) -> Bool[Array, " runs"]:
+    """The Hessian is the derivative of the gradient that descent itself follows, of full matrices."""
+
+    def one(carry: descent.Carry, seed: Any, swept: dict[str, Any], most: Any) -> Array:
+        run = around.of_run(seed, swept)
+        slopes = _DENSE.slopes(carry.anchor, target, run.phase, None)
+        followed = descent.gradient(slopes, carry.anchor, run.phase, None)
+        product = jax.linearize(lambda at: followed(at, 0), carry.moving)[1]
+        lost = [~jnp.isfinite(jnp.sum(leaf)) for leaf in jax.tree.leaves(carry.moving)]
+        return exceeds(product, carry.moving, most, _PRODUCTS) | jnp.any(jnp.stack(lost))
+
+    return jax.vmap(one)(carry, seeds, swept, most)
