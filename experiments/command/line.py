@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from linsim import __version__
 from linsim.commands.lab import beside
 from linsim.commands.spoken import by_linsim, dashed
 
 from .names import TOOLS, experiments, module_of, names, question
+from .standing_in import standing_in
 
+HELP = {"-h", "--help"}
 _EXAMPLES = """\
 linsim overtraining-chart                    the chart, computed and drawn, into results/overtraining_chart
 linsim overtraining-chart --depth 3 --help   what can be varied"""
@@ -27,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
       Exit status of the command; 2 with one line on stderr where there is none of that name.
     """
     first, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    if first in ("-h", "--help"):
+    if first in HELP:
         print(overview())
         return 0
     if first == "--version":
@@ -39,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         allowed = f"did you mean {near[0]}?" if near else "one of those that linsim --help lists"
         print(f"command: got {first}; allowed: {allowed}", file=sys.stderr)
         return 2
-    with by_linsim():
+    with by_linsim(), standing_in() if HELP & {*rest} else nullcontext():
         status: int = beside(module_of(name)).main(rest)
     return status
 

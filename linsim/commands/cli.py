@@ -150,6 +150,8 @@ def complete(work: Callable[[Made], int]) -> int:
     try:
         with _stoppable():
             return work(made)
+    except SystemExit:  # of --help, which ends before JAX is needed, below too
+        raise
     except InvalidInput as error:
         print(error, file=sys.stderr)
         return 2

@@ -68,3 +68,31 @@ def test_outside_of_linsim_a_command_is_that_of_python():
     with by_linsim():
         assert spoken("linsim_lab.experiments.finite_sample") == "linsim finite-sample"
     assert spoken("figures") == "python -m figures"
+
+
+def test_help_is_the_same_without_the_libraries_that_compute_which_come_back_when_they_are_asked_for():
+    check = (
+        "import contextlib, io, sys, time\nfrom experiments.command import line\n"
+        "from experiments.command.names import experiments\n"
+        "def told(name):\n"
+        "    with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):\n"
+        "        line.main([name, '--help'])\n"
+        "    return text.getvalue()\n"
+        "quick = {name: told(name) for name in experiments()}\n"
+        "assert 'usage: linsim stages' in quick['stages']\n"
+        "assert not {'jax', 'xarray', 'scipy', 'matplotlib', 'linsim.tasks'} & set(sys.modules)\n"
+        "import jax, linsim\nfrom linsim.commands import cli\n"
+        "assert jax.__version__\nassert isinstance(linsim.power_law(2).sum(), float) and cli.Folder\n"
+        "slow = {name: told(name) for name in experiments()}\n"
+        "assert quick == slow, [name for name in quick if quick[name] != slow[name]]"
+    )
+    subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True)
+
+
+def test_help_of_a_module_imports_nothing_that_computes():
+    command = [sys.executable, "-X", "importtime", "-m", "experiments.stages", "--help"]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert "python -m experiments.stages [FLAGS]" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "linsim.tasks" in imported
+    assert not {"jaxlib", "jax._src", "pandas._libs", "scipy._lib", "optax._src", "tyro._cli"} & imported
