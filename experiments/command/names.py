@@ -12,6 +12,7 @@ _RUNS = 'if __name__ == "__main__":'
 
 TOOLS = {
     "again": ("experiments.command.again", "compute a result again, from the configuration in its attributes"),
+    "completion": ("experiments.command.completion", "print what has a shell complete commands and flags"),
     "doctor": (
         "experiments.command.doctor",
         "tell what linsim runs on here, and check that it computes what it should",

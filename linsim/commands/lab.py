@@ -6,6 +6,7 @@ so that one path leads to them in both: `linsim.commands.lab:main` is the comman
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -46,5 +47,10 @@ def plot(result: xr.Dataset | Path | str) -> Figure:
 
 def main() -> int:
     """The command line: `linsim NAME ...`; returns the exit status."""
-    status: int = beside("experiments.command.line").main()
+    try:
+        status: int = beside("experiments.command.line").main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # of `linsim ... | head`, which has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return status

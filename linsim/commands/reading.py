@@ -61,15 +61,15 @@ def parse(
         raise SystemExit(0)
     given = [*from_file(given, asked), *given]
     _require_known(given, [*asked, *run])
-    parsed: Any = _parsed(_command(config_type, flags, place), spoken(module), given, [*asked, *run])
+    parsed: Any = _parsed(command_type(config_type, flags, place), spoken(module), given, [*asked, *run])
     if parsed.flags.print_config:
         print(as_toml(parsed.config), end="")
         raise SystemExit(0)
     return parsed.config, parsed.flags
 
 
-def _command(config_type: Any, flags: Any, place: Path) -> type:
-    """Both in one dataclass, without prefixes."""
+def command_type(config_type: Any, flags: Any, place: Path) -> type:
+    """The dataclass whose fields are all the flags: of the configuration, and of how it is run."""
     import tyro
 
     flat = tyro.conf.arg(name="")
@@ -88,7 +88,7 @@ def _parsed(command: type, called: str, given: Sequence[str], flags: Sequence[Fl
     captured = io.StringIO()
     try:
         with contextlib.redirect_stderr(captured):
-            return tyro.cli(command, args=given, prog=called, registry=_rules())
+            return tyro.cli(command, args=given, prog=called, registry=rules())
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -107,7 +107,7 @@ def _require_known(given: Sequence[str], flags: Sequence[Flag]) -> None:
         raise BadArgument(f"{name}: no such flag; " + (f"did you mean {' or '.join(near)}?" if near else "see --help"))
 
 
-def _rules() -> Any:
+def rules() -> Any:
     """How text becomes a value beyond what tyro has: 1e6 for an integer, None without a metavar of its own."""
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 

@@ -1,6 +1,7 @@
 """The command `linsim`: every experiment under its name, and quick where nothing is computed."""
 
 import importlib.util
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -61,6 +62,32 @@ def test_help_names_the_command_as_it_was_called(capsys, given):
     assert stop.value.code == 0
     assert f"usage: linsim {given.replace('_', '-')} " in told
     assert "python -m experiments" not in told
+
+
+COMPLETE = """
+source {script}
+COMP_WORDS=({words}) COMP_CWORD={last}
+_tyro_linsim
+echo "${{COMPREPLY[@]}}"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_bash_completes_commands_and_flags_and_choices(tmp_path):
+    check = "import sys\nfrom experiments.command import line\nsys.exit(line.main(['completion', 'bash']))"
+    script = tmp_path / "linsim.bash"
+    script.write_text(
+        subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    )
+
+    def completed(*words):
+        text = COMPLETE.format(script=script, words=" ".join(f"'{word}'" for word in words), last=len(words) - 1)
+        return subprocess.run(["bash", "-c", text], check=True, capture_output=True, text=True).stdout.split()
+
+    assert completed("linsim", "over") == ["overtraining-chart"]
+    assert set(names()) <= {*completed("linsim", "")}
+    assert completed("linsim", "stages", "--network.ta") == ["--network.tau"]
+    assert {"gaussian", "identity"} <= {*completed("linsim", "stages", "--network.init", "")}
 
 
 def test_outside_of_linsim_a_command_is_that_of_python():
