@@ -30,8 +30,8 @@ class TaskConfig:
     """The pre-training task y = A x + noise."""
 
     data: Path | None = None
-    """Take both tasks from a .npz with arrays X (n, d_in), Y (n, d_out), X_ft, Y_ft; then --dim, --task.* and
-    --shift.* do not apply."""
+    """Take both tasks from a .npz with arrays X (n, d_in), Y (n, d_out), X_ft, Y_ft, or from a .csv with columns x...,
+    y... and phase (pretrain or finetune); then --dim, --task.* and --shift.* do not apply."""
     outputs: int | None = None
     """d_out; default --dim."""
     inputs: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,9 @@ from linsim.commands.shifting import shifted_as
 from linsim.errors import InvalidInput, fields_of, require, require_integer, require_number
 from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
 
+_ARRAYS = ("X", "Y", "X_ft", "Y_ft")
+_BEYOND = "beyond the columns"
+_PHASES = {"pretrain": "", "finetune": "_ft"}
 LARGEST_ENTRY = 1e50
 """Of a data file: products of four entries, as in a loss, must stay finite."""
 
@@ -30,18 +34,16 @@ def build_transfer(config: ShiftedConfig) -> Transfer:
 
 
 def load_transfer(path: Path) -> Transfer:
-    """Both tasks from a .npz file with arrays X, Y (pre-training) and X_ft, Y_ft (fine-tuning), samples along rows."""
-    names = ("X", "Y", "X_ft", "Y_ft")
-    allowed = f"a .npz file with the arrays {', '.join(names)}"
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = [name for name in names if name not in getattr(archive, "files", ())]
-            require(not missing, "task.data", f"{path} without {', '.join(missing)}", allowed)
-            arrays = {name: archive[name] for name in names}
-    except InvalidInput:
-        raise
-    except Exception as error:  # a damaged zip raises anything from BadZipFile to zlib.error
-        raise InvalidInput("task.data", str(path), f"{allowed}, numbers only ({error})") from error
+    """Both tasks from data, samples along rows: those of pre-training, and those of fine-tuning.
+
+    Args:
+      path: a .npz file with arrays X, Y (pre-training) and X_ft, Y_ft (fine-tuning); or a .csv file whose first line
+        names the columns: x... inputs, y... outputs, and phase, which is pretrain or finetune.
+
+    Raises:
+      InvalidInput: no such file, or what is in it is not that.
+    """
+    arrays = _read_csv(path) if path.suffix.lower() == ".csv" else _read_npz(path)
     for name, array in arrays.items():
         huge = array.dtype.kind in "fiu" and bool(np.any(np.abs(array.astype(np.float64)) > LARGEST_ENTRY))
         require(not huge, f"task.data.{name}", f"entries above {LARGEST_ENTRY:g}", f"entries up to {LARGEST_ENTRY:g}")
@@ -52,6 +54,48 @@ def load_transfer(path: Path) -> Transfer:
     same = first.target.shape == second.target.shape
     require(same, "task.data", f"a {second.target.shape} second task in {path}", f"{first.target.shape}, as the first")
     return Transfer(first, second)
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    allowed = f"a .npz file with the arrays {', '.join(_ARRAYS)}, or a .csv file"
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            missing = [name for name in _ARRAYS if name not in getattr(archive, "files", ())]
+            require(not missing, "task.data", f"{path} without {', '.join(missing)}", allowed)
+            return {name: archive[name] for name in _ARRAYS}
+    except InvalidInput:
+        raise
+    except Exception as error:  # a damaged zip raises anything from BadZipFile to zlib.error
+        raise InvalidInput("task.data", str(path), f"{allowed}, numbers only ({error})") from error
+
+
+def _read_csv(path: Path) -> dict[str, np.ndarray]:
+    allowed = "a .csv file with columns x..., y... and phase, which is pretrain or finetune"
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file, restkey=_BEYOND, restval=""))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInput("task.data", str(path), f"{allowed} ({error})") from error
+    names = [name for name in rows[0] if name != _BEYOND] if rows else []
+    of = {letter: [name for name in names if name.lower().startswith(letter)] for letter in "xy"}
+    known = bool(of["x"] and of["y"]) and {*names} == {*of["x"], *of["y"], "phase"}
+    require(known, "task.data", f"{path} with columns {', '.join(names) or 'none'}", allowed)
+    samples: dict[str, list[list[float]]] = {name: [] for name in _ARRAYS}
+    for line, row in enumerate(rows, start=2):
+        require(_BEYOND not in row, "task.data", f"line {line} of {path}", f"no more than {len(names)} columns")
+        suffix = _PHASES.get(row["phase"].strip())
+        require(suffix is not None, "task.data", f"phase {row['phase']} in line {line} of {path}", " or ".join(_PHASES))
+        for letter, columns in of.items():
+            samples[f"{letter.upper()}{suffix}"].append([_number(row[name], name, line, path) for name in columns])
+    return {name: np.asarray(values, np.float64) for name, values in samples.items()}
+
+
+def _number(text: str, column: str, line: int, path: Path) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        where = f"{text or 'nothing'} in column {column}, line {line} of {path}"
+        raise InvalidInput("task.data", where, "numbers in columns x... and y...") from None
 
 
 def _build_task(config: TaskConfig, dim: int, seed: int) -> LinearTask:

@@ -20,7 +20,7 @@ from linsim.commands.config import (
     TaskConfig,
     require_choices,
 )
-from linsim.commands.transfers import build_transfer, load_transfer
+from linsim.commands.transfers import build_transfer
 from linsim.errors import InvalidInput
 from linsim.problem import Problem
 
@@ -234,62 +234,3 @@ def test_default_axes_are_those_of_the_confirmed_problem():
 
 def test_the_configuration_is_stored_as_json():
     assert json.loads(ChartConfig(dim=3).to_json())["dim"] == 3
-
-
-def save(path, **arrays):
-    np.savez(path, **arrays)
-    return path
-
-
-GOOD = {"X": np.ones((3, 2)), "Y": np.ones((3, 1)), "X_ft": np.eye(2), "Y_ft": np.ones((2, 1))}
-
-
-def test_tasks_are_read_from_a_file(tmp_path):
-    transfer = load_transfer(save(tmp_path / "data.npz", **GOOD))
-    np.testing.assert_allclose(transfer.finetune.target, [[1.0, 1.0]], atol=1e-14)
-
-
-@pytest.mark.parametrize(
-    ("arrays", "message"),
-    [
-        ({**GOOD, "X_ft": None}, r"task.data: got .*"),
-        (
-            {k: v for k, v in GOOD.items() if k not in ("Y", "Y_ft")},
-            "task.data: got .*without Y, Y_ft; allowed: a .npz",
-        ),
-        ({**GOOD, "X": np.full((3, 2), np.nan)}, "task.data.X: got NaN or infinite entries"),
-        ({**GOOD, "Y_ft": np.ones(2)}, r"task.data.Y_ft: got shape \(2,\)"),
-        ({**GOOD, "Y": np.ones((4, 1))}, "task.data.Y: got 4 rows"),
-        ({**GOOD, "X_ft": np.eye(3), "Y_ft": np.ones((3, 1))}, "task.data: got .*second task"),
-        ({**GOOD, "X": np.asarray([[{}]])}, "task.data: got .*numbers only"),
-        ({**GOOD, "X": np.asarray([["a", "b"]] * 3)}, "task.data.X: got dtype"),
-    ],
-)
-def test_bad_data_files_are_refused_in_one_line(tmp_path, arrays, message):
-    path = save(tmp_path / "data.npz", **arrays)
-    with pytest.raises(InvalidInput, match=message) as error:
-        load_transfer(path)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 truncated"])
-def test_a_file_that_is_no_npz_is_refused(tmp_path, content):
-    (tmp_path / "data.npz").write_bytes(content)
-    with pytest.raises(InvalidInput, match="task.data: got"):
-        load_transfer(tmp_path / "data.npz")
-    with pytest.raises(InvalidInput, match="task.data: got"):
-        load_transfer(tmp_path / "absent.npz")
-    with pytest.raises(InvalidInput, match="task.data: got"):
-        load_transfer(tmp_path)
-
-
-def test_a_bare_array_in_place_of_an_archive_is_refused(tmp_path):
-    np.save(tmp_path / "data.npy", np.ones(3))
-    with pytest.raises(InvalidInput, match="task.data: got"):
-        load_transfer(tmp_path / "data.npy")
-
-
-def test_data_bring_their_own_dimensions(tmp_path):
-    config = ChartConfig(dim=4, task=TaskConfig(data=save(tmp_path / "data.npz", **GOOD)))
-    with pytest.raises(InvalidInput, match="dim: got 4; allowed: nothing beside --task.data"):
-        build_transfer(config)
