@@ -39,7 +39,9 @@ class Picture:
           InvalidInput: variables are missing.
         """
         missing = sorted(set(self.needed) - set(map(str, dataset.variables)))
-        require(not missing, "dataset", f"no {', '.join(missing)}", self.of)
+        older = "config" in dataset.attrs  # an experiment made it, but not that of today
+        allowed = f"{self.of}; `linsim again` computes that of an older version anew" if older else self.of
+        require(not missing, "dataset", f"no {', '.join(missing)}", allowed)
         with canvas.style():
             figure = self.paint(label(dataset))
             if "finding" in dataset.attrs:

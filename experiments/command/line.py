@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -16,8 +18,10 @@ from .standing_in import standing_in
 
 HELP = {"-h", "--help"}
 _EXAMPLES = """\
-linsim overtraining-chart                    the chart, computed and drawn, into results/overtraining_chart
-linsim overtraining-chart --depth 3 --help   what can be varied"""
+linsim overtraining-chart                  the chart, into results/overtraining_chart
+linsim overtraining-chart --help           what can be varied
+linsim again results/overtraining_chart    the same once more, compared"""
+_WIDEST = 110  # columns that are read with ease
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,8 +55,15 @@ def overview() -> str:
     """What --help says."""
     asked = {name: question(file) for name, file in experiments().items()}
     does = {name: told for name, (_, told) in TOOLS.items()}
-    width = max(map(len, asked)) + 2
+    indent = max(map(len, asked)) + 4
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
     lines = ["usage: linsim COMMAND [FLAGS]", "", _EXAMPLES, ""]
-    for heading, told in (("experiments, each with --help", asked), ("results and this installation", does)):
-        lines += [f"{heading}:", *(f"  {name:<{width}}{words}" for name, words in told.items()), ""]
+    for heading, told in (("experiments, each with --help", asked), ("results, and this installation", does)):
+        lines.append(f"{heading}:")
+        for name, words in told.items():
+            head = f"  {name}".ljust(indent)
+            lines += textwrap.wrap(
+                words, width, initial_indent=head, subsequent_indent=" " * indent, break_on_hyphens=False
+            )
+        lines.append("")
     return "\n".join([*lines, "linsim --version  linsim --help"])

@@ -42,7 +42,7 @@ def _told(flag: Flag, width: int) -> list[str]:
     default = _shown(flag.default)
     return [
         f"  {head}{f'  (default: {default})' if default else ''}",
-        *textwrap.wrap(flag.says, width, initial_indent=" " * 6, subsequent_indent=" " * 6),
+        *_filled(flag.says, width, " " * 6),
     ]
 
 
@@ -63,5 +63,10 @@ def _paragraphs(text: str, width: int) -> Iterable[str]:
         if paragraph.startswith(" "):
             yield paragraph
         else:
-            yield textwrap.fill(" ".join(paragraph.split()), width)
+            yield from _filled(paragraph, width)
         yield ""
+
+
+def _filled(text: str, width: int, indent: str = "") -> list[str]:
+    words = " ".join(text.split())
+    return textwrap.wrap(words, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)

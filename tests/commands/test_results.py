@@ -185,7 +185,8 @@ def test_plot_draws_a_result_by_the_figure_of_its_experiment():
     ],
 )
 def test_what_no_figure_draws_is_one_line(name, said):
-    dataset = xr.Dataset({"a": 1}, attrs={} if name is None else {"experiment": name})
+    dataset = xr.Dataset({"a": 1}, attrs={} if name is None else {"experiment": name, "config": "{}"})
     with pytest.raises(InvalidInput) as caught:
         linsim.plot(dataset)
     assert str(caught.value).startswith(said)
+    assert ("linsim again" in str(caught.value)) == (name == "stages")
