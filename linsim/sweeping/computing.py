@@ -91,7 +91,7 @@ class Sweep:
         dataset["unstable"] = labelled("unstable", known.unstable, axes.dims)
         dataset.attrs |= {**_attributes(problem, self.choice, self.precision), "stability": known.words}
         dataset.attrs["prediction"] = (
-            f"none: {closed.reason}" if isinstance(closed, Unpredictable) else closed.solver.summary
+            f"none: {closed.reason}" if isinstance(closed, Unpredictable) else closed.curve.solver.summary
         )
         return dataset
 

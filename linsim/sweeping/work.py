@@ -134,9 +134,7 @@ class Work:
             values[part] for (_, _, values), part in zip(self.axes.fields(), box.slices[1:3], strict=True)
         )
         seeds = np.arange(box.start[-1], box.stop[-1])
-        _, *cells, drawn = self.plan.chunk
-        padded = (math.prod(cells) * drawn, drawn)
-        return foretold(self.predictor.predict(rates, strengths, seeds, padded=padded))
+        return foretold(self.predictor.predict(rates, strengths, seeds))
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs; the rest it computes."""

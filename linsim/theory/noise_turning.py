@@ -13,9 +13,10 @@ from linsim.dynamics.modes.mode_flow import mode_flow
 from linsim.errors import require, require_number
 from linsim.precision import in_float64
 from linsim.theory.prices import modes_loss
-from linsim.theory.turning import LowestPoint, lowest
+from linsim.theory.turning import lowest
 
 _SAMPLES = 2048  # of log time, before the lowest is refined: modes may turn in any order
+_FEW = 4  # times at which the curve is looked at afterwards
 
 
 class NoiseInflection(NamedTuple):
@@ -72,26 +73,33 @@ def noise_inflection(
     require_number("first", first, above=0)
     require_number("last", last, at_least=first)
     require_number("collective", collective, at_least=0)
-    numbers = strengths, starts, price, collective, np.log([first, last])
-    given = (jnp.asarray(values, jnp.float64) for values in numbers)
-    turn, end = _lowest(*given)
-    harm = float(end / turn.value - 1) if turn.value > 0 else 0.0
-    turns = harm > np.sqrt(np.finfo(np.float64).eps) and float(jnp.exp(turn.place)) < last
-    bracket = (float(jnp.exp(turn.low)), float(jnp.exp(turn.high)))
+    numbers = tuple(jnp.asarray(values, jnp.float64) for values in (strengths, starts, price, collective))
+
+    def loss(log_times: np.ndarray, _: np.ndarray) -> np.ndarray:
+        count = len(log_times)
+        padded = np.pad(log_times, (0, max(_FEW - count, 0)), mode="edge")  # one program for however few
+        return np.asarray(_losses(*numbers, padded))[:count]
+
+    grid = np.linspace(np.log(first), np.log(last), _SAMPLES)
+    values = loss(grid, np.zeros(0))
+    place, value, low, high, certified = (
+        each[0] for each in lowest(loss, grid, values[None], 1e-14 * np.sum(strengths**2))
+    )
+    harm = float(values[-1] / value - 1) if value > 0 else 0.0
+    turns = harm > np.sqrt(np.finfo(np.float64).eps) and float(np.exp(place)) < last
+    bracket = (float(np.exp(low)), float(np.exp(high)))
     return NoiseInflection(
-        float(jnp.exp(turn.place)) if turns else np.nan,
-        bracket if turns and bool(turn.certified) else (np.nan, np.nan),
-        float(turn.value),
+        float(np.exp(place)) if turns else np.nan,
+        bracket if turns and certified else (np.nan, np.nan),
+        float(value),
         harm,
     )
 
 
 @jax.jit
-def _lowest(strengths: Array, starts: Array, price: Array, collective: Array, ends: Array) -> tuple[LowestPoint, Array]:
+def _losses(strengths: Array, starts: Array, price: Array, collective: Array, log_times: Array) -> Array:
     def loss(log_time: Array) -> Array:
         learned = mode_flow(starts, strengths, 1.0, jnp.exp(log_time))
         return modes_loss(learned, strengths, price) + collective * jnp.sum(learned) ** 2
 
-    grid = jnp.linspace(ends[0], ends[1], _SAMPLES)
-    values = jax.vmap(loss)(grid)
-    return lowest(loss, grid, values, 1e-14 * jnp.sum(strengths**2)), values[-1]
+    return jax.vmap(loss)(log_times)

@@ -8,26 +8,21 @@ layers on whitened tasks with any singular vectors, through the matrix solution.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from linsim.dynamics.choosing import flow_of
-from linsim.dynamics.flow import FlowSolver
-from linsim.dynamics.solver import Encoded
 from linsim.errors import brief_fields
-from linsim.phase import Phase, Regularizer
+from linsim.phase import Regularizer
 from linsim.precision import in_float64
 from linsim.problem import Problem
+from linsim.theory.curve import Curve
 from linsim.theory.turning import lowest
-from linsim.theory.turns import Criteria, material, rounding_floor
+from linsim.theory.turns import Criteria, material
 
 _STABLE = 2.0  # learning rate x curvature beyond which gradient descent oscillates instead of following the flow
-_NUMBERS = 2**23  # of checkpoints held at once: 64 MB
 _ROUNDING = 1e-13  # of a loss, relative to that of the zero network: some hundreds of operations
 
 
@@ -58,18 +53,6 @@ class Unpredictable(NamedTuple):
     """Why the closed form does not apply."""
 
     reason: str
-
-
-class _Inputs(NamedTuple):
-    """All that a curve depends on."""
-
-    encoded: Encoded
-    phases: tuple[Phase, Phase]
-    finetune_steps: Any
-    floor: Any
-    rounding: Any
-    scale: Any
-    """Loss of the zero network; NaN where that is 0."""
 
 
 def predict(
@@ -116,9 +99,7 @@ class Predictor:
     """The closed form of a problem, ready for any part of its chart."""
 
     problem: Problem
-    solver: FlowSolver
-    regularizer: Regularizer
-    inputs: _Inputs
+    curve: Curve
 
     @classmethod
     @in_float64
@@ -132,12 +113,12 @@ class Predictor:
         solver = flow_of(problem.tuned(rate, regularizer, strength))
         if isinstance(solver, str):
             return Unpredictable(solver)
-        inputs = _inputs(problem, solver)
-        step = problem.pretrain.learning_rate * float(_pretraining_curvature(solver, inputs))
+        curve = Curve.of(problem, solver, regularizer)
+        step = problem.pretrain.learning_rate * curve.pretraining_curvature
         if not step <= _STABLE:
             reason = f"pre-training is unstable, with learning rate x curvature = {step:.1f} above {_STABLE:g}"
             return Unpredictable(reason)
-        return cls(problem, solver, regularizer, inputs)
+        return cls(problem, curve)
 
     @in_float64
     def predict(
@@ -146,7 +127,6 @@ class Predictor:
         strengths: Float[np.ndarray, " strengths"],
         seeds: Int[np.ndarray, " seeds"],
         *,
-        padded: tuple[int, int] | None = None,
         criteria: Criteria | None = None,
     ) -> Prediction:
         """The closed form on a grid of cells (see `predict`).
@@ -156,95 +136,39 @@ class Predictor:
           strengths: of the regulariser.
           seeds: which of the problem's initial weights.
           criteria: what is material.
-          padded: (cells, seeds) of the largest part of a chart that is predicted in parts: all are one program then.
         """
-        cells = np.stack(np.meshgrid(learning_rates, strengths, np.arange(len(seeds)), indexing="ij"), axis=-1)
-        rows = cells.reshape(-1, 3)
-        wanted, drawn = padded or (len(rows), len(seeds))
-        chosen = np.resize(seeds, drawn)
-        initial = jax.tree.map(lambda leaf: leaf[chosen], self.inputs.encoded.initial)
-        inputs = self.inputs._replace(encoded=self.inputs.encoded._replace(initial=initial))
         budgets = self.problem.budgets.astype(np.float64)
-        numbers = sum(leaf[0].size for leaf in jax.tree.leaves(initial)) * self.solver.samples
-        most = max(_NUMBERS // numbers, 1)
-        size = -(-wanted // -(-wanted // most))  # parts of one size, so that all are one program
-        parts = [
-            _predict_cells(
-                self.solver, self.regularizer, inputs, np.resize(rows[first : first + size], (size, 3)), budgets
-            )
-            for first in range(0, len(rows), size)
-        ]
-        loss, lowest, harm, excess, bracket = (np.concatenate(part)[: len(rows)] for part in zip(*parts, strict=True))
-        shape = cells.shape[:-1]
-        curves = np.moveaxis(loss.reshape(*shape, -1), -1, 0)
+        grid = np.linspace(np.log(budgets[0]), np.log(budgets[-1]), self.curve.solver.samples)
+        places, zero_loss = np.concatenate([grid, np.log(budgets)]), self.problem.transfer.pretrain.zero_loss
+        each = [self.curve.on_grid(places, learning_rates, strengths, int(seed)) for seed in seeds]
+        losses, sharpest = (
+            np.stack(part, axis=2) for part in ([one[0] for one in each], [one[1][None] for one in each])
+        )
+        stable = learning_rates[:, None, None] * sharpest <= _STABLE
+        at = np.nonzero(stable)
+        on_grid, curves = losses[at][:, : len(grid)], losses[at][:, len(grid) :]
+        cells = learning_rates[at[0]], strengths[at[1]], seeds[at[2]]
+
+        def loss(log_budgets: np.ndarray, which: np.ndarray) -> np.ndarray:
+            return self.curve.at(log_budgets, *(values[which] for values in cells))
+
+        turn = lowest(loss, grid, on_grid, _ROUNDING * zero_loss)
+        least, last = np.minimum(turn.value, curves.min(axis=1)), curves[:, -1]
+        harm = np.where(last == least, 0.0, last / least - 1)
+        excess = (last - least) / (zero_loss or np.nan)
         turns = material(harm, excess, criteria or Criteria())
-        steps, bracket = np.where(turns, lowest, np.nan), np.where(turns[:, None], bracket, np.nan)
-        steps, lowest, harm, excess = (each.reshape(shape) for each in (steps, lowest, harm, excess))
-        return Prediction(curves, steps, lowest, harm, excess, bracket.reshape(*shape, 2), self.solver.summary)
+        bracket = np.exp(np.stack([turn.low, turn.high], axis=1))
+        bracket = np.where((turns & turn.certified)[:, None], bracket, np.nan)
+        lowest_budget = np.exp(turn.place)
 
+        def told(values: np.ndarray) -> np.ndarray:
+            whole = np.full((*stable.shape, *values.shape[1:]), np.nan)
+            whole[at] = values
+            return whole
 
-def _inputs(problem: Problem, solver: FlowSolver) -> _Inputs:
-    floor = rounding_floor(problem.transfer.pretrain.zero_loss, np.dtype(np.float64))
-    return _Inputs(
-        solver.encode(problem, np.float64),
-        (problem.pretrain.as_dtype(np.float64), problem.finetune.as_dtype(np.float64)),
-        np.float64(problem.finetune_steps),
-        np.float64(floor),
-        np.float64(_ROUNDING * problem.transfer.pretrain.zero_loss),
-        np.float64(problem.transfer.pretrain.zero_loss or np.nan),
-    )
-
-
-def _train(solver: FlowSolver, state: Any, target: Any, phase: Phase, steps: Any) -> Any:
-    """The state after a phase of any number of steps, fractions included."""
-    return solver.state(solver.advance(solver.begin(state, phase), target, phase, steps, None))
-
-
-@partial(jax.jit, static_argnames="solver")
-def _pretraining_curvature(solver: FlowSolver, inputs: _Inputs) -> Array:
-    """The largest of all seeds."""
-    sharpest = jax.vmap(solver.sharpest, in_axes=(0, None, None))
-    return jnp.max(sharpest(inputs.encoded.initial, inputs.encoded.pretrain, inputs.phases[0]))
-
-
-@partial(jax.jit, static_argnames=("solver", "regularizer"))
-def _predict_cells(
-    solver: FlowSolver, regularizer: Regularizer, inputs: _Inputs, cells: Array, budgets: Array
-) -> tuple[Array, ...]:
-    """Curves, their lowest budgets, harm, excess and certified brackets of cells (rate, strength, seed)."""
-    pretrain, finetune = inputs.phases
-    tasks = inputs.encoded.pretrain, inputs.encoded.finetune
-    grid = jnp.linspace(jnp.log(budgets[0]), jnp.log(budgets[-1]), solver.samples)
-    places = jnp.concatenate([grid, jnp.log(budgets)])
-
-    def checkpoint(initial: Any, log_budget: Any) -> Any:
-        return _train(solver, initial, tasks[0], pretrain, jnp.exp(log_budget))
-
-    over_places = jax.vmap(jax.vmap(checkpoint, in_axes=(None, 0)), in_axes=(0, None))
-    checkpoints = over_places(inputs.encoded.initial, places)
-
-    def predict_cell(cell: Array) -> tuple[Array, ...]:
-        rate, strength, seed = cell
-        phase = finetune.at(rate, regularizer, strength)
-        initial, starts = jax.tree.map(lambda leaf: leaf[seed.astype(int)], (inputs.encoded.initial, checkpoints))
-
-        def after(state: Any) -> Array:
-            end = _train(solver, state, tasks[1], phase, inputs.finetune_steps)
-            return jnp.maximum(solver.loss(end, tasks[0]), inputs.floor)
-
-        def loss(log_budget: Array) -> Array:
-            return after(checkpoint(initial, log_budget))
-
-        losses = jax.vmap(after)(starts)
-        on_grid, curve = losses[: len(grid)], losses[len(grid) :]
-        turn = lowest(loss, grid, on_grid, inputs.rounding)
-        bracket = jnp.exp(jnp.stack([turn.low, turn.high]))
-        least = jnp.minimum(turn.value, jnp.min(curve))
-        harm = jnp.where(curve[-1] == least, 0.0, curve[-1] / least - 1)
-        excess = (curve[-1] - least) / inputs.scale
-        learned = jax.tree.map(lambda leaf: leaf[-1], starts)
-        stable = rate * solver.sharpest(learned, tasks[1], phase) <= _STABLE
-        outcome = curve, jnp.exp(turn.place), harm, excess, jnp.where(turn.certified, bracket, jnp.nan)
-        return tuple(jnp.where(stable, value, jnp.nan) for value in outcome)
-
-    return jax.vmap(predict_cell)(cells)
+        steps = np.where(turns, lowest_budget, np.nan)
+        curves, steps, lowest_budget, harm, excess, bracket = (
+            told(values) for values in (curves, steps, lowest_budget, harm, excess, bracket)
+        )
+        method = self.curve.solver.summary
+        return Prediction(np.moveaxis(curves, -1, 0), steps, lowest_budget, harm, excess, bracket, method)

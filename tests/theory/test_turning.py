@@ -1,6 +1,5 @@
 """Lowest points of curves whose minimum is known, and certificates that do not lie."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,17 +7,19 @@ from hypothesis import strategies as st
 
 from linsim.theory.turning import lowest
 
-GRID = jnp.linspace(0.0, 5.0, 40)
+GRID = np.linspace(0.0, 5.0, 40)
 
 
 def search(curve, rounding=1e-14):
-    return lowest(curve, GRID, jnp.asarray([curve(x) for x in GRID]), rounding)
+    """The lowest point of one curve."""
+    points = lowest(lambda places, _: curve(places), GRID, curve(GRID)[None], rounding)
+    return type(points)(*(each[0] for each in points))
 
 
 @given(st.floats(0.3, 4.7), st.floats(0.2, 4))
 def test_the_root_of_the_slope_is_found_and_bracketed(place, rise):
     # e^-x + e^(rise x) / rise has its minimum at 0.
-    turn = search(lambda x: jnp.exp(-(x - place)) + jnp.exp(rise * (x - place)) / rise)
+    turn = search(lambda x: np.exp(-(x - place)) + np.exp(rise * (x - place)) / rise)
     # Off by h^2 L''' / 6 L'' = 1e-8 (rise - 1) / 6, and by what rounding of 1e-14 / h can hide in a slope of L'' x.
     assert float(turn.place) == pytest.approx(place, abs=1e-7)
     assert bool(turn.certified)
@@ -40,7 +41,7 @@ def test_a_turn_below_rounding_is_not_certified():
 
 
 def test_of_two_minima_the_lower_is_taken():
-    turn = search(lambda x: jnp.cos(3 * x) + 0.1 * x)
+    turn = search(lambda x: np.cos(3 * x) + 0.1 * x)
     first = (np.pi - np.arcsin(0.1 / 3) * 0) / 3  # near the first minimum of the cosine
     assert float(turn.place) == pytest.approx(first, abs=0.05)
     assert bool(turn.certified)
@@ -53,11 +54,11 @@ bumps = st.lists(st.tuples(st.floats(-0.5, 5.5), st.floats(0.4, 2), st.floats(-1
 def test_the_lowest_point_is_within_the_range_and_not_above_the_curve(parts, slope, flat):
     # Smooth curves with and without turns, with minima at both ends, and with a plateau.
     def curve(x):
-        told = slope * x + sum(h * jnp.exp(-((x - c) ** 2) / (2 * w**2)) for c, w, h in parts)
-        return jnp.maximum(told, 0.1) if flat else told + 0.0 * x
+        told = slope * x + sum(h * np.exp(-((x - c) ** 2) / (2 * w**2)) for c, w, h in parts)
+        return np.maximum(told, 0.1) if flat else told + 0.0 * x
 
     point = search(curve)
-    dense = np.asarray(curve(jnp.linspace(0.0, 5.0, 8001)))
+    dense = np.asarray(curve(np.linspace(0.0, 5.0, 8001)))
     assert 0 <= float(point.place) <= 5
     assert float(point.value) <= min(dense[0], dense[-1]) + 1e-12
     # Minima 0.13 apart, as the grid is, are one of these curves' width of 0.4 at least: no lower one is missed by more
@@ -74,3 +75,18 @@ def test_what_only_falls_or_rises_has_its_lowest_point_at_an_end_and_no_certific
     assert float(point.place) == (5.0 if slope < 0 else 0.0)
     assert float(point.value) == min(5 * slope, 0.0)
     assert not bool(point.certified)
+
+
+def test_many_curves_at_once_are_each_found_as_alone():
+    places = np.asarray([-1.0, 0.7, 2.5, 4.2, 7.0])  # of the minimum, those at the ends outside the range
+
+    def curves(at, which):
+        return (at - places[which]) ** 2
+
+    values = curves(GRID[None], np.arange(5)[:, None])
+    together = lowest(curves, GRID, values, 1e-14)
+    np.testing.assert_allclose(together.place, np.clip(places, 0, 5), atol=1e-8)
+    np.testing.assert_array_equal(together.certified, [False, True, True, True, False])
+    for number in range(5):
+        alone = lowest(lambda at, _, n=number: curves(at, n), GRID, values[number : number + 1], 1e-14)
+        assert [each[0] for each in alone] == [each[number] for each in together]
