@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help run test claims figures lint clean
+.PHONY: help run test claims figures docs lint clean
 .NOTPARALLEL:
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test     run the tests"
 	@echo "make claims   judge every theoretical claim, in a few minutes, into results/claims"
 	@echo "make figures  draw the gallery again; computes the results that are missing, in some minutes"
+	@echo "make docs     build the pages, into docs/_build/html/index.html"
 	@echo "make lint     check style and types"
 	@echo "make clean    remove .venv, caches and results"
 	@echo "With another Python: make run PYTHON=python3.12"
@@ -28,24 +29,31 @@ claims: $(VENV)/test
 figures: $(VENV)/test
 	$(RUN) -m figures
 
+docs: $(VENV)/docs
+	$(RUN) -m sphinx --fail-on-warning --keep-going --quiet --builder html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
 lint: $(VENV)/dev
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
 
 clean:
-	rm -rf $(VENV) results .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) results docs/_build docs/generated .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Stamps: base is what linsim needs to run, test adds what its tests need, dev adds the linters. The larger holds the smaller.
+# Stamps: base is what linsim needs to run, test adds what its tests need, dev adds the linters, docs
+# what builds the pages. The larger holds the smaller.
 $(VENV)/base: EXTRAS :=
 $(VENV)/base: STAMPS := base
 $(VENV)/test: EXTRAS := [test]
 $(VENV)/test: STAMPS := base test
 $(VENV)/dev: EXTRAS := [dev]
 $(VENV)/dev: STAMPS := base test dev
+$(VENV)/docs: EXTRAS := [docs]
+$(VENV)/docs: STAMPS := base test docs
 
-$(VENV)/base $(VENV)/test $(VENV)/dev: $(VENV)/created pyproject.toml constraints.txt
+$(VENV)/base $(VENV)/test $(VENV)/dev $(VENV)/docs: $(VENV)/created pyproject.toml constraints.txt
 	@echo "setting up linsim$(EXTRAS) in $(VENV); the first time this takes about a minute"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.$(EXTRAS)'
 	@cd $(VENV) && touch $(STAMPS)

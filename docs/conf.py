@@ -1,0 +1,52 @@
+"""How `make docs` builds the pages: what is generated first, from what, and how it looks."""
+
+import sys
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT)]  # experiments, figures and docs are folders beside the package
+
+project = "linsim"
+author = copyright = "The linsim maintainers"
+release = version = version_of("linsim")
+
+extensions = [
+    "myst_nb",  # pages in Markdown, and those with cells run as they are built
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx-mathjax-offline",
+]
+exclude_patterns = ["_build", "writers", "**/.ipynb_checkpoints"]
+suppress_warnings = ["mystnb.unknown_mime_type"]  # cells of a pictureless terminal
+nitpicky = True  # a reference that leads nowhere is an error of `make docs`
+nitpick_ignore_regex = [("py:.*", ".*")]  # annotations name arrays and types of other libraries
+
+html_theme = "furo"
+html_title = "linsim"
+html_static_path = ["_static"]
+html_css_files = ["linsim.css"]
+html_copy_source = False
+
+myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "cache"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+autodoc_typehints = "none"  # docstrings tell shapes and units
+autodoc_member_order = "bysource"
+napoleon_google_docstring, napoleon_numpy_docstring = True, False
+
+
+def setup(app):
+    """Have the generated pages written before any page is read."""
+    from docs.writers import write_all
+    from docs.writers.docstrings import for_sphinx
+
+    app.connect("autodoc-process-docstring", for_sphinx, priority=100)  # before Napoleon
+    app.connect("builder-inited", lambda app: write_all(Path(app.srcdir) / "generated"))

@@ -1,0 +1,154 @@
+"""A card for each claim: what it states, from where, on which problems, what refutes its check, and how it last did."""
+
+import json
+import re
+import textwrap
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from hypothesis.strategies import SearchStrategy
+
+from linsim.claims.claim import Claim
+from linsim.claims.registry import CLAIMS
+
+from .domains import DRAWN, drawn
+
+CHAPTERS = {"1": "learning", "2": "sensitivity", "3": "fine-tuning"}
+"""First number of an equation -> its page in docs/theory."""
+VERDICTS = ("results/claims/claims.json", "docs/measured/claims.json")
+"""Your own before those that come with the pages."""
+
+
+def pages(root: Path) -> Mapping[str, str]:
+    """A page for each chapter, and one that leads to them."""
+    verdicts, told = _verdicts(root), _derivations((root / "paper_notes.md").read_text(encoding="utf-8"))
+    written = {}
+    for number, chapter in CHAPTERS.items():
+        claims = [claim for claim in CLAIMS.values() if claim.equation.split(".")[0] == number]
+        parts = [f"# Claims on {chapter}", f"The equations stand in [the chapter](../../theory/{chapter}.md)."]
+        for equation, some in groupby(claims, key=lambda claim: claim.equation):
+            parts += [f"(claims-{equation.replace('.', '-')})=\n## On equation {equation}"]
+            parts += [_card(claim, verdicts.get(claim.id), told.get(claim.id, "")) for claim in some]
+        written[f"claims/{chapter}.md"] = "\n\n".join(parts) + "\n"
+    written["claims/index.md"] = _index(verdicts)
+    return written
+
+
+def _index(verdicts: Mapping[str, Mapping[str, Any]]) -> str:
+    held = sum(verdict["status"] == "holds" for verdict in verdicts.values())
+    tried = sorted({verdict["examples_tried"] for verdict in verdicts.values()})
+    wrong = sum(len(claim.variants) for claim in CLAIMS.values())
+    chapters = "\n".join(CHAPTERS.values())
+    return textwrap.dedent("""\
+        # Claims
+
+        What theory says here is tried on problems that [Hypothesis](https://hypothesis.readthedocs.io) invents to break
+        it. A claim is a statement, the domain of problems it is about, and a check against something independent, which
+        gives a margin: 1 at best, positive where the claim holds. A wrong variant fails the same check, or passing it
+        would say nothing; and where an assumption can be dropped, a counterexample without it is kept. A *lemma* is about
+        networks alone: its check calls nothing of linsim.
+
+        There are {claims} claims with {wrong} wrong variants. When they were last tried, {held} of {judged} held, on {tried}
+        problems each.
+
+        ```console
+        python -m experiments.claims --only logistic-mode misaligned-iff --out results/some_claims
+        ```
+
+        tries some of them, without `--only` all, in some minutes. [A claim of your own](../../how-to/claim.md) is one value.
+
+        ```{{toctree}}
+        {chapters}
+        ```
+        """).format(
+        claims=len(CLAIMS), wrong=wrong, held=held, judged=len(verdicts), tried=" or ".join(map(str, tried)), chapters=chapters
+    )
+
+
+def _card(claim: Claim, verdict: Mapping[str, Any] | None, derivation: str) -> str:
+    facts = {
+        "Source": claim.source,
+        "On": _domain(claim.domain),
+        "Wrong variants": "\n".join(f"* {line}" for line in map(_variant, claim.variants)),
+        "Fails without": _beyond(claim),
+        "Last tried": _last(verdict),
+        "Why": derivation,
+    }
+    kind = "Lemma. " if claim.lemma else ""
+    lines = [f"(claim-{claim.id})=\n### {claim.id}", f"{kind}**{_escaped(claim.statement)}.**"]
+    return "\n\n".join([*lines, *(_fact(name, text) for name, text in facts.items() if text)])
+
+
+def _fact(name: str, text: str) -> str:
+    first, *others = text.splitlines()
+    return "\n".join([name, f": {first}", *(f"  {line}" if line else "" for line in others)])
+
+
+def _variant(variant: Any) -> str:
+    changed = ", ".join(f"{name} = {value}" for name, value in variant.changes.items())
+    kept = [f"`{changed}`" if changed else "", "other problems" if variant.domain is not None else ""]
+    return f"{variant.name.replace('-', ' ')} ({', '.join(filter(None, kept))})"
+
+
+def _beyond(claim: Claim) -> str:
+    if claim.beyond is None:
+        return ""
+    return f"{_escaped(claim.beyond.assumption)}. Counterexample: {_problem(claim.beyond.example)}"
+
+
+def _last(verdict: Mapping[str, Any] | None) -> str:
+    if verdict is None:
+        return "not yet: `make claims` tries it"
+    margin, hardest = verdict["worst_margin"], verdict["worst_problem"]
+    told = f"{verdict['status']} on {verdict['examples_tried']} problems"
+    return told if margin is None else f"{told}; least margin {float(margin):.3g}, at {_problem(hardest)}"
+
+
+def _problem(problem: Mapping[str, Any]) -> str:
+    return "`" + ", ".join(f"{name} = {_short(value)}" for name, value in problem.items()) + "`"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return f"({', '.join(map(_short, value))})"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _plain(strategy: str) -> str:
+    """A strategy as one would write it, without what it says of NaN."""
+    floats = re.sub(r", allow_nan=False, allow_infinity=False(, allow_subnormal=False)?", "", strategy)
+    return re.sub(r"(min|max)_value=([-\d.e]+)", lambda found: f"{float(found[2]):.6g}", floats)
+
+
+def _domain(strategy: SearchStrategy[Mapping[str, Any]]) -> str:
+    """The strategy as code; one that hides its bounds in functions, by what it drew."""
+    code = _plain(repr(strategy))
+    if "lambda" not in code:
+        return f"```python\n{code}\n```"
+    ranges = ", ".join(f"`{name}` {told}" for name, told in drawn(strategy).items())
+    return f"{DRAWN} problems drawn had {ranges}"
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([*_|<>\\`$\[\]])", r"\\\1", text)
+
+
+def _derivations(notes: str) -> dict[str, str]:
+    """Id -> the paragraph of the notes that derives it."""
+    section = notes.split("\n## Derivations\n")[1].split("\n## ")[0]
+    found = re.findall(r"^\*\*([a-z0-9, -]+)\.\*\* (.*?)(?=\n\n|\Z)", section, flags=re.DOTALL | re.MULTILINE)
+    return {name: _prose(" ".join(text.split())) for names, text in found for name in names.split(", ")}
+
+
+def _prose(text: str) -> str:
+    """Escaped but for code, whose names are not touched."""
+    return "".join(part if at % 2 else _escaped(part) for at, part in enumerate(re.split(r"(`[^`]*`)", text)))
+
+
+def _verdicts(root: Path) -> dict[str, Mapping[str, Any]]:
+    kept: Iterable[Path] = (root / path for path in VERDICTS)
+    newest = next((path for path in kept if path.exists()), None)
+    told = json.loads(newest.read_text(encoding="utf-8"))["claims"] if newest else []
+    return {verdict["id"]: verdict for verdict in told}
