@@ -1,8 +1,11 @@
 """How `make docs` builds the pages: what is generated first, from what, and how it looks."""
 
+import logging
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
+
+from jupyter_client import KernelManager
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT)]  # experiments, figures and docs are folders beside the package
@@ -30,9 +33,11 @@ html_static_path = ["_static"]
 html_css_files = ["linsim.css"]
 html_copy_source = False
 
-myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
+KernelManager.transport_encryption.default_value = "auto"  # or every kernel warns that it has none
+logging.getLogger("traitlets").setLevel(logging.WARNING)  # or it tells of each page, through a handler of orbax's
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 copybutton_prompt_text = r">>> |\.\.\. |\$ "

@@ -1,6 +1,6 @@
-"""Pages that nobody edits: claims, experiments with the gallery, benchmarks and the reference, from what they are about.
+"""Pages that nobody edits: claims, experiments with the gallery, notes, benchmarks, the reference.
 
-A page is plain Markdown, by its path in the folder `docs/generated`. `make docs` writes them all before it reads any.
+Each is plain Markdown, by its path in the folder `docs/generated`. `make docs` writes them all before it reads any.
 """
 
 from collections.abc import Mapping

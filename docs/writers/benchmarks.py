@@ -12,14 +12,13 @@ PREFACE = """\
 # Benchmarks
 
 Peers take turns in one process, and what they compute is compared before their times are. **Ratios above 1: linsim is
-faster**; they are medians over rounds, with the quartiles beside them. Only ratios mean anything on another machine, and
-this page tells no others than were measured:
+faster**; they are medians over rounds, with the quartiles beside them. Only ratios mean anything on another machine.
 
 ```console
 python -m benchmarks.gram --json FILE
 ```
 
-writes its rows, and a file of that kind in `docs/measured/PROCESSOR/`, beside a `machine.json`, is a section here. PyTorch and
+writes its rows; such a file in `docs/measured/PROCESSOR/`, beside a `machine.json`, is a section here. PyTorch and
 Numba come with `pip install -e '.[bench]'`."""
 
 

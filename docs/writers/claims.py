@@ -2,7 +2,6 @@
 
 import json
 import re
-import textwrap
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -36,35 +35,35 @@ def pages(root: Path) -> Mapping[str, str]:
     return written
 
 
+INDEX = """\
+# Claims
+
+What theory says here is tried on problems that [Hypothesis](https://hypothesis.readthedocs.io) invents to break it. A
+claim is a statement, the domain of problems it is about, and a check against something independent, which gives a
+margin: 1 at best, positive where the claim holds. A wrong variant fails the same check, or passing it would say
+nothing; where an assumption can be dropped, a counterexample without it is kept. A *lemma* is about networks alone: its
+check calls nothing of linsim.
+
+There are {claims} claims with {wrong} wrong variants{last}.
+
+```console
+linsim claims --only logistic-mode misaligned-iff --out results/some_claims
+```
+
+tries some of them, without `--only` all, in some minutes. [A claim of your own](../../how-to/claim.md) is one value.
+
+```{{toctree}}
+{chapters}
+```
+"""
+
+
 def _index(verdicts: Mapping[str, Mapping[str, Any]]) -> str:
     held = sum(verdict["status"] == "holds" for verdict in verdicts.values())
-    tried = sorted({verdict["examples_tried"] for verdict in verdicts.values()})
+    tried = " or ".join(sorted({str(verdict["examples_tried"]) for verdict in verdicts.values()}))
+    last = f". When last tried, on {tried} problems each, {held} of {len(verdicts)} held" if verdicts else ""
     wrong = sum(len(claim.variants) for claim in CLAIMS.values())
-    chapters = "\n".join(CHAPTERS.values())
-    return textwrap.dedent("""\
-        # Claims
-
-        What theory says here is tried on problems that [Hypothesis](https://hypothesis.readthedocs.io) invents to break
-        it. A claim is a statement, the domain of problems it is about, and a check against something independent, which
-        gives a margin: 1 at best, positive where the claim holds. A wrong variant fails the same check, or passing it
-        would say nothing; and where an assumption can be dropped, a counterexample without it is kept. A *lemma* is about
-        networks alone: its check calls nothing of linsim.
-
-        There are {claims} claims with {wrong} wrong variants. When they were last tried, {held} of {judged} held, on {tried}
-        problems each.
-
-        ```console
-        python -m experiments.claims --only logistic-mode misaligned-iff --out results/some_claims
-        ```
-
-        tries some of them, without `--only` all, in some minutes. [A claim of your own](../../how-to/claim.md) is one value.
-
-        ```{{toctree}}
-        {chapters}
-        ```
-        """).format(
-        claims=len(CLAIMS), wrong=wrong, held=held, judged=len(verdicts), tried=" or ".join(map(str, tried)), chapters=chapters
-    )
+    return INDEX.format(claims=len(CLAIMS), wrong=wrong, last=last, chapters="\n".join(CHAPTERS.values()))
 
 
 def _card(claim: Claim, verdict: Mapping[str, Any] | None, derivation: str) -> str:

@@ -1,6 +1,6 @@
 """Docstrings as they are read in the source, for Sphinx, which takes them for reStructuredText.
 
-Equations hold bars and stars, names stand in single backticks, and what is indented or set in columns is meant as it stands.
+Equations hold bars and stars, names stand in single backticks, what is indented or set in columns is meant as it is.
 """
 
 import re
@@ -36,4 +36,6 @@ def _rendered(lines: list[str]) -> list[str]:
 
 def _line(line: str) -> str:
     parts = re.split(r"(`[^`]+`)", line)
-    return "".join(f"`{part}`" if at % 2 else re.sub(r"([|*\\]|_(?!\w))", r"\\\1", part) for at, part in enumerate(parts))
+    return "".join(
+        f"`{part}`" if at % 2 else re.sub(r"([|*\\]|_(?!\w))", r"\\\1", part) for at, part in enumerate(parts)
+    )

@@ -1,10 +1,8 @@
 """The gallery, and a page for each experiment: what it asks, what it found, its pictures with notes, and its flags."""
 
 import contextlib
-import importlib
 import io
 import os
-import pkgutil
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -13,8 +11,10 @@ from pathlib import Path
 from types import ModuleType
 from unittest import mock
 
-import experiments
+from experiments.command.names import experiments, module_of
 from figures.gallery import FOLDER, GALLERY, PAGE, Entry
+from linsim.commands.lab import beside
+from linsim.commands.spoken import by_linsim, dashed, described
 from linsim.finding import Finding
 from linsim.storage import store
 
@@ -40,16 +40,21 @@ class Shown:
 
 
 def pages(root: Path) -> Mapping[str, str]:
-    """One for each experiment that has a command line, and the gallery."""
+    """One for each experiment that has a command, and the gallery."""
     preface, shown = _gallery((root / PAGE).read_text(encoding="utf-8"))
-    modules = {each.name: importlib.import_module(f"experiments.{each.name}") for each in _listed()}
-    asked = {name: module for name, module in modules.items() if hasattr(module, "main")}
-    written = {f"experiments/{name}.md": _page(name, module, shown) for name, module in asked.items()}
-    return {**written, "experiments/index.md": _index(preface, asked, shown)}
+    modules = {command: beside(module_of(command)) for command in experiments()}
+    with by_linsim():
+        written = {f"experiments/{_file(name)}.md": _page(name, module, shown) for name, module in modules.items()}
+        return {**written, "experiments/index.md": _index(preface, modules, shown)}
 
 
-def _listed() -> Sequence[pkgutil.ModuleInfo]:
-    return list(pkgutil.iter_modules(experiments.__path__))
+def _file(command: str) -> str:
+    return command.replace("-", "_")
+
+
+def _entries(command: str) -> list[Entry]:
+    """Its pictures in the gallery."""
+    return [entry for entry in GALLERY if dashed(entry.experiment or entry.name) == command]
 
 
 def _gallery(page: str) -> tuple[str, dict[str, Shown]]:
@@ -70,21 +75,23 @@ def _placed(text: str) -> str:
 
 
 def _shown(entry: Entry, shown: Mapping[str, Shown]) -> Shown:
-    """What the gallery's page says of an entry; of one that it does not show yet, the picture and the result's finding."""
+    """What the gallery's page says of an entry; of one that it does not show, the picture and the result's finding."""
     if entry.name in shown:
         return shown[entry.name]
     title = entry.name.replace("_", " ").capitalize()
     picture = f"![{title}]({UP}{FOLDER}/{entry.name}.png)" if (FOLDER / f"{entry.name}.png").exists() else ""
     source = entry.source()
     quotation = f"> {Finding.of(store.view(source)).sentence}" if source else ""
-    command = f"```console\npython -m {' '.join(entry.command)}\npython -m figures {entry.name}\n```"
+    told = " ".join([f"linsim {dashed(entry.experiment or entry.name)}", *entry.command[1:]])
+    command = f"```console\n{told}\nlinsim figures {entry.name}\n```"
     return Shown(title, "\n\n".join(filter(None, [picture, quotation, command])))
 
 
 def _page(name: str, module: ModuleType, shown: Mapping[str, Shown]) -> str:
-    question, _, rest = _main_doc(module).strip().partition("\n")
-    found = [_shown(entry, shown) for entry in GALLERY if (entry.experiment or entry.name) == name]
-    parts = [f"# {_title(name, found)}", f"**{question}**", textwrap.dedent(rest).strip()]
+    question, _, rest = _told(name, module).partition("\n")
+    found = [_shown(entry, shown) for entry in _entries(name)]
+    title = found[0].title if found else name.capitalize()
+    parts = [f"# {title}", f"**{question}**", textwrap.dedent(rest).strip()]
     for each in found:
         parts += [f"## {'What was found' if len(found) == 1 else each.title}", each.text]
     if claims := _claims(module):
@@ -94,26 +101,23 @@ def _page(name: str, module: ModuleType, shown: Mapping[str, Shown]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _main_doc(module: ModuleType) -> str:
-    """The docstring that --help shows: of a package, that of the experiment in it."""
+def _told(name: str, module: ModuleType) -> str:
+    """The docstring that --help shows; of a package it is that of the experiment in it."""
     experiment = getattr(module, "experiment", None)
-    return getattr(experiment, "description", None) or module.__doc__ or ""
+    text = getattr(experiment, "description", None) or module.__doc__
+    return described(module_of(name), text)
 
 
 def _claims(module: ModuleType) -> Sequence[str]:
     return getattr(getattr(module, "experiment", None), "claims", ())
 
 
-def _title(name: str, found: Sequence[Shown]) -> str:
-    return found[0].title if len(found) > 0 else name.replace("_", " ").capitalize()
-
-
 def _flags(module: ModuleType) -> str:
     """What --help says below the question."""
     told = io.StringIO()
-    with mock.patch.dict(os.environ, {"COLUMNS": "110"}), contextlib.redirect_stdout(told):
-        with contextlib.suppress(SystemExit):
-            module.main(["--help"])
+    wide = mock.patch.dict(os.environ, {"COLUMNS": "110"})
+    with wide, contextlib.redirect_stdout(told), contextlib.suppress(SystemExit):
+        module.main(["--help"])
     _, found, options = told.getvalue().partition(OPTIONS)
     lines = (found.strip("\n") + options).splitlines() if found else told.getvalue().splitlines()
     return "\n".join(line.rstrip() for line in lines).strip("\n")
@@ -125,10 +129,12 @@ def _index(preface: str, modules: Mapping[str, ModuleType], shown: Mapping[str, 
         each, page = _shown(entry, shown), entry.experiment or entry.name
         picture = f"[![{each.title}]({UP}{FOLDER}/{entry.name}.png)]({page}.md)"
         parts += [f"## {each.title}", picture, f"{each.finding}. [More]({page}.md)"]
-    drawn = {entry.experiment or entry.name for entry in GALLERY}
-    parts += ["## Experiments without a picture in the gallery"]
-    parts += [f"* [{name}]({name}.md): {_main_doc(module).strip().splitlines()[0]}"
-              for name, module in modules.items() if name not in drawn]
-    toctree = "\n".join([*dict.fromkeys(entry.experiment or entry.name for entry in GALLERY), *sorted(set(modules) - drawn)])
-    parts += [f"```{{toctree}}\n:hidden:\n\n{toctree}\n```"]
+    others = [name for name in modules if not _entries(name)]
+    lines = [
+        f"* [`linsim {name}`]({_file(name)}.md): {_told(name, modules[name]).partition(chr(10))[0]}" for name in others
+    ]
+    parts += ["## Without a picture in the gallery", "\n".join(lines)]
+    pictured = dict.fromkeys(entry.experiment or entry.name for entry in GALLERY)
+    listed = "\n".join([*pictured, *map(_file, others)])
+    parts += [f"```{{toctree}}\n:hidden:\n\n{listed}\n```"]
     return "\n\n".join(parts) + "\n"

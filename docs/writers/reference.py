@@ -37,8 +37,8 @@ _INDEX = """\
 import linsim as ls
 ```
 
-Every public name, imported when it is used. Their examples are run by the tests; `ls`, `np`, `jax` and `jnp` are taken for
-granted there. Bad input raises {{class}}`linsim.InvalidInput`, which names the field, what was given, and what is allowed.
+Every public name, imported when it is used. The tests run the examples, which take `ls`, `np`, `jax` and `jnp` for
+granted. Bad input raises {{class}}`linsim.InvalidInput`: the field, what was given, and what is allowed.
 
 ```{{toctree}}
 {pages}
