@@ -1,51 +1,64 @@
-"""Pages whose blocks are run, section by section and in order, as a reader would."""
+"""Pages as a reader takes them: their blocks in order, and what a block gives Python to do."""
 
 import re
 import shlex
-import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.users import as_users
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
+PAGES = [page for page in PAGES if not page.startswith(("docs/generated/", "docs/_build/"))]
 
-ROOT = Path(__file__).parent.parent
-BLOCK = re.compile(r"```(\w+)\n(.*?)```", flags=re.DOTALL)
+BLOCK = re.compile(r"^```(\{?[\w-]+\}?)[^\n]*\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
+LANGUAGES = {"python", "console", "{code-cell}"}
+NOT_RUN = {"sh": "needs other machines or packages", "bash": "a job script", "yaml": "a manifest", "text": "no code"}
+"""Languages of blocks that are shown only, and why."""
+SETTING_UP = {"make", "pip", ".", "git", "cd"}
+"""Programs of a console that set up what runs these tests."""
+
+UNREFINED = "--pretrain.tolerance None --recheck 0"
+SMALL = {
+    "overtraining-chart": "--pretrain.budgets 6 --finetune.rates 2 --finetune.strengths 2 " + UNREFINED,
+    "sweep": "--pretrain.budgets 6 --finetune.rates 2 --recheck 0",
+    "digits": UNREFINED + " --pretrain.steps 2000 --pretrain.budgets 6 --finetune.steps 100 --finetune.rates 2",
+    "stages": "--dim 4",
+    "claims": "--examples 10",
+    "monitors": "--transfers 2",
+}
+"""Flags that a test appends to a command, where the last one wins: pages show what a reader would want to run."""
 
 
-def sections(page):
-    """Heading -> blocks: they use what earlier ones of their own section left behind, and nothing else."""
-    parts = re.findall(r"^## ([^\n]*)\n(.*?)(?=^## |\Z)", page, flags=re.DOTALL | re.MULTILINE)
-    return {title: BLOCK.findall(text) for title, text in parts if BLOCK.search(text)}
+@dataclass(frozen=True)
+class Step:
+    """What a reader does next."""
+
+    kind: str
+    """file: write TEXT to NAME; python: run TEXT by itself; cell: run TEXT after the cells before; command: run it."""
+    text: str
+    name: str = ""
+    """Of the file."""
+
+    @property
+    def words(self) -> list[str]:
+        """Of a command, with the flags that make it small."""
+        program, *words = shlex.split(self.text)
+        return [program, *words, *shlex.split(SMALL.get(words[0], ""))] if program == "linsim" else [program, *words]
 
 
-def files(blocks):
-    """Name -> text of the blocks that begin with the name of a file, which a later command runs."""
-    return {name[1]: text for _, text in blocks if (name := re.match(r"# ([\w/]+\.py)\n", text))}
+def blocks(page: str) -> list[tuple[str, str]]:
+    """Language and text of every block, in order."""
+    return BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
 
 
-def commands(blocks):
-    """What Python is given, command by command."""
-    given = []
-    for language, text in blocks:
+def steps(page: str) -> list[Step]:
+    """All that a page has a reader do, but for setting up."""
+    found: list[Step] = []
+    for language, text in blocks(page):
         if language == "console":
-            lines = [shlex.split(line, comments=True) for line in text.splitlines()]
-            assert all(program == "python" for program, *_ in filter(None, lines))
-            given += [arguments for _, *arguments in filter(None, lines)]
-        elif text not in files(blocks).values():
-            assert language == "python"
-            given.append(["-c", text])
-    return given
-
-
-def read(blocks, folder):
-    """Run the blocks of a section in a folder; returns what they print."""
-    for name, text in files(blocks).items():
-        (folder / name).write_text(text)
-    told = ""
-    for arguments in commands(blocks):
-        done = subprocess.run(
-            [sys.executable, *arguments], cwd=folder, env=as_users(), capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        told += done.stdout
-    return told
+            lines = filter(None, (line.partition(" #")[0].strip() for line in text.splitlines()))
+            found += [Step("command", line) for line in lines if line.split()[0] not in SETTING_UP]
+        elif language == "python" and (name := re.match(r"# ([\w/]+\.py)\n", text)):
+            found.append(Step("file", text, name[1]))
+        elif language in LANGUAGES:
+            found.append(Step("cell" if language == "{code-cell}" else "python", text))
+    return found

@@ -17,7 +17,7 @@ GIVEN = {"ls": ls, "np": np, "jax": jax, "jnp": jnp}
 """What an example may take for granted, beside the names of its own room."""
 
 SHOWN_ELSEWHERE = {
-    "load": "needs a result on disk: the README loads what its first command wrote",
+    "load": "needs a result on disk: docs/how-to/results.md loads what its command wrote",
 }
 """Public functions without an example, and why."""
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
+BAR, ESCAPED = "|", "\\|"
+
 PREFACE = """\
 # Benchmarks
 
@@ -45,6 +47,6 @@ def _section(name: str, rows: list[Mapping[str, object]]) -> str:
 
 def _row(row: Mapping[str, object]) -> str:
     unit = row["unit"]
-    speeds = " | ".join(f"{row[who]:.3g} {unit}/s" for who in ("ours", "peer"))
-    cells = row["name"], f"{row['ratio']:.3g}", f"{row['low']:.3g} to {row['high']:.3g}", speeds, row["note"]
-    return f"| {' | '.join(map(str, cells))} |"
+    speeds = (f"{row[who]:.3g} {unit}/s" for who in ("ours", "peer"))
+    cells = row["name"], f"{row['ratio']:.3g}", f"{row['low']:.3g} to {row['high']:.3g}", *speeds, row["note"]
+    return f"| {' | '.join(str(cell).replace(BAR, ESCAPED) for cell in cells)} |"

@@ -20,8 +20,8 @@ VERDICTS = ("results/claims/claims.json", "docs/measured/claims.json")
 """Your own before those that come with the pages."""
 
 
-def pages(root: Path) -> Mapping[str, str]:
-    """A page for each chapter, and one that leads to them."""
+def pages(root: Path, drawing: bool = True) -> Mapping[str, str]:
+    """A page for each chapter, and one that leads to them; drawing from domains takes some seconds."""
     verdicts, told = _verdicts(root), _derivations((root / "paper_notes.md").read_text(encoding="utf-8"))
     written = {}
     for number, chapter in CHAPTERS.items():
@@ -29,7 +29,7 @@ def pages(root: Path) -> Mapping[str, str]:
         parts = [f"# Claims on {chapter}", f"The equations stand in [the chapter](../../theory/{chapter}.md)."]
         for equation, some in groupby(claims, key=lambda claim: claim.equation):
             parts += [f"(claims-{equation.replace('.', '-')})=\n## On equation {equation}"]
-            parts += [_card(claim, verdicts.get(claim.id), told.get(claim.id, "")) for claim in some]
+            parts += [card(claim, verdicts.get(claim.id), told.get(claim.id, ""), drawing) for claim in some]
         written[f"claims/{chapter}.md"] = "\n\n".join(parts) + "\n"
     written["claims/index.md"] = _index(verdicts)
     return written
@@ -66,10 +66,11 @@ def _index(verdicts: Mapping[str, Mapping[str, Any]]) -> str:
     return INDEX.format(claims=len(CLAIMS), wrong=wrong, last=last, chapters="\n".join(CHAPTERS.values()))
 
 
-def _card(claim: Claim, verdict: Mapping[str, Any] | None, derivation: str) -> str:
+def card(claim: Claim, verdict: Mapping[str, Any] | None, derivation: str, drawing: bool = True) -> str:
+    """What there is to say of a claim, as a section."""
     facts = {
         "Source": claim.source,
-        "On": _domain(claim.domain),
+        "On": _domain(claim.domain, drawing),
         "Wrong variants": "\n".join(f"* {line}" for line in map(_variant, claim.variants)),
         "Fails without": _beyond(claim),
         "Last tried": _last(verdict),
@@ -121,10 +122,10 @@ def _plain(strategy: str) -> str:
     return re.sub(r"(min|max)_value=([-\d.e]+)", lambda found: f"{float(found[2]):.6g}", floats)
 
 
-def _domain(strategy: SearchStrategy[Mapping[str, Any]]) -> str:
+def _domain(strategy: SearchStrategy[Mapping[str, Any]], drawing: bool) -> str:
     """The strategy as code; one that hides its bounds in functions, by what it drew."""
     code = _plain(repr(strategy))
-    if "lambda" not in code:
+    if "lambda" not in code or not drawing:
         return f"```python\n{code}\n```"
     ranges = ", ".join(f"`{name}` {told}" for name, told in drawn(strategy).items())
     return f"{DRAWN} problems drawn had {ranges}"

@@ -39,12 +39,14 @@ class Shown:
         return " ".join(lines)
 
 
-def pages(root: Path) -> Mapping[str, str]:
-    """One for each experiment that has a command, and the gallery."""
+def pages(root: Path, helped: bool = True) -> Mapping[str, str]:
+    """One for each experiment that has a command, and the gallery; asking each for its flags takes some seconds."""
     preface, shown = _gallery((root / PAGE).read_text(encoding="utf-8"))
     modules = {command: beside(module_of(command)) for command in experiments()}
     with by_linsim():
-        written = {f"experiments/{_file(name)}.md": _page(name, module, shown) for name, module in modules.items()}
+        written = {
+            f"experiments/{_file(name)}.md": _page(name, module, shown, helped) for name, module in modules.items()
+        }
         return {**written, "experiments/index.md": _index(preface, modules, shown)}
 
 
@@ -87,17 +89,18 @@ def _shown(entry: Entry, shown: Mapping[str, Shown]) -> Shown:
     return Shown(title, "\n\n".join(filter(None, [picture, quotation, command])))
 
 
-def _page(name: str, module: ModuleType, shown: Mapping[str, Shown]) -> str:
+def _page(name: str, module: ModuleType, shown: Mapping[str, Shown], helped: bool) -> str:
     question, _, rest = _told(name, module).partition("\n")
     found = [_shown(entry, shown) for entry in _entries(name)]
     title = found[0].title if found else name.capitalize()
-    parts = [f"# {title}", f"**{question}**", textwrap.dedent(rest).strip()]
+    parts = [f"# {title}", f"**{question}**", textwrap.dedent(rest).strip("\n")]
     for each in found:
         parts += [f"## {'What was found' if len(found) == 1 else each.title}", each.text]
     if claims := _claims(module):
         cards = ", ".join(f"{{ref}}`{claim} <claim-{claim}>`" for claim in claims)
         parts += ["## Claims it stands on", cards]
-    parts += ["## Flags", f"```text\n{_flags(module)}\n```"]
+    if helped:
+        parts += ["## Flags", f"```text\n{flags(module)}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -112,7 +115,7 @@ def _claims(module: ModuleType) -> Sequence[str]:
     return getattr(getattr(module, "experiment", None), "claims", ())
 
 
-def _flags(module: ModuleType) -> str:
+def flags(module: ModuleType) -> str:
     """What --help says below the question."""
     told = io.StringIO()
     wide = mock.patch.dict(os.environ, {"COLUMNS": "110"})

@@ -63,7 +63,7 @@ def sweep(
       report: called with (training steps done, training steps in all) as the computation goes on.
 
     Returns:
-      A Dataset over (pretrain_steps, the axes in their order, seed); see the README for its variables. Where it is
+      A Dataset over (pretrain_steps, the axes in their order, seed); see `docs/how-to/results.md`. Where it is
       kept, in how much memory it is computed and by whom, says `linsim.sweeping.running.running`.
 
     Raises:
@@ -133,7 +133,7 @@ def chart(
       report: called with (training steps done, training steps in all) as the computation goes on.
 
     Returns:
-      A Dataset over (pretrain_steps, learning_rate, regularization, seed); see the README for its variables.
+      A Dataset over (pretrain_steps, learning_rate, regularization, seed); see `docs/how-to/results.md`.
 
     Raises:
       InvalidInput: as `sweep`.

@@ -1,0 +1,105 @@
+"""The pages that nobody edits hold all that they are about, without Sphinx."""
+
+import json
+from importlib import import_module
+
+import pytest
+
+import linsim
+from docs.writers import ROOT, answers, benchmarks, claims, experiments, notes, reference
+from docs.writers.docstrings import for_sphinx
+from experiments.command.names import experiments as commands
+from figures.gallery import GALLERY, PAGE
+from linsim.claims.registry import CLAIMS
+
+
+@pytest.fixture(scope="module")
+def cards():
+    return "".join(claims.pages(ROOT, drawing=False).values())
+
+
+def test_every_claim_has_a_card_with_its_variants_its_boundary_and_why(cards):
+    for claim in CLAIMS.values():
+        (card,) = [part for part in cards.split("\n(claim-") if part.startswith(f"{claim.id})=")]
+        told = [variant.name.replace("-", " ") for variant in claim.variants]
+        assert all(name in card for name in ["\nWhy\n", "\nLast tried\n", *told])
+        assert ("\nFails without\n" in card) == (claim.beyond is not None)
+
+
+def test_a_claim_that_was_never_judged_says_so(cards):
+    assert "not yet" not in cards
+    assert "not yet" in claims.card(CLAIMS["rise-time"], None, "")
+
+
+def test_a_domain_that_hides_its_bounds_is_told_by_what_it_draws():
+    told = claims.drawn(CLAIMS["logistic-mode"].domain)
+    assert told["balance"] == "0"
+    assert told["strengths"].startswith("1, 2 or 8 numbers, ")
+
+
+def test_every_command_has_a_page_and_every_picture_is_shown():
+    written = experiments.pages(ROOT, helped=False)
+    assert {f"experiments/{name.replace('-', '_')}.md" for name in commands()} < set(written)
+    for entry in GALLERY:
+        assert f"{entry.name}.png" in written[f"experiments/{entry.experiment or entry.name}.md"]
+        assert f"{entry.name}.png" in written["experiments/index.md"]
+
+
+def test_flags_are_told_as_the_command_is_helped_with():
+    assert "--examples INT" in experiments.flags(import_module("experiments.claims"))
+
+
+def test_a_picture_that_the_gallerys_page_does_not_show_yet_has_a_section(tmp_path):
+    (tmp_path / PAGE).parent.mkdir()
+    (tmp_path / PAGE).write_text("# Gallery\n\nPreface.\n")
+    page = experiments.pages(tmp_path, helped=False)["experiments/stages.md"]
+    assert "figures/gallery/stages.png" in page
+    assert "linsim stages" in page
+
+
+def test_every_public_name_is_in_the_reference():
+    told = "".join(reference.pages(ROOT / "linsim/__init__.pyi").values())
+    assert all(f":: linsim.{name}\n" in told for name in linsim.__all__)
+
+
+def test_links_of_the_notes_lead_to_pages():
+    told = notes.pages(ROOT)["notes.md"]
+    assert "figures/README.md" not in told
+    assert all(f"<claim-{name}>`" in told for name in CLAIMS)
+
+
+def test_rows_of_a_benchmark_stand_under_the_processor_that_ran_them(tmp_path):
+    folder = tmp_path / "a_processor"
+    folder.mkdir()
+    (folder / "machine.json").write_text(
+        json.dumps({"processor": "A processor", "cores": 3, "jax": "1", "measured": "x"})
+    )
+    row = {
+        "name": "ours | theirs",
+        "unit": "steps",
+        "ours": 2.0,
+        "peer": 1.0,
+        "ratio": 2.0,
+        "low": 1.9,
+        "high": 2.1,
+        "note": "",
+    }
+    (folder / "gram.json").write_text(json.dumps([row]))
+    told = benchmarks.pages(tmp_path)["benchmarks.md"]
+    assert "## A processor" in told
+    assert r"| ours \| theirs | 2 | 1.9 to 2.1 |" in told
+
+
+def test_the_readme_tells_the_answers_of_the_gallery():
+    readme, gallery = (ROOT / "README.md").read_text(), (ROOT / PAGE).read_text()
+    assert answers.rewritten(readme, gallery) == readme, "python -m docs.writers.answers writes it anew"
+    assert answers.rewritten(readme.replace("| `sweep` | ", "| `sweep` | Not "), gallery) == readme
+
+
+def test_docstrings_are_read_as_they_stand_in_the_source():
+    lines = ["|s| of `seen`, P_0 and s_", "", "    y = |x|", "", "Example:", "  >>> |x|", ""]
+    for_sphinx(None, "function", "", None, None, lines)
+    assert lines == [
+        *[r"\|s\| of ``seen``, P_0 and s\_", "", "::", "", "       y = |x|", ""],
+        *["Example:", "  >>> |x|", ""],
+    ]
