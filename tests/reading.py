@@ -1,27 +1,38 @@
-"""Does what a page says, in the current folder and in one process: `python -m tests.reading PAGE` from elsewhere.
+"""Does what pages say, each in a folder of its own, and all in one process: `python -m tests.reading PAGE ...`.
 
 One process instead of one for each block, as most of a small command is importing and compiling.
 """
 
 import importlib
+import os
 import runpy
+import shutil
 import sys
 import time
 from pathlib import Path
 from types import ModuleType
 from unittest import mock
 
-from tests.pages import Step, steps
+from tests.pages import ROOT, Step, steps
+
+COPIED = ("experiments", "figures")
+"""What a page may add files to, or draw into."""
 
 
-def read(page: str) -> None:
-    """Follow the page; says on stderr how long each step took, and stops at the first that fails."""
-    sys.path[0] = ""  # as of a reader's Python
+def read(page: str, folder: Path) -> None:
+    """Follow the page; says on stderr what each step took, in seconds of this process, and stops at one that fails."""
+    folder.mkdir()
+    os.chdir(folder)
+    if any(step.name.startswith(COPIED) for step in steps(page)):
+        for name in COPIED:
+            ignored = shutil.ignore_patterns("gallery", "stored", "__pycache__")
+            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        (folder / "linsim").symlink_to(ROOT / "linsim")  # which looks for these two beside itself
     cells = ModuleType("__main__").__dict__
     for step in steps(page):
-        started = time.perf_counter()
+        started = time.process_time()
         follow(step, cells)
-        print(f"{time.perf_counter() - started:6.1f} s  {step.kind} {step.text.splitlines()[0]}", file=sys.stderr)
+        print(f"{time.process_time() - started:6.1f} s {page}: {step.text.splitlines()[0]}", file=sys.stderr)
 
 
 def follow(step: Step, cells: dict[str, object]) -> None:
@@ -55,4 +66,7 @@ def command(words: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    read(sys.argv[1])
+    sys.path[:1] = ["", str(ROOT)]  # first what lies in the folder, as of a reader's Python
+    within = Path.cwd()
+    for page in sys.argv[1:]:
+        read(page, within / page.replace("/", "-"))

@@ -1,7 +1,6 @@
 """README and the pages of docs/: every block is run as a reader would, links lead somewhere, what is said stands."""
 
 import re
-import shutil
 import subprocess
 import sys
 
@@ -12,7 +11,7 @@ from tests.users import as_users
 
 SAID = {
     "README.md": "inflection",
-    "docs/how-to/question.md": r"1 \+ lambda/2",
+    "docs/how-to/question.md": "modes: ",
     "docs/how-to/data.md": "pre-training was",
     "docs/how-to/watch.md": r"(?s)\n1000 .*The alarm on fisher does not ring",
     "docs/how-to/claim.md": "strong-first",
@@ -23,28 +22,24 @@ SAID = {
 }
 """What a page prints, where that could be wrong although nothing fails."""
 RUN = [page for page in PAGES if steps(page)]
-AS_USERS = "README.md"
-"""Compiled as for users; the others as these tests are (tests/conftest.py), which is quicker."""
+ALONE = ("README.md", "docs/extending.md")
+"""The first is compiled as for users, the others as these tests are (tests/conftest.py), which is quicker; the second
+adds files to packages that a process imports once."""
+CELLS = [page for page in RUN if any(step.kind == "cell" for step in steps(page))]
+HOW_TO = [page for page in RUN if page not in (*CELLS, *ALONE)]
+TOGETHER = [*([page] for page in ALONE), CELLS, HOW_TO[::2], HOW_TO[1::2]]
 
 
-@pytest.fixture
-def reader(tmp_path):
-    """A folder in which the reader works: the library, and copies of what pages add to or draw into."""
-    for name in ("linsim", "tests"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    for name in ("experiments", "figures"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("gallery", "stored", "__pycache__"))
-    return tmp_path
-
-
-@pytest.mark.parametrize("page", RUN)
-def test_every_block_of_a_page_runs(reader, page):
-    environment = as_users() | ({} if page == AS_USERS else {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"})
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.reading", page], cwd=reader, env=environment, capture_output=True, text=True
-    )
+@pytest.mark.parametrize("pages", TOGETHER, ids=" ".join)
+def test_every_block_of_a_page_runs(tmp_path, pages):
+    environment = as_users() | {"PYTHONPATH": str(ROOT)}
+    if pages != ["README.md"]:
+        environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    command = [sys.executable, "-m", "tests.reading", *pages]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert re.search(SAID.get(page, ""), done.stdout), done.stdout
+    for page in pages:
+        assert re.search(SAID.get(page, ""), done.stdout), done.stdout
     print(done.stderr)
 
 

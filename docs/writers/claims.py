@@ -47,7 +47,7 @@ check calls nothing of linsim.
 There are {claims} claims with {wrong} wrong variants{last}.
 
 ```console
-linsim claims --only logistic-mode misaligned-iff --out results/some_claims
+linsim claims --only rise-time stronger-first --out results/some_claims
 ```
 
 tries some of them, without `--only` all, in some minutes. [A claim of your own](../../how-to/claim.md) is one value.

@@ -20,7 +20,7 @@ from linsim.storage import store
 
 UP = "../../../"
 """From a generated page to the repository."""
-OPTIONS = "\n options "
+USAGE = "usage:"
 """Where flags begin in what --help says."""
 
 
@@ -71,9 +71,10 @@ def _gallery(page: str) -> tuple[str, dict[str, Shown]]:
 
 
 def _placed(text: str) -> str:
-    """Its links, seen from a generated page."""
+    """Its links, seen from a generated page, and its commands, as they are in an installed environment."""
     pictures = text.replace("](gallery/", f"]({UP}{FOLDER}/")
-    return re.sub(r"\]\((?:\.\./)paper_notes\.md", "](../notes.md", pictures)
+    notes = pictures.replace("](../paper_notes.md", "](../notes.md")
+    return re.sub(r"python -m (?:experiments\.)?(\w+)", lambda found: f"linsim {dashed(found[1])}", notes)
 
 
 def _shown(entry: Entry, shown: Mapping[str, Shown]) -> Shown:
@@ -116,14 +117,13 @@ def _claims(module: ModuleType) -> Sequence[str]:
 
 
 def flags(module: ModuleType) -> str:
-    """What --help says below the question."""
+    """What --help says from the usage on."""
     told = io.StringIO()
     wide = mock.patch.dict(os.environ, {"COLUMNS": "110"})
     with wide, contextlib.redirect_stdout(told), contextlib.suppress(SystemExit):
         module.main(["--help"])
-    _, found, options = told.getvalue().partition(OPTIONS)
-    lines = (found.strip("\n") + options).splitlines() if found else told.getvalue().splitlines()
-    return "\n".join(line.rstrip() for line in lines).strip("\n")
+    _, found, options = told.getvalue().partition(USAGE)
+    return "\n".join(line.rstrip() for line in (found + options).splitlines())
 
 
 def _index(preface: str, modules: Mapping[str, ModuleType], shown: Mapping[str, Shown]) -> str:

@@ -16,6 +16,7 @@ PACKAGES = {
     "monitoring": "Monitors of a training run",
     "claims": "Claims",
     "storage": "Results on disk",
+    "commands": "Pictures",
 }
 """Package -> the title of its page; one that is not named here has its own name as the title."""
 
