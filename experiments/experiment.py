@@ -43,6 +43,7 @@ from linsim.precision import Precision, computing_in
 from linsim.progress.bar import progress_bar
 from linsim.progress.showing import Progress
 from linsim.storage import store
+from linsim.storage.compiled import keep_programs
 from linsim.storage.fingerprint import fingerprint
 from linsim.storage.leases import lease
 from linsim.storage.provenance import deciding
@@ -102,6 +103,7 @@ class Experiment(Generic[C]):
         Raises:
           InvalidInput: a field outside its domain.
         """
+        keep_programs()
         told: Any = config
         with computing_in(self.precision or told.precision), reporting(progress, report, self.doing) as listener:
             dataset = self.compute(config, listener)

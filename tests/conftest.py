@@ -18,6 +18,7 @@ os.environ["XLA_FLAGS"] = " ".join(
     ]
 ).strip()
 os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["LINSIM_CACHE"] = "off"  # no test depends on what an earlier one has compiled
 os.environ["MPLBACKEND"] = "Agg"
 
 import jax

@@ -104,6 +104,9 @@ def _cache() -> str:
     """Where compiled programs are kept, and how much there is."""
     import jax
 
+    from linsim.storage.compiled import keep_programs
+
+    keep_programs()
     folder: str | None = jax.config.values["jax_compilation_cache_dir"]
     if not folder:
         return "none: programs are compiled anew in every process"

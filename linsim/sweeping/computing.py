@@ -23,6 +23,7 @@ from linsim.losses import LOSS_CONVENTION
 from linsim.precision import Precision
 from linsim.problem import Problem
 from linsim.progress.showing import Progress
+from linsim.storage.compiled import keep_programs
 from linsim.storage.fingerprint import digest, fingerprint
 from linsim.storage.provenance import deciding, provenance
 from linsim.sweeping.axes import Axes
@@ -73,6 +74,7 @@ class Sweep:
 
     def compute(self, report: Progress, *, joined: bool = False) -> xr.Dataset:
         """The dataset, but for what needs all budgets: the turns; `joined` where budgets are to be added."""
+        keep_programs()
         problem, axes, dtype = self.problem, self.axes, np.dtype(self.precision)
         shape = axes.shape(problem)
         uncut = Plan(shape, shape, shape, 1)

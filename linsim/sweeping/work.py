@@ -18,6 +18,7 @@ from linsim.dynamics.training import DIVERGED, Session
 from linsim.errors import InvalidInput
 from linsim.problem import Problem
 from linsim.progress.showing import Progress
+from linsim.storage.compiled import keep_programs
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.lanes import all_lanes, pretrain_block, run_lanes
 from linsim.sweeping.plan import Box, Plan
@@ -46,6 +47,7 @@ class Work:
           report: called with (training steps done, training steps in all) of this chunk, pre-training included where
             it has not been done for the chunk before.
         """
+        keep_programs()  # also where another process computes
         block = self.plan.block_of(box)
         ahead = 0 if block in self._checkpoints else self.pretraining_steps
         total = ahead + self.finetuning_steps(box)

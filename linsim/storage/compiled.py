@@ -1,0 +1,85 @@
+"""Compiled programs, kept for the next process: most of what a small chart takes is compiling.
+
+They lie in `programs` of the user's cache folder for linsim, or in the folder that LINSIM_CACHE names; LINSIM_CACHE=off
+keeps none. Whoever has told JAX of a folder of their own (JAX_COMPILATION_CACHE_DIR) keeps that. A program is found by
+its text, by the versions of JAX and by the processor: what does not fit is compiled anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zlib
+from functools import cache
+from pathlib import Path
+
+import filelock
+import jax
+import platformdirs
+
+VARIABLE = "LINSIM_CACHE"
+_OFF = ("off", "0", "no", "none", "false")
+_LARGEST = 256 << 20  # bytes in all; the programs that were used longest ago go first
+_PROGRAM, _USED, _LOCK, _LOOKED = "-cache", "-atime", ".lockfile", ".looked-at"  # as JAX names the first three
+_ZLIB = b"\x78"
+_WAIT = 1.0  # seconds, for other processes that write
+
+
+@cache
+def keep_programs() -> Path | None:
+    """Have JAX keep compiled programs between processes, from now on in this one.
+
+    Returns:
+      The folder; None where none is kept. A folder that cannot be written is no reason to stop: without it programs
+      are compiled again.
+    """
+    asked = os.environ.get(VARIABLE, "")
+    own = jax.config.values["jax_compilation_cache_dir"]
+    if own or asked.lower() in _OFF or not jax.config.values["jax_enable_compilation_cache"]:
+        return Path(own) if own else None
+    folder = Path(asked) if asked else platformdirs.user_cache_path("linsim") / "programs"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder / _LOCK, timeout=_WAIT):
+            damaged = _cleared(folder)
+    except (OSError, filelock.Timeout) as error:
+        if asked:
+            _say("%s=%s: compiled programs are not kept: %s", VARIABLE, asked, error)
+        return None
+    if damaged:
+        _say("%s: %d damaged programs were thrown away; they are compiled again", folder, damaged)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", _LARGEST)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    return folder
+
+
+def _cleared(folder: Path) -> int:
+    """Throw away programs that a killed process or a full disk has left in pieces; each is looked at once."""
+    looked = folder / _LOOKED
+    since, damaged = looked.stat().st_mtime_ns if looked.exists() else 0, 0
+    for program in folder.glob(f"*{_PROGRAM}"):
+        used = program.with_name(program.name.removesuffix(_PROGRAM) + _USED)
+        if program.stat().st_mtime_ns < since and used.exists():
+            continue
+        if not (used.exists() and used.stat().st_size and _whole(program.read_bytes())):
+            damaged += 1
+            program.unlink()
+            used.unlink(missing_ok=True)
+    looked.touch()
+    return damaged
+
+
+def _whole(program: bytes) -> bool:
+    """Whether it can be unpacked; of what JAX packs with another library that is not known, unless it is empty."""
+    if not program.startswith(_ZLIB):
+        return program.startswith(b"\x28\xb5\x2f\xfd")  # Zstandard
+    try:
+        zlib.decompress(program)
+    except zlib.error:
+        return False
+    return True
+
+
+def _say(message: str, *arguments: object) -> None:
+    logging.getLogger("linsim").warning(message, *arguments)
