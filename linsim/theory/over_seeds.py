@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import bootstrap
 
 from linsim.errors import brief_fields, require_number
 
@@ -53,6 +52,8 @@ def over_seeds(
         return OverSeeds(middle, np.nan, np.nan, 1)
     if np.ptp(known) == 0:
         return OverSeeds(middle, middle, middle, known.size)
+    from scipy.stats import bootstrap  # takes as long to import as xarray, and is needed for several seeds alone
+
     drawn: Any = bootstrap(
         (known,),
         statistic,

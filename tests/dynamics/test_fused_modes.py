@@ -90,7 +90,8 @@ def test_lanes_of_a_vmap_are_modes_of_one_kernel(shared, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_solver_lowers_for_a_gpu_to_one_kernel_without_a_loop_around_it(dtype):
+def test_the_solver_lowers_for_a_gpu_to_one_kernel_without_a_loop_around_it(dtype, monkeypatch):
+    monkeypatch.setattr(fused_modes, "_on_gpu", lambda: True)
     solver = Modes()
     target = Target(jnp.ones(7, dtype), jnp.ones(7, dtype))
 

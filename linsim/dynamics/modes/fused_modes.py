@@ -10,8 +10,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
-from jax.experimental import pallas
-from jax.experimental.pallas import triton
 
 from linsim.dynamics.modes.mode_steps import Constants, Moving, loop, step
 
@@ -42,6 +40,8 @@ def descend(constants: Constants, moving: Moving, steps: Any, nesterov: bool) ->
 
 
 def _descend(constants: Constants, moving: Moving, steps: Any, nesterov: bool) -> Moving:
+    if not _on_gpu():  # nothing is traced, or imported, for a device that is not there
+        return loop(constants, moving, steps, nesterov)
     result: Moving = lax.platform_dependent(
         constants,
         moving,
@@ -50,6 +50,10 @@ def _descend(constants: Constants, moving: Moving, steps: Any, nesterov: bool) -
         default=partial(loop, nesterov=nesterov),
     )
     return result
+
+
+def _on_gpu() -> bool:
+    return jax.default_backend() == "gpu"
 
 
 def in_one_kernel(
@@ -64,6 +68,9 @@ def in_one_kernel(
       nesterov: Nesterov's form of the momentum.
       interpret: run by the interpreter of Pallas, on any device.
     """
+    from jax.experimental import pallas
+    from jax.experimental.pallas import triton
+
     shape = moving.layers[0].shape
     count = math.prod(shape)
     blocks = pallas.cdiv(count, _BLOCK)
