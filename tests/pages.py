@@ -35,7 +35,7 @@ class Step:
     """file: write TEXT to NAME; python: run TEXT by itself; cell: run TEXT after the cells before; command: run it."""
     text: str
     name: str = ""
-    """Of the file."""
+    """Of the file; of a command, that of the file which takes what it prints."""
 
     @property
     def words(self) -> list[str]:
@@ -55,7 +55,8 @@ def steps(page: str) -> list[Step]:
     for language, text in blocks(page):
         if language == "console":
             lines = filter(None, (line.partition(" #")[0].strip() for line in text.splitlines()))
-            found += [Step("command", line) for line in lines if line.split()[0] not in SETTING_UP]
+            said = (line.partition(" > ") for line in lines if line.split()[0] not in SETTING_UP)
+            found += [Step("command", text, name) for text, _, name in said]
         elif language == "python" and (name := re.match(r"# ([\w/]+\.py)\n", text)):
             found.append(Step("file", text, name[1]))
         elif language in LANGUAGES:

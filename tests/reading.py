@@ -3,7 +3,9 @@
 One process instead of one for each block, as most of a small command is importing and compiling.
 """
 
+import contextlib
 import importlib
+import io
 import os
 import runpy
 import shutil
@@ -41,7 +43,11 @@ def follow(step: Step, cells: dict[str, object]) -> None:
         Path(step.name).write_text(step.text)
         importlib.invalidate_caches()
     elif step.kind == "command":
-        command(step.words)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed) if step.name else contextlib.nullcontext():
+            command(step.words)
+        if step.name:
+            Path(step.name).write_text(printed.getvalue())
     else:
         exec(compile(step.text, "<page>", "exec"), cells if step.kind == "cell" else {"__name__": "__main__"})
 
