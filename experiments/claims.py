@@ -31,7 +31,7 @@ import tyro
 from rich.console import Console
 
 from linsim.commands import cli
-from linsim.errors import InvalidInput, RunFailed, require, require_integer
+from linsim.errors import InvalidInput, require, require_integer
 from linsim.finding import Finding
 from linsim.progress.bar import progress_bar
 from linsim.progress.showing import Progress
@@ -97,7 +97,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(made: cli.Made) -> int:
         module = f"{__package__}.claims"
         config, flags = cli.parse(Config, Flags, module, __doc__, arguments)
-        _require_hypothesis()
         _require_sound(config)
         flags.validate()
         made.parts, made.again = "claims", cli.going_on(module, arguments)
@@ -190,16 +189,6 @@ def _chosen(only: Sequence[str]) -> list[str]:
             allowed = f"did you mean {' or '.join(near)}?" if near else f"one of {', '.join(known)}"
             raise cli.BadArgument(f"only: got {name}; allowed: {allowed}")
     return [name for name in CLAIMS if not only or name in only]
-
-
-def _require_hypothesis() -> None:
-    """Only claims and `linsim.testing` need it, so it is no requirement of linsim."""
-    try:
-        import hypothesis  # noqa: F401
-    except ModuleNotFoundError:
-        raise RunFailed(
-            "claims are tried with hypothesis, which is not installed: pip install 'linsim[test]'"
-        ) from None
 
 
 if __name__ == "__main__":

@@ -373,21 +373,6 @@ def test_no_process_outlives_the_run(tmp_path, killed):
     assert not any(psutil.pid_exists(number) for number in numbers)
 
 
-def test_without_hypothesis_one_line_tells_what_to_install_and_the_rest_works(tmp_path):
-    script = (
-        "import sys\nsys.modules['hypothesis'] = None\nimport linsim.commands.cli\n"
-        "from experiments.claims import main\nsys.exit(main(['--out', sys.argv[1]]))"
-    )
-    out = tmp_path / "out"
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(out)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 3
-    expected = "claims are tried with hypothesis, which is not installed: pip install 'linsim[test]'"
-    assert done.stderr == f"run not completed: {expected}; nothing was kept\n"
-    assert not out.exists()
-
-
 def test_help_names_every_flag_and_what_the_exit_statuses_mean():
     environment = {**os.environ, "COLUMNS": "200"}
     command = [sys.executable, "-m", "experiments.claims", "--help"]
