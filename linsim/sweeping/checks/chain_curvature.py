@@ -95,36 +95,46 @@ class ChainTask:
         chains, anchor = (np.asarray(each, np.float64)[:, :, : self.modes] for each in (chains, anchor))
         layers, modes = chains.shape[1:]
         size = max(1, int(_NUMBERS // (4 * layers**2 * modes**2)))
-        parts = [slice(first, first + size) for first in range(0, len(chains), size)]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            each = [
-                self._exceeds(chains[at], anchor[at], seeds[at], Penalties(*(p[at] for p in penalties)), most[at])
-                for at in parts
-            ]
-        return np.concatenate(each)
+            bent = 2 * (self.variances + penalties.product[:, None])
+            product, begun = np.prod(chains, axis=1), np.prod(anchor, axis=1)
+            pull = 2 * self.variances * (product - self.strengths) + 2 * penalties.product[:, None] * (product - begun)
+            left = most - penalties.weight - penalties.decay
+            unused = max(self.unused_inputs or 0.0, float(self.variances.max()))
+            near = np.nonzero(
+                ~(_bound(chains, np.maximum(bent.max(axis=1), 2 * (unused + penalties.product)), pull) < left)
+            )[0]
+            found = np.zeros(len(chains), bool)
+            for first in range(0, len(near), size):
+                at = near[first : first + size]
+                found[at] = self._exceeds(
+                    chains[at], bent[at], pull[at], self.units[seeds[at]], penalties.product[at], left[at]
+                )
+        return found
 
-    def _exceeds(self, chains: Any, anchor: Any, seeds: Any, penalties: Penalties, most: Any) -> Any:
+    def _exceeds(self, chains: Any, bent: Any, pull: Any, units: Any, penalty: Any, left: Any) -> Any:
         above, below, between = _products(chains)
-        units, layers = self.units[seeds], chains.shape[1]
-        bent = 2 * (self.variances + penalties.product[:, None])
-        product, begun = np.prod(chains, axis=1), np.prod(anchor, axis=1)
-        pull = 2 * self.variances * (product - self.strengths) + 2 * penalties.product[:, None] * (product - begun)
-        left = most - penalties.weight - penalties.decay
+        layers = chains.shape[1]
         rising = np.zeros(len(chains), bool)
         if self.unused_inputs is not None:
-            rising |= 2 * (self.unused_inputs + penalties.product) * np.max(above[:, 0] ** 2, axis=-1) >= left
+            rising |= 2 * (self.unused_inputs + penalty) * np.max(above[:, 0] ** 2, axis=-1) >= left
         if self.unused_outputs:
             rising |= np.max(bent * below[:, -1] ** 2, axis=-1) >= left
 
+        everywhere = bool(units.all())
+
         def first_order(i: Any, k: Any) -> Any:
             """u_li d_lk where W_l has an entry (i, k)."""
-            return np.where(units[:, 1:, i] & units[:, :-1, k], above[..., i] * below[..., k], 0)
+            both = above[..., i] * below[..., k]
+            return both if everywhere else np.where(units[:, 1:, i] & units[:, :-1, k], both, 0)
 
         def second_order(i: Any, k: Any) -> Any:
             """g_i u_mi b_lmk d_li at [l, m], of E_m,ik and E_l,ki."""
+            both = (pull[:, None, None, :] * above[:, None] * below[:, :, None])[..., i] * between[..., k]
+            if everywhere:
+                return both
             there = (units[:, 1:, i] & units[:, :-1, k])[:, None] & (units[:, 1:, k] & units[:, :-1, i])[:, :, None]
-            both = above[:, None, :, i] * between[..., k] * below[:, :, None, i]
-            return pull[:, None, None, i] * np.where(there, both, 0)
+            return np.where(there, both, 0)
 
         every = np.arange(self.modes)
         along, across = first_order(every, every), second_order(every, every)
@@ -142,6 +152,14 @@ class ChainTask:
             block[:, :layers, layers:] = np.swapaxes(crossed, 1, 2)
             rising |= ~_positive(left, block).all(axis=-1)
         return rising
+
+
+def _bound(chains: ChainsOf, bent: Runs, pull: Float[np.ndarray, "runs modes"]) -> Runs:
+    """Not below the top eigenvalue, less h: from the largest of all modes in every place."""
+    above, below, between = _products(np.abs(chains).max(axis=2, keepdims=True))
+    first = np.sum((above * below) ** 2, axis=(1, 2))
+    second = np.sum(above[:, None] * between * below[:, :, None], axis=(1, 2, 3))
+    return np.asarray(bent * first + 2 * np.abs(pull).max(axis=1) * second)
 
 
 def _products(chains: ChainsOf) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
