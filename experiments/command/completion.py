@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from linsim.commands.lab import beside
 from linsim.commands.reading import OneLineParser, command_type, rules
 
 from .names import TOOLS, experiments, module_of
+from .standing_in import standing_in
 
 _NOTHING = make_dataclass("Nothing", [])  # the flags of a command that has arguments of its own
 
@@ -38,14 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from tyro.extras import subcommand_cli_from_dict
 
-    commands = {name: _flags(name) for name in experiments()} | dict.fromkeys(TOOLS, _NOTHING)
-    try:
-        subcommand_cli_from_dict(
-            commands, prog="linsim", args=["--tyro-print-completion", shell], registry=rules(), sort_subcommands=True
-        )
-    except SystemExit as done:
-        return int(done.code or 0)
-    raise AssertionError("tyro ends with the script")
+    asked = ["--tyro-print-completion", shell]
+    with suppress(SystemExit), standing_in():  # tyro ends with the script
+        commands = {name: _flags(name) for name in experiments()} | dict.fromkeys(TOOLS, _NOTHING)
+        subcommand_cli_from_dict(commands, prog="linsim", args=asked, registry=rules(), sort_subcommands=True)
+    return 0
 
 
 def _flags(name: str) -> Any:

@@ -39,7 +39,8 @@ class Made:
           InvalidInput: there is no readable result, or it does not tell how it was made.
         """
         if (folder / VERDICTS).is_file():
-            return cls("claims", _object(folder, "config", json.loads((folder / VERDICTS).read_text(encoding="utf-8"))))
+            text = (folder / VERDICTS).read_text(encoding="utf-8", errors="replace")
+            return cls("claims", _object(folder, "config", _object(folder, "verdicts", {"verdicts": text})))
         with store.view(folder) as dataset:
             told = dict(dataset.attrs)
         name = named or told.get("experiment")

@@ -63,8 +63,10 @@ class _Finder:
     """Finds stand-ins, and loads them."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: Any = None) -> ModuleSpec | None:
-        heavy = name.partition(".")[0] in _HEAVY
-        return ModuleSpec(name, self, is_package=True) if heavy else None  # type: ignore[arg-type] # all a loader needs
+        top = name.partition(".")[0]
+        if top not in _HEAVY or not isinstance(sys.modules.get(top, _StandIn(top)), _StandIn):  # or it is there already
+            return None
+        return ModuleSpec(name, self, is_package=True)  # type: ignore[arg-type] # all that a loader needs
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         return _StandIn(spec.name)
@@ -100,8 +102,9 @@ def stand_in() -> Any:
 def _forget(names: set[str]) -> None:
     """Have modules imported anew when they are asked for next: stand-ins, and ours, which hold them."""
     for name in names:
-        if name.partition(".")[0] in (*_HEAVY, *_OURS):
-            module = sys.modules.pop(name)
+        module = sys.modules[name]
+        if isinstance(module, _StandIn) or name.partition(".")[0] in _OURS:
+            del sys.modules[name]
             package, _, inside = name.rpartition(".")
             if getattr(sys.modules.get(package), inside, None) is module:
                 delattr(sys.modules[package], inside)

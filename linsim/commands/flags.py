@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-import textwrap
+import sys
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -128,15 +128,17 @@ def _said(config_type: type, name: str) -> str:
 
 @cache
 def _docstrings(config_type: type) -> dict[str, str]:
-    """Of the fields that a class declares, each in one line."""
-    try:
-        (declared,) = ast.parse(textwrap.dedent(inspect.getsource(config_type))).body
-    except (OSError, TypeError, SyntaxError):  # no file, or a class of Python's own
-        return {}
-    body = declared.body if isinstance(declared, ast.ClassDef) else []
+    """Of the fields that a class declares, each in one line; none of a class that is not read from a file."""
+    declared = _classes(getattr(sys.modules[config_type.__module__], "__file__", None)).get(config_type.__qualname__)
     return {
         field.target.id: " ".join(text.value.value.split())
-        for field, text in pairwise(body)
+        for field, text in pairwise(declared.body if declared else ())
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
     }
+
+
+@cache
+def _classes(file: str | None) -> dict[str, ast.ClassDef]:
+    tree = ast.parse(Path(file).read_text(encoding="utf-8") if file else "")
+    return {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}

@@ -53,4 +53,7 @@ def main() -> int:
     except BrokenPipeError:  # of `linsim ... | head`, which has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except KeyboardInterrupt:  # before there was anything to go on with
+        print("interrupted", file=sys.stderr)
+        return 3
     return status

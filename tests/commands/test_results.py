@@ -107,6 +107,13 @@ def test_a_result_that_cannot_be_computed_again_is_one_line(result, capsys, attr
     assert said.format(result) in error
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"finding": {}}'])
+def test_verdicts_that_are_damaged_are_one_line(tmp_path, capsys, text):
+    (tmp_path / "claims.json").write_text(text)
+    assert again.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"result: got {tmp_path}; allowed: one that tells its ")
+
+
 def test_a_result_of_an_older_version_is_computed_again_where_its_experiment_is_named(result, tmp_path):
     told = store.load(result)
     del told.attrs["experiment"]
