@@ -33,7 +33,7 @@ html_static_path = ["_static"]
 html_css_files = ["linsim.css"]
 html_copy_source = False
 
-myst_enable_extensions = ["amsmath", "deflist", "dollarmath"]
+myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
 KernelManager.transport_encryption.default_value = "auto"  # or every kernel warns that it has none
@@ -45,6 +45,7 @@ copybutton_prompt_is_regexp = True
 
 autodoc_typehints = "none"  # docstrings tell shapes and units
 autodoc_member_order = "bysource"
+toc_object_entries = False  # headings name them
 napoleon_google_docstring, napoleon_numpy_docstring = True, False
 
 

@@ -125,7 +125,7 @@ def _plain(strategy: str) -> str:
 def _domain(strategy: SearchStrategy[Mapping[str, Any]], drawing: bool) -> str:
     """The strategy as code; one that hides its bounds in functions, by what it drew."""
     code = _plain(repr(strategy))
-    if "lambda" not in code or not drawing:
+    if not drawing or not any(hides in code for hides in ("lambda", "flatmap")):
         return f"```python\n{code}\n```"
     ranges = ", ".join(f"`{name}` {told}" for name, told in drawn(strategy).items())
     return f"{DRAWN} problems drawn had {ranges}"

@@ -13,7 +13,8 @@ COLUMNS = re.compile(r"\S {3,}\S")
 
 def for_sphinx(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     """Listener to autodoc-process-docstring: alters the lines in place, before Napoleon reads its sections."""
-    lines[:] = [line for paragraph in _paragraphs(lines) for line in [*_rendered(paragraph), ""]]
+    untyped = [""] * (what == "attribute")  # or what stands before a colon in the first line would be a type
+    lines[:] = untyped + [line for paragraph in _paragraphs(lines) for line in [*_rendered(paragraph), ""]]
 
 
 def _paragraphs(lines: Sequence[str]) -> Iterator[list[str]]:
