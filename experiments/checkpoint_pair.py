@@ -26,7 +26,7 @@ from linsim.labels import PLAIN, STEPS, Label, label, lost_lanes
 from linsim.progress.showing import Progress
 
 from .experiment import Experiment
-from .words import between, change, distrust, diverged, percent, rechecked, tabular, undecided
+from .words import between, change, distrust, diverged, percent, rechecked, tabular
 
 CLAIMS = (
     "shallow-u",
@@ -154,20 +154,25 @@ def _matched(inflection: xr.DataArray, budgets: xr.DataArray, known: xr.DataArra
 
 
 def find(dataset: xr.Dataset) -> Finding:
-    """Which pairs behave as OLMo-1B's did, at the rate where most do."""
+    """Which pairs behave as OLMo-1B's did, at the rate where most do.
+
+    Not seen where no pair of stable runs does in every seed; nobody can tell where there is no such pair.
+    """
     data = dataset.isel(regularization=0)
     trust, margin, ratio = distrust(data), data.attrs["margin"], data["later_steps"] / data["pretrain_steps"]
     pairs, checked = int(ratio.notnull().sum()), (*diverged(data), *rechecked(data))
     if not pairs:
         told = f"No two of these budgets are a factor {data.attrs['factor']:g} apart: there is no pair to look at"
         return Finding(told, "cannot tell", {"pairs": 0}, checked, trust)
-    if (nothing := undecided(data, details=checked, trust=trust)) is not None:
-        return nothing
+    known = int(data["result_change"].notnull().all("seed").any("learning_rate").sum())
+    if not known:
+        told = "Nothing can be said of any pair: one of its runs diverged or is beyond the edge of stability"
+        return Finding(f"{told}; smaller rates may tell", "cannot tell", {"pairs": pairs}, checked, trust)
     cell = data.isel(learning_rate=int(data["share"].argmax("learning_rate")))
     rate, share, longer = float(cell["learning_rate"]), float(cell["share"]), f"{between(ratio, 2)} times"
     numbers = {"pairs": pairs, "factor": float(ratio.median()), "share": share, "learning_rate": rate}
     if not share:
-        whom = "no pair of stable runs" if lost_lanes(data).any() else f"none of {pairs} pairs"
+        whom = f"none of {known} pairs{' of stable runs' * bool(lost_lanes(data).any())}"
         told = f"{longer} the pre-training makes the fine-tuned model over {percent(margin)} worse in {whom}"
         return Finding(told, "not seen", numbers, checked, trust)
     keep = data["behaves"].all("seed")

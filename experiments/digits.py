@@ -34,7 +34,7 @@ from linsim.progress.showing import Progress
 from linsim.tasks import LinearTask, Transfer
 
 from .experiment import Experiment
-from .overtraining_chart import closed_form, table
+from .overtraining_chart import between_budgets, closed_form, table
 from .words import distrust, diverged, percent, rechecked, spread, undecided
 
 Samples = tuple[Float[np.ndarray, "n d_in"], Float[np.ndarray, "n d_out"]]
@@ -110,13 +110,23 @@ def _samples(pixels: Float[np.ndarray, "n d_in"], labels: np.ndarray) -> Samples
 
 
 def find(dataset: xr.Dataset) -> Finding:
-    """Whether extra pre-training was harmful here, where most, and why; of curves that turn for every seed."""
+    """Whether extra pre-training was harmful here, where most, and why; of curves that turn for every seed.
+
+    Not seen where no cell of stable runs turns and nearly all are resolved; nobody can tell where there is no such
+    cell, or where a turn may lie between budgets.
+    """
     details, trust = (*closed_form(dataset), *diverged(dataset), *rechecked(dataset)), distrust(dataset)
     if (nothing := undecided(dataset, details=details, trust=trust)) is not None:
         return nothing
     usable = ~lost_lanes(dataset).any(["pretrain_steps", "seed"])
     turned = dataset["inflection_steps"].notnull().all("seed") & usable
-    share = float(turned.mean())
+    share, cells = float(turned.mean()), int(usable.sum())
+    if not cells:
+        sentence = "Nothing can be said of extra pre-training: every cell has a run that diverged or is unstable"
+        return Finding(f"{sentence}; smaller rates may tell", "cannot tell", {}, details, trust)
+    resolved = int((dataset["resolved"].all("seed") & usable).sum())
+    if not turned.any() and (sentence := between_budgets(cells, resolved)):
+        return Finding(sentence, "cannot tell", {"cells": cells, "resolved": resolved}, details, trust)
     if not turned.any():
         sentence = "Extra pre-training was harmful nowhere: no curve of stable runs turns for every seed"
         return Finding(sentence, "not seen", {"share": share}, details, trust)

@@ -32,7 +32,7 @@ from linsim.commands.config import (
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_axis, require_integer, require_number
 from linsim.finding import Finding
-from linsim.labels import PLAIN, STEPS, STRENGTH, Label, label
+from linsim.labels import PLAIN, STEPS, STRENGTH, Label, label, lost_lanes
 from linsim.measures.built_in import LEARNED_SHARE
 from linsim.problem import Problem
 from linsim.progress.showing import Progress
@@ -57,8 +57,10 @@ _TOLD = {
     "rise_steps": Label("budget from 10 to 90 % of the mode", STEPS),
     "overlap": Label("share of the next weaker mode when the mode is half learned", PLAIN),
     "diverged": Label("pre-training diverged"),
+    "unstable": Label("pre-training beyond the edge of stability"),
 }
-_RISES = [name for name in _TOLD if name != "diverged"]
+_LOST = {"diverged": "diverged", "unstable": "are beyond the edge of stability"}
+_RISES = [name for name in _TOLD if name not in _LOST]
 LABELS = {
     **{
         f"{kind}_{name}": told._replace(long_name=f"{told.long_name}, {start}")
@@ -149,7 +151,7 @@ def _problem(config: Config, task: LinearTask, depth: int, start: Start) -> Prob
 def _risen(config: Config, problem: Problem, modes: np.ndarray, report: Progress | None = None) -> xr.Dataset:
     """Shares and rises of modes from one kind of start at one depth, beside the closed form where there is one."""
     swept = sweep(problem, {}, [LEARNED_SHARE], solver=config.solver, precision=config.precision, report=report)
-    lost = swept["diverged"].any("pretrain_steps")
+    lost = lost_lanes(swept).any("pretrain_steps")
     learned = swept["learned_share"].isel(mode=modes).transpose("seed", "mode", "pretrain_steps").values
     rise = (np.where(lost.values[:, None], np.nan, part) for part in rise_of(problem.budgets, learned))
     found = _named(learned, *rise)
@@ -163,7 +165,9 @@ def _risen(config: Config, problem: Problem, modes: np.ndarray, report: Progress
         half, width, overlap = balanced.rise()
         closed = _named(np.moveaxis(shares, 0, -1), half / rate, width / rate, overlap)
     predicted = {f"predicted_{name}": values for name, values in closed.items()}
-    return swept.assign({**found, **predicted, "diverged": lost}).assign_attrs(prediction=told)
+    flags = {name: swept[name].any("pretrain_steps") for name in _LOST}
+    # Shares are of all modes, those of strength 0 too, which `modes` leaves out.
+    return swept.drop_vars("learned_share").assign(found | predicted | flags).assign_attrs(prediction=told)
 
 
 def _named(*values: np.ndarray) -> dict[str, xr.Variable]:
@@ -172,7 +176,11 @@ def _named(*values: np.ndarray) -> dict[str, xr.Variable]:
 
 
 def find(dataset: xr.Dataset) -> Finding:
-    """Whether a smaller start sharpens the steps, which is how much of mode 2 is there when mode 1 is half learned."""
+    """Whether a smaller start sharpens the steps, which is how much of mode 2 is there when mode 1 is half learned.
+
+    Not seen where that share falls at no depth by a fifth, as at one layer, the control; nobody can tell where it is
+    known from one scale only.
+    """
     said: dict[str, Any] = {"details": (*_agreement(dataset), *_lost(dataset), *rechecked(dataset))}
     said["trust"] = distrust(dataset)
     if dataset.sizes["mode"] < 2:
@@ -181,7 +189,7 @@ def find(dataset: xr.Dataset) -> Finding:
     small, large = dataset["aligned_overlap"].isel(mode=0, scale=[0, -1]).transpose("scale", "depth").values
     known = np.isfinite(small) & np.isfinite(large) & (len(scales) > 1)
     if not known.any():
-        why = "runs diverged" if dataset["aligned_diverged"].any() else "one initial scale, or too few budgets"
+        why = f"runs {how}" if (how := _how(dataset)) else "one initial scale, or too few budgets"
         return Finding(f"How sharp the steps are cannot be compared: {why}", "cannot tell", **said)
     fell, kept, numbers = [], [], {"depths": known.sum()}
     for depth, low, high in zip(depths[known], small[known], large[known], strict=True):
@@ -248,8 +256,15 @@ def _agreement(dataset: xr.Dataset) -> list[str]:
 
 
 def _lost(dataset: xr.Dataset) -> list[str]:
-    lost = np.append(dataset["aligned_diverged"], dataset["random_diverged"])
-    return [f"{lost.sum()} of {lost.size} runs diverged."] if lost.any() else []
+    """How many runs leave no measures."""
+    lost, beyond = (np.append(dataset[f"aligned_{name}"], dataset[f"random_{name}"]) for name in _LOST)
+    counts = zip(_LOST.values(), (lost.sum(), (beyond & ~lost).sum()), strict=True)
+    return [f"{count} of {lost.size} runs {how}." for how, count in counts if count]
+
+
+def _how(dataset: xr.Dataset) -> str:
+    """What became of runs from the aligned start that leave no measures; empty where there are none."""
+    return " or ".join(how for name, how in _LOST.items() if dataset[f"aligned_{name}"].any())
 
 
 experiment = Experiment("incremental_learning", __doc__, Config, compute, find, table, CLAIMS)

@@ -65,9 +65,7 @@ def find(dataset: xr.Dataset) -> Finding:
         **{"cells": cells, "turned": int(turned.sum()), "harmful": int((harm >= HARMFUL).sum())},
         **{"resolved": resolved, "excess": float(excess.max()) if bool(turned.any()) else 0.0},
     }
-    if not turned.any() and resolved < RESOLVED * cells:
-        sentence = "It cannot be told whether more pre-training hurts: none of the cells turns at these budgets, but "
-        sentence += f"in {cells - resolved} of {cells} it may between them; more budgets would tell"
+    if not turned.any() and (sentence := between_budgets(cells, resolved)):
         return Finding(sentence, "cannot tell", numbers, details, trust)
     if not turned.any():
         sentence = f"More pre-training never hurts within these budgets: none of {cells} cells turns"
@@ -87,6 +85,14 @@ def turning(dataset: xr.Dataset) -> xr.DataArray:
     known = dataset["harm"].notnull().sum("seed")
     turned: xr.DataArray = 2 * dataset["inflection_steps"].notnull().sum("seed") > known
     return turned
+
+
+def between_budgets(cells: int, resolved: int) -> str:
+    """What is said where none of the cells turns, but too few are resolved to deny it; empty where nearly all are."""
+    if resolved >= RESOLVED * cells:
+        return ""
+    sentence = "It cannot be told whether more pre-training hurts: none of the cells turns at these budgets, but "
+    return f"{sentence}in {cells - resolved} of {cells} it may between them; more budgets would tell"
 
 
 def over_the_seeds(cell: xr.Dataset) -> list[str]:

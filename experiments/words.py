@@ -23,16 +23,18 @@ NEGLIGIBLE = LEAST_HARM
 
 
 def undecided(dataset: xr.Dataset, budgets: str = "pretrain_steps", **said: Any) -> Finding | None:
-    """The finding on harm where there can be none: every run diverged, or budgets are too few for a turn; else None.
+    """The finding on harm where there can be none, else None: no run from the largest budget tells, or budgets are few.
 
     Args:
       dataset: with `diverged` over the axis of budgets.
       budgets: name of that axis.
       said: `details` and `trust` of the finding.
     """
-    if bool(lost_lanes(dataset).all()):
+    lost = lost_lanes(dataset)
+    if bool(lost.isel({budgets: -1}).all()):
+        which = "" if bool(lost.all()) else " from the largest budget"
         how = "diverged" if bool(dataset["diverged"].all()) else "diverged or is beyond the edge of stability"
-        told = f"Nothing can be said of longer pre-training: every fine-tuning run {how}; smaller rates may tell"
+        told = f"Nothing can be said of longer pre-training: every fine-tuning run{which} {how}; smaller rates may tell"
         return Finding(told, "cannot tell", **said)
     if (count := dataset.sizes[budgets]) < FEWEST_BUDGETS:
         told = f"Too few budgets to tell whether more pre-training hurts: {count}, and it takes {FEWEST_BUDGETS}"

@@ -11,16 +11,18 @@ from jaxtyping import Bool, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.stats import t as student
 
+from linsim.labels import lost_lanes
 from linsim.measure import Measure
 from linsim.monitoring.alarm import Alarm
 from linsim.sweeping.sweep import chart
 from linsim.theory.turns import locate
 
+from ..words import distrust
 from .family import STRENGTHS, Member
 from .values import MONITORS, read_monitors, rehearsal_of
 
-HARMLESS, HARMFUL, DIVERGED, UNRESOLVED, REHEARSED = 0, 1, 2, 3, 4
-OUTCOMES = ("harmless", "harmful", "diverged", "unresolved", "rehearsed")
+HARMLESS, HARMFUL, LOST, UNRESOLVED, REHEARSED = 0, 1, 2, 3, 4
+OUTCOMES = ("harmless", "harmful", "diverged or unstable", "unresolved", "rehearsed")
 """Of a cell (rate, strength); unresolved: harm within the error of its minibatch runs. The first two are scored."""
 
 _CERTAIN = 0.99  # level at which the harm of several minibatch runs must differ from 0
@@ -42,6 +44,8 @@ class Account:
     """Checkpoint of the first alarm, or the number of checkpoints where there is none."""
     peaks: dict[str, Float[np.ndarray, " rates"]]
     """How alarming the run was at its worst: the largest bound; of a rehearsal its harm."""
+    distrust: str
+    """What the chart's own check says against it; empty where all is well."""
 
 
 def account(
@@ -71,8 +75,8 @@ def account(
             monitor.rule, values[name], watched[name], rehearsed, alarm, thresholds, harmful
         )
     loss, floor = result["pretrain_loss_after"].mean("seed").values, result.attrs["rounding_floor"]
-    diverged = np.asarray(result["diverged"].any(["pretrain_steps", "seed"]))
-    turning = locate(problem.budgets, np.where(diverged, np.nan, loss), scale=result.attrs["zero_loss"], floor=floor)
+    lost = np.asarray(lost_lanes(result).any(["pretrain_steps", "seed"]))
+    turning = locate(problem.budgets, np.where(lost, np.nan, loss), scale=result.attrs["zero_loss"], floor=floor)
     # A rise that is not material has no turn to foresee.
     harm = np.where(np.isnan(turning.steps) & ~np.isnan(turning.harm), 0.0, turning.harm)
     return Account(
@@ -81,15 +85,16 @@ def account(
         turning.steps,
         result["predicted_inflection_steps"].values[..., 0],
         harm,
-        _outcomes(result, harm, diverged, harmful),
+        _outcomes(result, harm, lost, harmful),
         values,
         alarms,
         peaks,
+        distrust(result),
     )
 
 
 def _outcomes(
-    result: xr.Dataset, harm: np.ndarray, diverged: np.ndarray, harmful: float
+    result: xr.Dataset, harm: np.ndarray, lost: np.ndarray, harmful: float
 ) -> Int[np.ndarray, "rates strengths"]:
     """Whether each cell is harmful, beyond the error of its minibatch runs where there are several."""
     outcome = np.where(harm > harmful, HARMFUL, HARMLESS)
@@ -100,7 +105,7 @@ def _outcomes(
         rises = curves[-1] - np.take_along_axis(curves, best[None, ..., None], axis=0)[0]
         error = rises.std(axis=-1, ddof=1) / np.sqrt(runs) * student.ppf(_CERTAIN, runs - 1)
         outcome = np.where((outcome == HARMFUL) & ~(rises.mean(axis=-1) > error), UNRESOLVED, outcome)
-    outcome = np.where(diverged, DIVERGED, outcome)
+    outcome = np.where(lost, LOST, outcome)
     outcome[len(outcome) // 2, 0] = REHEARSED
     return outcome
 

@@ -9,6 +9,7 @@ rank correlation of the monitor with actual forgetting.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +23,7 @@ from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
 
 from ..experiment import Experiment
-from .account import account
+from .account import Account, account
 from .dataset import LABELS, recorded
 from .family import FINETUNE_STEPS, LANES, family
 from .finding import find, table
@@ -69,10 +70,17 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     return label(judged, LABELS).assign_attrs(
         threshold=config.alarm.growth,
         harmful=config.harmful,
+        distrust=_distrust(accounts),
         loss_convention=LOSS_CONVENTION,
         finetune_steps=FINETUNE_STEPS,
         **provenance(),
     )
+
+
+def _distrust(accounts: Sequence[Account]) -> str:
+    """What the first says whose own check fails, and of how many transfers it does; empty where all is well."""
+    doubts = [f"transfer = {number}: {each.distrust}" for number, each in enumerate(accounts) if each.distrust]
+    return f"The charts of {len(doubts)} of {len(accounts)} transfers fail their own check; {doubts[0]}" if doubts else ""
 
 
 experiment = Experiment("monitors", __doc__, Config, compute, find, table)

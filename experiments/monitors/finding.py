@@ -25,11 +25,13 @@ def find(dataset: xr.Dataset) -> Finding:
     """What the best alarm on pre-training alone is worth, at any threshold, and what else the scores say.
 
     Judged by the 95 % interval of informedness that begins highest, over monitors, thresholds and both ways to count:
-    all harmful cells, or those that turn once an alarm on growth can ring.
+    all harmful cells, or those that turn once an alarm on growth can ring. Not seen where it begins below 0.1, though
+    the best of all tries is taken; nobody can tell where no cell is harmful, or none harmless.
     """
-    cells = _cells(dataset)
+    cells, trust = _cells(dataset), dataset.attrs["distrust"]
     if not all(cells.values()):
-        return Finding(f"{_UNSCORED}: {cells['harmful']} are and {cells['harmless']} are not", "cannot tell", cells)
+        told = f"{_UNSCORED}: {cells['harmful']} are and {cells['harmless']} are not"
+        return Finding(told, "cannot tell", cells, trust=trust)
     chosen, alone = dataset.sel(threshold=dataset.attrs["threshold"]), _seeing(dataset, "pre-training")
     both = dataset[list(_INFORMED)].isel(monitor=alone).to_array("counted")
     best = both.isel(both.sel(statistic="low", drop=True).fillna(-np.inf).argmax(["counted", "monitor", "threshold"]))
@@ -45,7 +47,8 @@ def find(dataset: xr.Dataset) -> Finding:
     numbers = {**cells, "informedness": estimate, "low": low, "high": high, "threshold": float(best["threshold"])}
     tried = both.sel(statistic="low").size
     sentence = f"{told}: informedness {_interval(best)}, the best of {tried} ({_name(best)})"
-    return Finding(sentence, verdict, numbers, (_counts(dataset, cells), timing(chosen), task_aware(chosen)))
+    details = (_counts(dataset, cells), timing(chosen), task_aware(chosen))
+    return Finding(sentence, verdict, numbers, details, trust)
 
 
 def table(dataset: xr.Dataset) -> list[str]:

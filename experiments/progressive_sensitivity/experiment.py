@@ -79,6 +79,7 @@ LABELS = {
         name.format(kind): Label(said.format(kind), units) for kind in KINDS for name, (said, units, _) in _TOLD.items()
     },
     "pretrain_loss": Label("pre-training loss", SQUARED),
+    "unstable": Label("pre-training beyond the edge of stability"),
     "sampled_steps": Label("budget at which samples are drawn", STEPS),
     "absolute_noise": Label("scale of absolute noise", "weight"),
     "relative_noise": Label("scale of relative noise", "root mean square entry of the layer"),
@@ -150,6 +151,7 @@ def _measured(
         **{str(name): swept[name] for name in swept if str(name).startswith(("initial_weights", "pretrain_target"))},
         "input_covariance": swept["input_covariance"],
         "pretrain_loss": losses,
+        "unstable": swept["unstable"],
         "learned": learned,
         "half_learned_steps": (("seed", "mode"), rise_of(problem.budgets, shares.values).half),
     }

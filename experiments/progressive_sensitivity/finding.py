@@ -21,13 +21,18 @@ _RESOLVED = 40
 
 
 def find(dataset: xr.Dataset) -> Finding:
-    """Whether sensitivity never falls along pre-training, and in how many curves the loss under noise turns up."""
+    """Whether sensitivity never falls along pre-training, and in how many curves the loss under noise turns up.
+
+    Not seen where it falls between any two budgets, or where no curve turns; nobody can tell where budgets are too few
+    for a turn, or where no start has a run that is stable.
+    """
     said: dict[str, Any] = {"details": tuple(_details(dataset)), "trust": distrust(dataset)}
     if (budgets := dataset.sizes["pretrain_steps"]) < FEWEST_BUDGETS:
         sentence = f"Too few budgets to tell how sensitivity grows and where the loss under noise turns up: {budgets}"
         return Finding(sentence, "cannot tell", **said)
     if not (parts := _runs(dataset)):
-        return Finding("Pre-training diverged: nothing can be said of sensitivity", "cannot tell", **said)
+        sentence = "Nothing can be said of sensitivity: pre-training diverged or is beyond the edge of stability"
+        return Finding(sentence, "cannot tell", **said)
     falls = max(_largest_fall(part[f"sensitivity_{kind}"]) for part in parts for kind in KINDS)
     turned = np.concatenate([part[f"inflection_{kind}"].values.ravel() for part in parts for kind in KINDS])
     harms = {kind: max(float(part[f"harm_{kind}"].max()) for part in parts) for kind in KINDS}
@@ -44,12 +49,12 @@ def find(dataset: xr.Dataset) -> Finding:
 
 
 def _runs(dataset: xr.Dataset) -> list[xr.Dataset]:
-    """The starts that did not diverge, each without seeds that are equal to earlier ones: some draw nothing."""
+    """The starts all of whose runs are stable, each without seeds that are equal to earlier ones: some draw nothing."""
     parts = []
     for start in dataset["start"].values:
         part = dataset.sel(start=start)
         curves = part["pretrain_loss"].transpose("seed", "pretrain_steps").values
-        if np.isfinite(curves).all():
+        if np.isfinite(curves).all() and not part["unstable"].any():
             parts.append(part.isel(seed=np.sort(np.unique(curves, axis=0, return_index=True)[1])))
     return parts
 

@@ -27,7 +27,7 @@ from linsim.commands.config import (
 )
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_integer, require_number
-from linsim.labels import PLAIN, SQUARED, STEPS, Label, label, texts
+from linsim.labels import PLAIN, SQUARED, STEPS, Label, label, lost_lanes, texts
 from linsim.phase import REGULARIZERS, Regularizer
 from linsim.progress.showing import Progress
 from linsim.sweeping.along import Ready, along, part_of
@@ -171,7 +171,7 @@ def _add_limits(dataset: xr.Dataset, config: Config, transfer: Transfer) -> None
     dataset["guaranteed"] = ("learning_rate", "regularization"), largest < 1
     # Shown are the largest of the rates with most converged cells, or without limits the largest stable one, and the
     # rate that does most harm at the smallest strength.
-    count = near.sum(axis=(0, 2)) if reason is None else ~dataset["diverged"].any(_ALL_BUT_RATE).values
+    count = near.sum(axis=(0, 2)) if reason is None else ~lost_lanes(dataset).any(_ALL_BUT_RATE).values
     harm_at = np.nan_to_num(dataset["harm"][0, 0, :, 0].median("seed").values, nan=-1.0, posinf=-1.0)
     rates = dataset["learning_rate"].values
     dataset.attrs["converged_rate"] = float(rates[len(rates) - 1 - int(np.argmax(count[::-1]))])
@@ -199,7 +199,7 @@ def _add_matched(dataset: xr.Dataset, config: Config, transfer: Transfer) -> Non
     if not swept.all():
         methods.insert(0, (RATE_ALONE, 0, ~swept))
     order = ("checkpoints", "regularizer", "learning_rate", "regularization", "pretrain_steps", "seed")
-    kept = dataset[["pretrain_loss_after", "finetune_loss_after"]].where(~dataset["diverged"]).transpose(*order)
+    kept = dataset[["pretrain_loss_after", "finetune_loss_after"]].where(~lost_lanes(dataset)).transpose(*order)
     after, on_finetune = (kept[name].values for name in ("pretrain_loss_after", "finetune_loss_after"))
     shape = len(config.checkpoints), dataset.sizes["pretrain_steps"], dataset.sizes["seed"]
     least = np.empty((len(methods), len(shares), *shape))

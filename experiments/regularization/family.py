@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from linsim import network
-from linsim.labels import PLAIN, Label, texts
+from linsim.labels import PLAIN, Label, lost_lanes, texts
 from linsim.phase import Phase
 from linsim.problem import Problem, stack_seeds
 from linsim.progress.showing import Progress
@@ -64,7 +64,7 @@ def _harm(problem: Problem, report: Progress | None = None) -> xr.Dataset:
     """Of both methods at every level."""
     swept = chart(problem, _RATES, _STRENGTHS, rechecked=0, predicted=False, report=report).isel(seed=0)
     order = ("learning_rate", "regularization", "pretrain_steps")
-    kept = swept.where(~swept["diverged"]).transpose(*order, ...)
+    kept = swept.where(~lost_lanes(swept)).transpose(*order, ...)
     after, tuned = (kept[f"{task}_loss_after"].values for task in ("pretrain", "finetune"))
     levels = (_LEVELS * problem.transfer.learned_loss)[:, None]
     least = np.array([matched(after[:, :many], tuned[:, :many], levels) for many in (1, len(_STRENGTHS))])

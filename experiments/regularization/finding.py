@@ -16,7 +16,11 @@ RATES = 8
 
 
 def find(dataset: xr.Dataset) -> Finding:
-    """Harm without a penalty at a fixed rate, and how many curves over the budget turn up at equal fine-tuning loss."""
+    """Harm without a penalty at a fixed rate, and how many curves over the budget turn up at equal fine-tuning loss.
+
+    Not seen where the longest budget ends less than 1 % above the best at every rate, so that there is nothing to
+    regularise; nobody can tell where every run without a penalty diverged or is unstable.
+    """
     details, trust = (*_details(dataset), *diverged(dataset), *rechecked(dataset)), distrust(dataset)
     if (nothing := undecided(dataset, details=details, trust=trust)) is not None:
         return nothing
@@ -28,7 +32,7 @@ def find(dataset: xr.Dataset) -> Finding:
     start = f"At a fixed rate the longest budget ends {percent(worst)} above the best"
     verdict: Verdict = "seen"
     if np.isnan(worst):
-        start, verdict = "Every run without a penalty diverged", "cannot tell"
+        start, verdict = "Every run without a penalty diverged or is unstable", "cannot tell"
     elif worst < NEGLIGIBLE:
         start, verdict = "At no fixed rate does more pre-training hurt", "not seen"
     said, counts = _of_family(dataset)

@@ -13,7 +13,11 @@ _ROWS = 5  # of the table
 
 
 def find(dataset: xr.Dataset) -> Finding:
-    """Whether the laziest network has less harm than the richest, of the smallest initial scale; medians over seeds."""
+    """Whether the laziest network has less harm than the richest, of the smallest initial scale; medians over seeds.
+
+    Not seen where it has as much or more; nobody can tell where the richest, the control, has none, or where one of
+    them does not come to equal fine-tuning loss at these rates.
+    """
     details, trust = (*_beside(dataset), *diverged(dataset), *rechecked(dataset)), distrust(dataset)
     if (nothing := undecided(dataset, details=details, trust=trust)) is not None:
         return nothing
@@ -59,9 +63,13 @@ def table(dataset: xr.Dataset) -> list[str]:
     }
     lines = [f"{f'l, tau = {float(cells.tau):g}':>10} | {' | '.join(columns)}"]
     for at in np.unique(np.linspace(0, cells.sizes["balance"] - 1, _ROWS).round().astype(int)):
-        told = (f"{float(values[at]):>{len(name)}.3g}" for name, values in columns.items())
+        told = (_cell(float(values[at])).rjust(len(name)) for name, values in columns.items())
         lines.append(f"{float(cells['balance'][at]):>10g} | {' | '.join(told)}")
     return lines
+
+
+def _cell(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.3g}"
 
 
 def _at_equal_loss(dataset: xr.Dataset) -> xr.Dataset:

@@ -9,6 +9,7 @@ import xarray as xr
 from jaxtyping import Float
 from scipy.interpolate import Akima1DInterpolator
 
+from linsim.labels import lost_lanes
 from linsim.theory.turns import locate
 
 _BUDGETS, _RATES, _SEEDS, _LEVELS = "pretrain_steps", "learning_rate", "seed", "level"
@@ -16,8 +17,8 @@ _PARTS = 64  # of the interval between two rates, straight in each
 
 
 def losses_of(chart: xr.Dataset) -> xr.Dataset:
-    """Losses after fine-tuning on both tasks over (budgets, rates, seeds), infinite where a run diverged."""
-    losses = chart[["pretrain_loss_after", "finetune_loss_after"]].where(~chart["diverged"], np.inf)
+    """Losses after fine-tuning on both tasks over (budgets, rates, seeds), infinite where a run tells nothing."""
+    losses = chart[["pretrain_loss_after", "finetune_loss_after"]].where(~lost_lanes(chart), np.inf)
     return losses.isel(regularization=0, drop=True)
 
 

@@ -9,20 +9,27 @@ import xarray as xr
 
 from linsim.finding import Finding
 
-from ..words import between, joined, listed, percent
+from ..words import FEWEST_BUDGETS, between, joined, listed, percent
 
 TURN = 0.05
 """A curve turns where harm is at least this: less comes from the steps in which pre-training learns modes."""
 
 
 def find(dataset: xr.Dataset) -> Finding:
-    """On which tasks curves that turn at the fixed rate no longer turn at the tuned one, in most seeds."""
+    """On which tasks curves that turn at the fixed rate, the control, still turn at the tuned one, in most seeds.
+
+    Not seen where none does, be it that tuning removes every U or that there is none; nobody can tell where budgets are
+    too few for a turn, or where runs at the fixed rate diverged or are unstable.
+    """
+    if (budgets := dataset.sizes["pretrain_steps"]) < FEWEST_BUDGETS:
+        told = f"Too few budgets to tell whether tuning removes a U: {budgets}, and it takes {FEWEST_BUDGETS}"
+        return Finding(told, "cannot tell", {"budgets": budgets})
     details = tuple(_details(dataset))
     turn, known = (each.sel(trained_on="sample") for each in turning(dataset))
     if not known.sel(rule=["fixed", "tuned"]).any():
         return Finding("Nothing can be said of tuning: every run at the rates allowed diverged", "cannot tell")
     if not known.sel(rule="fixed").any():
-        told = "Whether tuning removes a U cannot be told: runs at the fixed rate diverged"
+        told = "Whether tuning removes a U cannot be told: runs at the fixed rate diverged or are unstable"
         return Finding(told, "cannot tell", {}, details)
     share = turn / known
     turns, gone = share.sel(rule="fixed") > 0.5, share.sel(rule="tuned") < 0.5
@@ -62,12 +69,14 @@ def table(dataset: xr.Dataset) -> list[str]:
 def known_harm(dataset: xr.Dataset) -> xr.DataArray:
     """Harm of every curve; NaN where the run from the largest budget diverged, so that there is nothing to compare.
 
-    Where that run diverges at the fixed rate, so does it when stopped at its first step: it descended nowhere.
+    Where that run diverges at the fixed rate, so does it when stopped at its first step: it descended nowhere. Beyond
+    the edge of stability runs at the fixed rate tell nothing either, stopped or not.
     """
-    harm = dataset["rule_harm"]
+    beyond = dataset["unstable"].sel(learning_rate=dataset.attrs["largest_rate"], drop=True)
+    stopped = dataset["rule"].isin(["stopped", "stopped within 1 %"])
+    harm = dataset["rule_harm"].where(~(beyond & (stopped | (dataset["rule"] == "fixed"))))
     stop = dataset["rule_time"].isel(pretrain_steps=-1, drop=True) / dataset.attrs["largest_rate"]
     early = (stop < 1.5) & ~np.isfinite(harm.sel(rule="fixed", drop=True))
-    stopped = dataset["rule"].isin(["stopped", "stopped within 1 %"])
     return harm.where(np.isfinite(harm) & ~(early & stopped))
 
 
@@ -82,7 +91,8 @@ def _details(dataset: xr.Dataset) -> Iterator[str]:
     _, known = turning(dataset)
     lost = dataset["factor"].values[(known.sel(trained_on="sample", rule="fixed") == 0).values]
     if 0 < len(lost) < dataset.sizes["factor"]:
-        yield f"At {_tasks(lost)} runs at the fixed rate diverged: whether tuning removes a U there cannot be told."
+        told = "diverged or are unstable: whether tuning removes a U there cannot be told."
+        yield f"At {_tasks(lost)} runs at the fixed rate {told}"
     limit = dataset.attrs["finetune_steps"] * dataset.attrs["largest_rate"]
     time = dataset["rule_time"].sel(trained_on="population", rule="tuned")
     share = f"the tuned rate is the largest one allowed in {percent(float((time >= 0.999 * limit).mean()))} of the runs"
@@ -99,7 +109,8 @@ def _beside_tuning(dataset: xr.Dataset) -> str:
     """How far early stopping is tuning by other means, where it goes anywhere."""
     here = dataset[["rule_time", "rule_pretrain_loss"]].sel(trained_on="sample")
     descended = known_harm(dataset).sel(trained_on="sample", rule="stopped").notnull()
-    apart = abs(here.sel(rule="stopped").map(np.log) - here.sel(rule="tuned").map(np.log)).where(descended)
+    stopped, tuned = (here.sel(rule=rule).where(descended).map(np.log) for rule in ("stopped", "tuned"))
+    apart = abs(stopped - tuned)
     time, loss = (float(np.expm1(each.max())) for each in apart.values())
     if not np.isfinite([time, loss]).all():
         return ""

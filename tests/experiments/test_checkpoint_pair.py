@@ -137,12 +137,6 @@ def test_an_easier_task_has_no_such_pair_and_says_so():
     assert easier["matched_steps"].isnull().all()
 
 
-def test_no_pair_within_the_budgets_is_said(result):
-    few = found(result.isel(pretrain_steps=slice(0, 61, 20)))
-    assert (few.verdict, few.numbers) == ("cannot tell", {"pairs": 0})
-    assert found(result.isel(pretrain_steps=slice(0, 4, 3))).verdict == "cannot tell"
-
-
 @pytest.mark.parametrize("how", ["diverged", "unstable"])
 def test_a_pair_with_a_run_that_tells_nothing_does_not_count(result, how):
     lost = result[how].copy()
@@ -152,10 +146,6 @@ def test_a_pair_with_a_run_that_tells_nothing_does_not_count(result, how):
     assert changed["result_change"].isnull().values[[37, 40], 0, 0].all()
     assert not changed["behaves"].values[[37, 40], 0, 0].any()
     assert np.isnan(changed["share"]).sum() == 0
-
-
-def test_all_diverged_is_told_and_nothing_is_denied(result):
-    assert found(result, diverged=result["diverged"] | True).verdict == "cannot tell"
 
 
 def test_the_factor_and_the_turn_are_those_reached(result):

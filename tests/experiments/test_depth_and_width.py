@@ -122,16 +122,8 @@ def test_the_finding_tells_depths_and_widths_apart(result):
     assert "800 %" in told and max(map(len, told.partition("\nThe claims")[0].splitlines())) <= 120
 
 
-def test_where_nothing_hurts_the_finding_says_so():
-    # Weaker strengths in fine-tuning: the tasks' difference points away from what is learned.
-    small = {"depth": (3,), "width": (4,), "checkpoints": ("idealised",), "shift": ShiftConfig(rescale_factor=0.5)}
-    assert Finding.of(run(config(**small))).verdict == "not seen"
-
-
 @pytest.mark.parametrize("part", ["", "width_"])
-def test_runs_that_diverged_and_too_few_budgets_tell_nothing(result, part):
-    lost = found(result, **{f"{part}diverged": result[f"{part}diverged"] | True})
-    assert lost.verdict == "cannot tell" and "every fine-tuning run diverged" in lost.sentence
+def test_too_few_budgets_of_either_part_tell_nothing(result, part):
     few = found(result.isel({f"{part}pretrain_steps": slice(1)}))
     assert (few.verdict, few.numbers) == ("cannot tell", {"budgets": 1})
 

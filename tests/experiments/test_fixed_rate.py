@@ -126,14 +126,6 @@ def test_the_finding_counts_where_it_hurts_and_what_theory_named(result):
     assert "features removed" in told(found).split("\n  not: ")[1].split(" (no turn)")[0]
 
 
-def test_where_nothing_is_fine_tuned_nothing_hurts():
-    still = dataclasses.replace(SMALL.finetune, learning_rates=(1e-9, 2e-9, 3e-9))
-    found = Finding.of(run(dataclasses.replace(SMALL, finetune=still, checkpoints=("real",))))
-    assert found.verdict == "not seen"
-    assert found.numbers == {"shifts": 6 + len(SMALL.angles), "hurts": 0}
-    assert "turns earlier" not in told(found)
-
-
 def test_diverged_runs_are_told_and_do_not_count():
     wild = dataclasses.replace(SMALL.finetune, learning_rates=(5.0, 6.0, 7.0))
     result = run(dataclasses.replace(SMALL, finetune=wild, checkpoints=("real",)))
@@ -141,12 +133,6 @@ def test_diverged_runs_are_told_and_do_not_count():
     found = Finding.of(result)
     assert found.verdict == "cannot tell" and "fine-tuning runs diverged" in told(found)
     assert "does not cost it" not in told(found) and "as theory has it" not in told(found)
-
-
-def test_one_budget_is_too_few_to_tell(result):
-    found = find(result.isel(pretrain_steps=[3]))
-    assert (found.verdict, found.numbers) == ("cannot tell", {"budgets": 1})
-    assert "not cost" not in told(found) and "theory" not in told(found)
 
 
 def test_theory_is_told_right_only_at_the_rates_where_all_shifts_agree(result):

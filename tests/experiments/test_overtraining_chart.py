@@ -146,21 +146,6 @@ def test_without_a_shift_nothing_turns_and_steps_beyond_the_edge_are_no_turn():
     assert not any("nan" in line or "inf" in line for line in (found.sentence, *found.details))
 
 
-def test_with_the_shift_it_is_seen_and_where_budgets_are_too_coarse_it_cannot_be_told():
-    assert found_with()[1].verdict == "seen"
-    coarse = PretrainConfig(steps=2000, first=1000, budgets=3)
-    same = {"pretrain": coarse, "shift": ShiftConfig(rescale_factor=1.0)}
-    assert found_with(**same)[1].verdict == "cannot tell"
-    assert "more budgets would tell" in found_with(**same)[1].sentence
-    assert found_with(pretrain=PretrainConfig(steps=2000, budgets=2))[1].verdict == "cannot tell"
-
-
-def test_where_all_runs_diverge_the_next_thing_to_try_is_said():
-    _, found = found_with(finetune=FinetuneConfig(learning_rates=(10.0,), regularizations=(0.0,)))
-    assert found.verdict == "cannot tell"
-    assert "smaller rates may tell" in found.sentence
-
-
 def test_several_seeds_have_bootstrap_intervals():
     _, found = found_with(seeds=4, network=NetworkConfig(init="gaussian"))
     assert found.verdict == "seen"

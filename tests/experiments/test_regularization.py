@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.regularization import Config, main, run
+from experiments.regularization import Config, family, main, run
 from experiments.regularization.finding import find
 from experiments.regularization.fronts import limits, matched, threshold
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig
@@ -182,28 +182,29 @@ def test_two_budgets_are_too_few_to_tell(result):
     assert "too few budgets to tell" in told(found) and "longest budget is the best" not in told(found)
 
 
-def test_runs_that_diverged_are_called_so(result):
-    found = find(result.assign(harm=result["harm"] * np.inf))
-    assert found.verdict == "cannot tell" and np.isnan(found.numbers["harm at a fixed rate"])
-    assert told(found).count("diverged at every strength") == 6 and "inf %" not in told(found)
-
-
-def test_where_nothing_hurts_the_finding_says_so():
-    # Fine-tuning towards weaker modes never takes one beyond what pre-training has learned.
-    tuning = FinetuneConfig(steps=400, learning_rates=(1e-2,), regularizations=(0.0, 1.0))
-    chosen = {"regularizers": ("product_penalty",), "checkpoints": ("idealised",)}
-    found = Finding.of(run(config(shift=ShiftConfig(rescale_factor=0.5), finetune=tuning, **chosen)))
-    assert (found.verdict, found.numbers["harm at a fixed rate"]) == ("not seen", 0.0)
-    assert "0 % at strength 0, none from 0 on" in told(found) and "create harm" not in told(found)
-
-
-def test_a_random_start_has_no_limits_and_its_seeds_differ():
-    tuning = FinetuneConfig(steps=50, learning_rates=(3e-3,), regularizations=(0.0, 1.0))
+def test_a_random_start_has_no_limits_its_seeds_differ_and_its_rates_stay_below_the_edge_of_stability():
+    tuning = FinetuneConfig(steps=50, learning_rates=(3e-3, 0.15), regularizations=(0.0, 0.1))
     chosen = {"regularizers": ("product_penalty",), "checkpoints": ("real",), "seeds": 2}
     pretrain = PretrainConfig(steps=2000, budgets=3)
     random = run(config(network=NetworkConfig(init="gaussian"), finetune=tuning, pretrain=pretrain, **chosen))
     assert random["limit_harm"].isnull().all() and "limits in closed form: none" in told(Finding.of(random))
     assert random["matched_pretrain_loss"].sizes["seed"] == 2
+    beyond = random.sel(learning_rate=0.15)
+    assert beyond["unstable"].all() and not beyond["diverged"].any()
+    assert random.attrs["converged_rate"] == 3e-3
+    # Far from the limits after 50 steps of 3e-3: the targets below are reached by the larger rate alone, which is out.
+    assert random["matched_pretrain_loss"].isel(target=-1).isnull().all()
+
+
+def test_drawn_tasks_are_compared_over_stable_runs(monkeypatch):
+    compared = []
+    for name, few in (("_RATES", [0.01, 0.15]), ("_STRENGTHS", [0.0]), ("_BUDGETS", [500, 5000])):
+        monkeypatch.setattr(family, name, np.array(few))
+    monkeypatch.setattr(family, "matched", lambda after, *_: compared.append(after) or np.ones((3, 2)))
+    family.family(1, 0.0, 0, None)
+    # The least strength is 0.3 x 1.5 and the largest 4: from 2 / (4 x 4) = 0.125 on, some are beyond the edge.
+    slow, fast = np.swapaxes(np.array(compared), 0, 1 + 1)[0]
+    assert np.isfinite(slow).all() and np.isnan(fast).any()
 
 
 def test_bad_input_is_one_line(tmp_path, capsys):

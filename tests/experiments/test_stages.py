@@ -216,6 +216,7 @@ def test_a_mode_out_of_balance_crosses_zero_after_the_stated_time_and_is_harm():
 
 
 VERDICTS = {
+    "ratios on both sides of the critical ones": ({}, {}, "seen"),
     "features that are wanted less": ({"ratios": (0.1, 0.9)}, {}, "not seen"),
     "too short for the limits": ({"ratios": (2.2, 6.0)}, {"learning_rates": (6e-5,)}, "cannot tell"),
     "a rate that diverges": ({}, {"learning_rates": (5.0,)}, "cannot tell"),
@@ -223,7 +224,7 @@ VERDICTS = {
 
 
 @pytest.mark.parametrize("name", VERDICTS)
-def test_every_other_verdict_has_a_configuration(name):
+def test_every_verdict_has_a_configuration(name):
     changes, tuning, verdict = VERDICTS[name]
     few = run(
         dataclasses.replace(

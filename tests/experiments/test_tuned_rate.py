@@ -110,34 +110,6 @@ def test_harm_over_the_largest_rate_is_that_of_the_rule_at_the_rate_allowed(resu
     assert (heldout.sel(rule="tuned") <= heldout.sel(rule="fixed") * (1 + 1e-12)).all()
 
 
-def with_harm(result, fixed, tuned):
-    """The result if curves of samples had these harms, on the near and on the far task."""
-    harm = result["rule_harm"].copy()
-    for rule, values in ("fixed", fixed), ("tuned", tuned):
-        harm.loc[{"trained_on": "sample", "rule": rule}] = np.asarray(values)[:, None]
-    return result.assign(rule_harm=harm)
-
-
-@pytest.mark.parametrize(
-    ("fixed", "tuned_to", "verdict", "counts"),
-    [
-        ((0.01, 0.02), (0.0, 0.0), "not seen", (0, 0)),
-        ((0.5, 2.0), (0.0, 0.04), "not seen", (2, 0)),
-        ((0.5, 2.0), (0.0, 0.06), "seen", (1, 1)),
-        ((0.04, 2.0), (0.0, 0.06), "seen", (0, 1)),
-        ((np.nan, 2.0), (0.0, 0.06), "seen", (0, 1)),
-        ((np.inf, np.nan), (0.0, 0.06), "cannot tell", (None, None)),
-        ((np.inf, np.nan), (np.nan, np.inf), "cannot tell", (None, None)),
-    ],
-)
-def test_the_finding_follows_the_curves_that_turn(result, fixed, tuned_to, verdict, counts):
-    found = find(with_harm(result, fixed, tuned_to))
-    assert found.verdict == verdict
-    assert (found.numbers.get("removed"), found.numbers.get("kept")) == counts
-    told = any("runs at the fixed rate diverged" in line for line in found.details)
-    assert told == (np.isfinite(fixed).sum() == 1)  # of one task; where it is all of them, the sentence says so
-
-
 def test_leaving_the_largest_rate_allowed_is_not_enough(result):
     here = (result["rule"] == "tuned") & (result["trained_on"] == "sample") & (result["factor"] == 4.0)
     last = result["pretrain_steps"] == result["pretrain_steps"][-1]

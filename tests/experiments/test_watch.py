@@ -171,12 +171,22 @@ def test_the_command_leaves_a_record_a_picture_and_its_finding(tmp_path, capsys)
     assert json.loads(dataset.attrs["checkpoints"])[0] == "step_100.npz"
 
 
-def test_too_few_checkpoints_to_ring_are_charted_and_said_so(tmp_path):
-    save(tmp_path, (10, 20, 30))
-    few = Finding.of(run(config(tmp_path)))
-    assert (few.verdict, few.numbers) == ("cannot tell", {"checkpoints": 3, "needs": 7})
-    early = run(config(tmp_path, alarm=Alarm(window=3, consecutive=1, growth=50.0)))
-    assert Finding.of(early).verdict == "not seen"
+SOON = Alarm(window=3, consecutive=1)
+VERDICTS = {
+    "weights that grow a hundredfold": (lambda budget: 10.0 ** (budget / 15), SOON, "seen"),
+    "weights that hardly grow": (lambda budget: 1.0 + budget / 1e6, SOON, "not seen"),
+    "fewer checkpoints than the alarm needs": (lambda budget: 10.0 ** (budget / 15), Alarm(), "cannot tell"),
+}
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_every_verdict_has_checkpoints_and_an_alarm(tmp_path, name):
+    scale, alarm, verdict = VERDICTS[name]
+    save(tmp_path, (10, 20, 30, 40), scale)
+    found = Finding.of(run(config(tmp_path, alarm=alarm)))
+    assert found.verdict == verdict
+    if verdict == "cannot tell":
+        assert found.numbers == {"checkpoints": 4, "needs": 7}
 
 
 def test_bad_flags_are_one_line(tmp_path, capsys):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.monitors.account import HARMFUL, HARMLESS, REHEARSED, UNRESOLVED, _outcomes
+from experiments.monitors.account import HARMFUL, HARMLESS, LOST, REHEARSED, UNRESOLVED, _outcomes, account
 from experiments.monitors.experiment import Config, experiment, run
-from experiments.monitors.family import LABEL_NOISE, LANES, SHIFTS, SPECTRA, STRENGTHS, family, member
+from experiments.monitors.family import LABEL_NOISE, LANES, RATE_SHARES, SHIFTS, SPECTRA, STRENGTHS, family, member
 from experiments.monitors.finding import find, table, task_aware, timing
 from experiments.monitors.judging import _family, judge
 from experiments.monitors.values import MONITORS, measures, read_monitors
@@ -21,6 +21,7 @@ from linsim.measure import Measure
 from linsim.measures.curvature import loss_hessian, top_curvature
 from linsim.monitoring.alarm import Alarm
 from linsim.storage import store
+from linsim.sweeping.running import running
 from linsim.sweeping.sweep import chart
 from linsim.theory.rises import flow_time
 
@@ -187,6 +188,15 @@ def test_harm_within_the_error_of_minibatch_runs_is_unresolved():
     np.testing.assert_array_equal(outcome, [[HARMFUL, HARMFUL], [REHEARSED, UNRESOLVED]])
 
 
+def test_cells_with_a_run_beyond_the_edge_of_stability_are_lost():
+    one = member("aligned-2", 0, 0)
+    # 0.7 of the edge without a penalty, which takes it to 0.7 (1 + lambda).
+    fast = dataclasses.replace(one, rates=one.rates[-1:] * 0.7 / RATE_SHARES[-1])
+    found = account(fast, Alarm(), np.ones(1), 0.01, measures(0.1, 0.1))
+    assert np.isfinite(found.loss_after[:, 0, 1]).all()
+    np.testing.assert_array_equal(found.outcome[0, 1:], LOST)
+
+
 def chart_like(curve):
     axes = ("pretrain_steps", "learning_rate", "regularization", "seed")
     return xr.Dataset({"pretrain_loss_after": (axes, curve)})
@@ -286,11 +296,30 @@ def test_the_verdict_is_by_the_interval_that_begins_highest(foreseen, informedne
     assert found.sentence.startswith("No alarm") == (found.numbers["low"] <= 0)
 
 
-def test_without_harmful_and_harmless_cells_nothing_is_found(foreseen):
-    harmless = foreseen.copy()
-    harmless["outcome"] = harmless["outcome"] * 0
-    assert (find(harmless).verdict, find(harmless).numbers) == ("cannot tell", {"harmful": 0, "harmless": 75})
-    assert not find(harmless).details and not table(harmless)
+VERDICTS = {
+    "an impatient alarm on gross harm": ({"transfers": 3, "harmful": 0.5, "alarm": Alarm(3, consecutive=1)}, "seen"),
+    "the alarm as it is": ({"transfers": 2}, "not seen"),
+    "nothing counts as harm": ({"transfers": 1, "harmful": 1e9}, "cannot tell"),
+}
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_every_verdict_has_a_configuration(name):
+    changes, verdict = VERDICTS[name]
+    with running(recheck=0):
+        found = Finding.of(judged := run(dataclasses.replace(SMALL, **changes)))
+    assert found.verdict == verdict
+    if verdict == "cannot tell":
+        assert found.numbers == {"harmful": 0, "harmless": 14}  # of 15 cells, one of which is rehearsed
+        assert not found.details and not table(judged)
+
+
+def test_a_chart_whose_own_check_fails_is_told(monkeypatch):
+    monkeypatch.setattr("experiments.monitors.account.distrust", lambda result: "DO NOT TRUST THIS RESULT.")
+    with running(recheck=0):
+        doubtful = run(dataclasses.replace(SMALL, transfers=1))
+    said = "The charts of 1 of 1 transfers fail their own check; transfer = 0: DO NOT TRUST THIS RESULT."
+    assert Finding.of(doubtful).trust == said
 
 
 def test_the_base_loss_is_outdone_only_by_a_paired_interval_below_0(result):

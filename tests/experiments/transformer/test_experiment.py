@@ -52,6 +52,16 @@ def test_a_rate_that_is_far_too_large_is_flagged_and_nothing_is_raised(extreme):
     assert "6 of 18 fine-tuning runs diverged." in Finding.of(extreme).details
 
 
+VERDICTS = {"a rate that diverges": (dataclasses.replace(CONFIG.finetune, learning_rates=(1e3,)), "cannot tell")}
+"""Of what is quick to compute; stored results have the others."""
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_a_verdict_has_a_configuration(name):
+    tuning, verdict = VERDICTS[name]
+    assert Finding.of(run(dataclasses.replace(CONFIG, finetune=tuning))).verdict == verdict
+
+
 def test_noise_of_the_monitor_and_of_the_losses_are_the_same_thing(small):
     # Other text, other draws, sampled instead of expected targets; relative noise of 0.1 in both.
     value, error = (small[part].sel(measure="noise_increase") for part in ("monitor", "monitor_error"))
