@@ -1,6 +1,7 @@
 """An experiment as a value: a question with its configuration, what is computed, and what the data say.
 
-An experiment is made of four files: its own, `figures/NAME.py`, a line in the list of `figures/gallery.py`, a test.
+An experiment is made of four files: its own, `figures/NAME.py`, a line in the list of `figures/gallery.py`, and rows in
+`tests/experiments/test_verdicts.py`, a configuration for each of its verdicts.
 
     LABELS = {"counts": Label("harm counts in every seed")}          # of what this experiment alone has
 

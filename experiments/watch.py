@@ -219,7 +219,10 @@ def _judged(config: Config, work: _Work, checkpoints: Sequence[Checkpoint], tole
 
 
 def find(dataset: xr.Dataset) -> Finding:
-    """Whether the alarm rings, and from which budget on."""
+    """Whether the alarm rings, and from which budget on.
+
+    Not seen where it stays silent over as many checkpoints as it needs to ring; of fewer nobody can tell.
+    """
     heard, details = dataset.attrs["alarm_on"], (f"{dataset.attrs['measured']}.",)
     needs, count = Alarm(**json.loads(dataset.attrs["config"])["alarm"]).needs, dataset.sizes["pretrain_steps"]
     rings = dataset["pretrain_steps"].values[dataset["alarm_rings"].values]

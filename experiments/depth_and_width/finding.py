@@ -89,7 +89,7 @@ def _rows(part: xr.Dataset, over: str) -> Iterator[list[str]]:
     for at, value in enumerate(part[over].values):
         known = np.where(np.isfinite(harm[at]), harm[at], -1.0)
         most, turn = float(known.max()), float(turns[at, known.argmax()])
-        told = "diverged" if most < 0 else "none" if most < NEGLIGIBLE else percent(most)
+        told = "unstable" if most < 0 else "none" if most < NEGLIGIBLE else percent(most)
         limit, onset = float(limits[at]), _steps(float(part["onset_steps"][at]))
         cells = told, _steps(turn) if most >= NEGLIGIBLE else "-", "-" if np.isnan(limit) else percent(limit), onset
         yield [str(value), *cells]

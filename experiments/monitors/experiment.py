@@ -80,7 +80,8 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
 def _distrust(accounts: Sequence[Account]) -> str:
     """What the first says whose own check fails, and of how many transfers it does; empty where all is well."""
     doubts = [f"transfer = {number}: {each.distrust}" for number, each in enumerate(accounts) if each.distrust]
-    return f"The charts of {len(doubts)} of {len(accounts)} transfers fail their own check; {doubts[0]}" if doubts else ""
+    count = f"The charts of {len(doubts)} of {len(accounts)} transfers fail their own check"
+    return f"{count}; {doubts[0]}" if doubts else ""
 
 
 experiment = Experiment("monitors", __doc__, Config, compute, find, table)

@@ -141,7 +141,7 @@ def _by_regularizer(shown: xr.Dataset, kind: str) -> list[str]:
     for at, name in enumerate(_names(shown["regularizer"])):
         harm = np.median(np.nan_to_num(shown["harm"][at].values, nan=np.inf, posinf=np.inf), axis=-1)
         if np.isinf(harm).all():
-            lines.append(f"{name}: diverged at every strength")
+            lines.append(f"{name}: unstable at every strength")
             continue
         first = _harmless_from(harm)
         told = f"{name}: {percent(harm[0])} at strength {strengths[0]:.2g}, "

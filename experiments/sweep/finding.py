@@ -77,7 +77,7 @@ def _along(dataset: xr.Dataset, axis: str) -> str:
     known = np.flatnonzero(~np.isnan(median))
     told = f"{words(dataset, axis)}: "
     if not len(known):
-        return f"{told}every run diverged"
+        return f"{told}no run is stable"
     parts = [f"{percent(median[at])} at {values[at]:.3g}" for at in sorted({int(known[0]), int(known[-1])})]
     told += ", ".join(parts)
     within = median[known]
@@ -85,7 +85,7 @@ def _along(dataset: xr.Dataset, axis: str) -> str:
     if median[most] > max(ends, HARM) * 1.1:
         told += f", largest {percent(median[most])} at {values[most]:.3g}"
     if lost := len(values) - len(known):
-        told += f"; every run diverged at {lost} of its {len(values)} values"
+        told += f"; no run is stable at {lost} of its {len(values)} values"
     return f"{told} ({along.attrs['cells']} cells)"
 
 

@@ -25,7 +25,11 @@ class Growth(NamedTuple):
 
 
 def find(dataset: xr.Dataset) -> Finding:
-    """Whether more pre-training hurts at some rate in most seeds, and whether sensitivity to relative noise grows."""
+    """Whether more pre-training hurts at some rate in most seeds, and whether sensitivity to relative noise grows.
+
+    Not seen where no seed turns at any rate; nobody can tell where half of them or fewer turn at every rate, where
+    every run from the largest budget diverged, or where budgets are too few for a turn.
+    """
     alarms = _alarms(dataset)
     details = (_absolute_noise(dataset), _monitors(dataset), _told(dataset, alarms), *diverged(dataset))
     if (nothing := undecided(dataset, details=details)) is not None:

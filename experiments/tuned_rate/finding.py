@@ -140,14 +140,14 @@ def _counted(dataset: xr.Dataset, rule: str, on: str = "sample") -> str:
     """How many curves turn, of all tasks together."""
     turn, known = (int(each.sel(rule=rule, trained_on=on).sum()) for each in turning(dataset))
     lost = dataset.sizes["factor"] * dataset.sizes["seed"] - known
-    return f"{turn} of {known} curves turn" + f" ({lost} diverged)" * (lost > 0) if known else "all curves diverged"
+    return f"{turn} of {known} curves turn" + f" ({lost} unstable)" * (lost > 0) if known else "all curves are unstable"
 
 
 def _cell(harm: np.ndarray) -> str:
     """Lower median, and of how many seeds how many turn."""
     known = harm[~np.isnan(harm)]
     if not len(known):
-        return "diverged"
+        return "unstable"
     middle = np.quantile(known, 0.5, method="lower")
     return f"{100 * middle:.0f} % ({int((known >= TURN).sum())}/{len(known)})"
 

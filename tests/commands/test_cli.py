@@ -11,7 +11,9 @@ import jax
 import pytest
 
 from experiments.overtraining_chart import main
+from figures.overtraining_chart import draw
 from linsim.storage import store
+from tests.figures.pictures import words
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ["--dim", "3", "--pretrain.steps", "500", "--pretrain.budgets", "6", "--finetune.steps", "20"]
@@ -161,8 +163,9 @@ def test_values_beyond_all_bounds_are_one_line_too(tmp_path, capsys, flags):
     assert "; allowed: " in error
 
 
-def test_a_float32_chart_that_cannot_be_trusted_says_so_loudly(tmp_path, capsys):
+def test_a_float32_chart_that_cannot_be_trusted_says_so_loudly_on_its_picture_too(tmp_path, capsys):
     # e^-150 is 0 in float32: nothing is ever learned there.
     flags = ["--network.tau", "150", "--precision", "float32", "--pretrain.steps", "40000", "--out", str(tmp_path)]
     assert main([*SMALL, "--recheck", "8", *flags]) == 4
-    assert "DO NOT TRUST THIS RESULT" in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines()[1].startswith("DO NOT TRUST THIS RESULT")
+    assert "DO NOT TRUST THIS RESULT" in words(draw(store.load(tmp_path)))

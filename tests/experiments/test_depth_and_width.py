@@ -5,7 +5,7 @@ import pytest
 
 from experiments.depth_and_width import Config, experiment, main, run
 from experiments.depth_and_width import theory as theory
-from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig, chart_of
+from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, chart_of
 from linsim.commands.transfers import build_transfer
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
@@ -135,7 +135,7 @@ def test_a_depth_and_a_width_at_which_every_run_diverged_are_named_and_nothing_i
     assert np.isnan(finding.numbers["harm at depth 1"]) and np.isnan(finding.numbers["harm at width 1"])
     assert "one layer" not in finding.sentence and "out of reach" not in finding.sentence
     assert [line.split()[1] for line in experiment.tell(some).splitlines() if line.startswith("        1")] == [
-        "diverged"
+        "unstable"
     ]
 
 

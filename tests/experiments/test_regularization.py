@@ -6,7 +6,7 @@ import pytest
 from experiments.regularization import Config, family, main, run
 from experiments.regularization.finding import find
 from experiments.regularization.fronts import limits, matched, threshold
-from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig
+from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
 

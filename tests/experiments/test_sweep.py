@@ -12,8 +12,7 @@ import xarray as xr
 from experiments.sweep import Config, main, run
 from experiments.sweep.axes import axes_of
 from experiments.sweep.collapse import Collapsed, _cubic, collapsed, flow_time
-from experiments.sweep.effects import add_effects, moved, quantiles_along
-from experiments.sweep.finding import find
+from experiments.sweep.effects import moved, quantiles_along
 from linsim.commands.config import FinetuneConfig, PretrainConfig, TaskConfig
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
@@ -170,6 +169,13 @@ def test_the_finding_names_the_axis_that_moves_harm_most(result):
     assert found.numbers["highest median"] == float(median.max())
     moved_by = {f"moved by {axis}": move for axis, move in zip(result["axis"].values, moves, strict=True)}
     assert moved_by.items() <= found.numbers.items()
+
+
+def test_rates_at_which_no_run_is_stable_are_told():
+    tuning = dataclasses.replace(config().finetune, highest_rate=10.0)
+    found = Finding.of(run(config(finetune=tuning)))
+    assert found.verdict == "seen"
+    assert any("no run is stable at 2 of its 6 values" in line for line in found.details)
 
 
 def test_below_it_harm_along_axes_and_agreement_in_flow_time_are_told(result):

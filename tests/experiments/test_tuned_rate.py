@@ -110,6 +110,20 @@ def test_harm_over_the_largest_rate_is_that_of_the_rule_at_the_rate_allowed(resu
     assert (heldout.sel(rule="tuned") <= heldout.sel(rule="fixed") * (1 + 1e-12)).all()
 
 
+def test_a_task_on_which_the_fixed_rate_is_unstable_says_nothing_of_tuning():
+    fast = run(dataclasses.replace(SMALL, largest_rate=0.1))  # the edges are at 2 / (4 x 4) and 2 / (4 x 8)
+    found = Finding.of(fast)
+    assert fast["unstable"].sel(learning_rate=0.1).values.tolist() == [False, True]
+    assert (found.verdict, found.numbers["kept"]) == ("not seen", 0)
+    told = "At ×4 runs at the fixed rate diverged or are unstable: whether tuning removes a U there cannot be told."
+    assert told in found.details
+    assert table(fast)[2].split()[:2] == ["x4", "unstable"]
+
+
+def test_two_budgets_are_too_few_for_a_turn(result):
+    assert find(result.isel(pretrain_steps=[0, -1])).verdict == "cannot tell"
+
+
 def test_leaving_the_largest_rate_allowed_is_not_enough(result):
     here = (result["rule"] == "tuned") & (result["trained_on"] == "sample") & (result["factor"] == 4.0)
     last = result["pretrain_steps"] == result["pretrain_steps"][-1]
@@ -124,8 +138,8 @@ def test_rates_at_which_runs_diverge_are_said_to_diverge(result):
     lost = result.assign(rule_harm=harm, rule_time=result["rule_time"].where(~stopped, 0.02))  # stopped at once
     finite = lost.assign(rule_harm=harm.where(~np.isinf(harm), 1e5))  # where the first step leads
     for dataset in lost, finite:
-        assert [row.count("diverged") for row in table(dataset)[1:]] == [3, 3]
-        assert "With early stopping all curves diverged." in find(dataset).details
+        assert [row.count("unstable") for row in table(dataset)[1:]] == [3, 3]
+        assert "With early stopping all curves are unstable." in find(dataset).details
     # A run that diverges only after its best step has a stop of its own.
     own = lost.assign(rule_harm=harm.where(~np.isinf(harm), 0.1), rule_time=result["rule_time"].where(~stopped, 0.1))
     assert any(line.startswith("With early stopping 4 of 4 curves turn; against tuning") for line in find(own).details)

@@ -182,7 +182,6 @@ ROWS = [
         ),
         ("seen", "noise of a fifth", {}),
         ("not seen", "hardly any noise", {"absolute": (1e-4,), "relative": (1e-4,)}),
-        ("not seen", "a start that is larger than the task", {"network": NetworkConfig(tau=-1.0)}),
         ("cannot tell", "a rate beyond the edge of stability", {"pretrain": replace(SHORT, learning_rate=0.3)}),
     ),
     *of(
