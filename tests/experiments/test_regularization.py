@@ -198,13 +198,13 @@ def test_a_random_start_has_no_limits_its_seeds_differ_and_its_rates_stay_below_
 
 def test_drawn_tasks_are_compared_over_stable_runs(monkeypatch):
     compared = []
-    for name, few in (("_RATES", [0.01, 0.15]), ("_STRENGTHS", [0.0]), ("_BUDGETS", [500, 5000])):
+    for name, few in (("_RATES", [0.01, 0.3]), ("_STRENGTHS", [0.0]), ("_BUDGETS", [500, 5000])):
         monkeypatch.setattr(family, name, np.array(few))
     monkeypatch.setattr(family, "matched", lambda after, *_: compared.append(after) or np.ones((3, 2)))
     family.family(1, 0.0, 0, None)
-    # The least strength is 0.3 x 1.5 and the largest 4: from 2 / (4 x 4) = 0.125 on, some are beyond the edge.
-    slow, fast = np.swapaxes(np.array(compared), 0, 1 + 1)[0]
-    assert np.isfinite(slow).all() and np.isnan(fast).any()
+    slow, fast = np.stack(compared, axis=1)
+    # The largest strength of both drawn tasks is above 1.67 = 2 / (4 x 0.3), where the edge is.
+    assert np.isfinite(slow).all() and np.isnan(fast).all()
 
 
 def test_bad_input_is_one_line(tmp_path, capsys):
