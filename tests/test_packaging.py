@@ -17,7 +17,7 @@ TOPS = ("experiments", "figures")
 MODULES = sorted(path for top in TOPS for path in (ROOT / top).rglob("*.py"))
 SMALL = ["--dim", "1", "--pretrain.budgets", "3", "--finetune.rates", "1", "--finetune.strengths", "1"]
 SMALL += ["--depth", "1", "--pretrain.tolerance", "None", "--recheck", "0"]
-QUICK = {"PATH": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+QUICK = {"PATH": "", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "LINSIM_CACHE": "off"}
 CLAIM = "misaligned-iff"
 
 

@@ -1,6 +1,7 @@
 """The command `linsim`: every experiment under its name, and quick where nothing is computed."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from experiments.command import line
 from experiments.command.names import experiments, module_of, names
 from figures.gallery import GALLERY, OTHERS
 from linsim import __version__
+from linsim.commands import lab
 from linsim.commands.lab import beside
 from linsim.commands.spoken import by_linsim, spoken
 
@@ -62,6 +64,28 @@ def test_help_names_the_command_as_it_was_called(capsys, given):
     assert stop.value.code == 0
     assert f"usage: linsim {given.replace('_', '-')} " in told
     assert "python -m experiments" not in told
+
+
+def test_a_reader_that_has_read_enough_gets_no_traceback(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    check = "import sys\nfrom linsim.commands.lab import main\nsys.exit(main())"
+    command = [sys.executable, "-c", check, "--help"]
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(
+        command, cwd=ROOT, env=buffered, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_an_interrupt_before_any_work_is_one_line(monkeypatch, capsys):
+    def stop(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lab, "beside", stop)
+    assert lab.main() == 3
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 COMPLETE = """

@@ -42,6 +42,8 @@ class Config:
     drawn: bool = True
     """Whether."""
     inner: Inner = field(default_factory=lambda: Inner(steps=7))
+    last: str = "z"
+    """Beside the others, though it comes after the inner part."""
 
 
 def read(*words):

@@ -31,6 +31,8 @@ class Config:
 
     count: int = 3
     """How many."""
+    name: str = "c"
+    """Left at its default."""
 
 
 def compute(config, report=None):
