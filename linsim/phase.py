@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -216,7 +217,8 @@ class Phase:
         if (schedule := self.schedule) is not None:
 
             def rate(count: Any) -> Any:
-                return self.learning_rate * schedule(count)
+                factor = schedule(jnp.asarray(count, int))  # optax counts in 32 bits, and would get as many of a factor
+                return self.learning_rate * jnp.asarray(factor, jnp.result_type(self.learning_rate))
 
         if self.optimizer is not None:
             return self.optimizer(rate)

@@ -151,6 +151,11 @@ class LinearTask:
         modes = len(self.strengths)
         return np.einsum("oi,od,di->i", self.left[:, :modes], product, self.right[:, :modes])
 
+    def loss_of(self, product: Float[np.ndarray, "*runs d_out d_in"]) -> Float[np.ndarray, "*runs"]:
+        """Population loss tr((P - A) S (P - A)^T) of maps P with any leading axes."""
+        residual = product - self.target
+        return np.asarray(np.sum((residual @ self.input_covariance) * residual, axis=(-2, -1)))
+
     @property
     def zero_loss(self) -> float:
         """Loss of the zero map, tr(A S A^T): the scale on which losses of this task are large or small."""

@@ -34,12 +34,6 @@ def _many_steps(function: Callable[..., Any], **settings: Any) -> Callable[..., 
     return run
 
 
-@partial(jax.jit, static_argnames="solver")
-def losses(solver: Solver, states: State, target: Target) -> Array:
-    """Loss of states with a leading axis."""
-    return jax.vmap(solver.loss, in_axes=(0, None))(states, target)
-
-
 @jax.jit
 def chosen(keys: Any, seeds: Any) -> Any:
     """The keys of runs, by their seeds."""

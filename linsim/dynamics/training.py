@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, partial, reduce
 from typing import Any
 
 import jax
@@ -56,8 +56,9 @@ class Session:
     def scale(self) -> float:
         """The loss that others are large or small against: of the zero network, or of the initial one if larger."""
         tasks = self.problem.transfer.pretrain, self.problem.transfer.finetune
-        encoded = self.encoded.pretrain, self.encoded.finetune
-        initial = (float(jnp.max(programs.losses(self.solver, self.encoded.initial, target))) for target in encoded)
+        product = reduce(lambda product, layer: layer @ product, (np.asarray(each) for each in self.problem.initial))
+        with np.errstate(over="ignore", invalid="ignore"):
+            initial = [float(np.max(task.loss_of(product))) for task in tasks]
         sizes = [float(np.finfo(self.dtype).tiny), *(task.zero_loss for task in tasks), *initial]
         return max(size for size in sizes if np.isfinite(size))
 

@@ -14,11 +14,14 @@ from linsim.dynamics.modes.chains import Chains
 from linsim.dynamics.modes.descent_modes import Modes
 from linsim.measure import Measure
 from linsim.measures.built_in import built_in
+from linsim.phase import Phase
 from linsim.sweeping.axes import Axes
+from linsim.sweeping.checks.plain_descent import is_quick
 from linsim.sweeping.checks.recheck import TRUSTED, other_solver, recheck
 from linsim.sweeping.running import running
 from linsim.sweeping.sweep import sweep
 from tests.problems import aligned_problem, balanced_problem, gaussian_problem
+from tests.sweeping.test_stability import PHASES, small
 
 AXES = {"pretrain_learning_rate": [4e-3, 9e-3], "learning_rate": [1e-3, 1e-2, 50.0]}
 PROBLEM = aligned_problem(seeds=3, budgets=(5, 40), finetune_steps=30)
@@ -36,7 +39,7 @@ def again(dataset, problem=PROBLEM, axes=AXES, precision="float64", lanes=64, me
 
 def test_a_sweep_that_is_right_is_trusted_and_says_by_how_much(right):
     found = again(right)
-    assert (found.lanes, found.by, found.trusted) == (36, "dense in float64", True)
+    assert (found.lanes, found.by, found.trusted) == (36, "full matrices in NumPy", True)
     # Two solvers, 70 steps of rounding; but never the same bits.
     assert 0 < found.deviation < 1e-13
 
@@ -47,7 +50,7 @@ def test_what_it_found_is_stored_and_told():
     # 70 steps of rounding at 6e-8.
     assert 1e-9 < result.attrs["recheck_deviation"] < 70 * 6e-8
     (line,) = rechecked(result)
-    assert line.startswith("20 random lanes computed again by dense in float64 deviate by up to ")
+    assert line.startswith("20 random lanes computed again by full matrices in NumPy deviate by up to ")
     assert distrust(result) == ""
 
 
@@ -118,6 +121,7 @@ def test_a_solver_that_is_wrong_is_found(monkeypatch):
 
 def test_in_float32_the_same_solver_will_do(right, monkeypatch):
     monkeypatch.setattr(linsim.sweeping.checks.recheck, "other_solver", lambda *_: None)
+    monkeypatch.setattr(linsim.sweeping.checks.recheck, "is_quick", lambda *_: False)
     found = again(right, precision="float32")
     assert (found.by, found.trusted) == ("modes in float64", True)
     assert found.deviation < 1e-13  # the same program for another number of lanes
@@ -153,6 +157,25 @@ def test_what_costs_the_same_by_chance_is_another_solver_all_the_same():
     assert modes.cost(problem) == dense.cost(problem)
     assert other_solver(problem, modes, 1) is dense
     assert other_solver(problem, dense, 1) is modes
+
+
+@pytest.mark.parametrize("name", PHASES)
+def test_numpy_descends_as_the_solvers_do(name):
+    problem = small(3, 5, PHASES[name], pretrain=PHASES[name], budgets=(3, 20))
+    rates = {"learning_rate": [1e-3, 0.02], "pretrain_learning_rate": [0.01, 0.03]}
+    result = sweep(problem, rates, solver="dense")
+    assert result.attrs["recheck_by"] == result.attrs["rounding_by"] == "full matrices in NumPy"
+    # 45 steps of rounding.
+    assert result.attrs["recheck_deviation"] < 1e-13
+    wrong = replace(problem, finetune=replace(problem.finetune, weight_decay=1e-6))
+    assert again(result, wrong, rates).deviation > 1e-9
+
+
+def test_what_numpy_would_take_long_for_or_does_not_know_is_for_a_solver(right):
+    assert is_quick(PROBLEM, 4, 64)
+    assert not is_quick(replace(PROBLEM, finetune_steps=10**6), 4, 64)
+    assert not is_quick(replace(PROBLEM, finetune=Phase(0.1, batch_size=3)), 4, 64)
+    assert not is_quick(replace(PROBLEM, idealised=True), 4, 64)
 
 
 def test_measures_are_compared_as_losses_are(monkeypatch):

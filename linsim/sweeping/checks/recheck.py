@@ -1,4 +1,4 @@
-"""A sample of a finished sweep, computed again: in float64, and by another solver where one is exact as well."""
+"""A sample of a finished sweep in float64 again: in NumPy where that is quick, else by another solver that is exact."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import xarray as xr
 
 from linsim.dynamics.choosing import SOLVERS
 from linsim.dynamics.measuring import Measuring
+from linsim.dynamics.seen import FINETUNE_LOSS_AFTER, FORGETTING, PRETRAIN_LOSS_AFTER, PRETRAIN_LOSS_BEFORE
 from linsim.dynamics.solver import Solver
-from linsim.dynamics.training import Session
+from linsim.dynamics.training import DIVERGED, Session
 from linsim.errors import InvalidInput
 from linsim.measure import Measure
 from linsim.problem import Problem
 from linsim.sweeping.axes import Axes
+from linsim.sweeping.checks.plain_descent import is_quick, plain_losses
 from linsim.sweeping.checks.sample import AFFORDABLE, TRAJECTORIES, Sample, steps
 
 LANES = 64
@@ -74,21 +76,17 @@ def recheck(
     count = len(sample.trajectory)
     with jax.enable_x64(True):
         other = other_solver(axes.representative(problem), solver, steps(problem, count))
-        if (other is None and precision == "float64") or count == 0:
+        plain = solver.stepping and not measuring.own and is_quick(axes.representative(problem), TRAJECTORIES, count)
+        if count == 0 or not (plain or other is not None or precision == "float32"):
             return Recheck(0, 0.0, "nothing: no other solver is exact here and quick enough", True)
         by = solver if other is None else other
         session = Session.open(problem, by, np.float64)
         measuring = _known_to(session, measuring)
-        trajectories, again_run = sample.runs(session)
-        checkpoints = session.pretrain(None, trajectories, measuring)
-        again = session.finetune(checkpoints, again_run, measuring)
-        checkpoints, again = jax.tree.map(np.asarray, (checkpoints, again))
+        theirs, theirs_diverged = (_in_numpy if plain else _by_solver)(session, sample, measuring)
     ours_told = sample.taken(dataset[["diverged", *(measure.name for measure in measuring.all)]])
     diverged = ours_told["diverged"].values
     stable = ~sample.taken(dataset[["unstable"]])["unstable"].values
-    kept = stable & ~(again.diverged | diverged)
-    at_lanes = {name: values[sample.indices[0], sample.trajectory] for name, values in checkpoints.measured.items()}
-    theirs = {**at_lanes, **again.measured, **again.along}
+    kept = stable & ~(theirs_diverged | diverged)
     errors, finite = np.zeros(count), np.ones(count, bool)
     for measure in measuring.all:
         ours = ours_told[measure.name].transpose("lane", ...).values.reshape(count, -1).astype(np.float64)
@@ -99,11 +97,33 @@ def recheck(
             apart = np.abs(ours - again_told).max(axis=1, initial=0.0)
             errors = np.maximum(errors, apart / (largest if measure in measuring.own else session.scale))
     errors = np.where(kept, np.nan_to_num(errors, nan=np.inf), 0.0)
-    otherwise = (stable & (again.diverged != diverged)) | ~(finite | diverged)  # a flag is missed wherever it is
+    otherwise = (stable & (theirs_diverged != diverged)) | ~(finite | diverged)  # a flag is missed wherever it is
     apart = (errors > TRUSTED[precision]) | otherwise
     worst = int(np.argmax(np.where(otherwise, np.inf, errors)))
-    found = float(errors.max()), f"{by.name} in float64", not apart.any(), int(apart.sum()), sample.place(worst)
+    told = "full matrices in NumPy" if plain else f"{by.name} in float64"
+    found = float(errors.max()), told, not apart.any(), int(apart.sum()), sample.place(worst)
     return Recheck(count, *found, int(np.sum(~stable)))
+
+
+def _in_numpy(session: Session, sample: Sample, _: Measuring) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The losses of lanes, and which diverged."""
+    problem = session.problem
+    found = plain_losses(problem, sample, problem.budgets.tolist(), [problem.finetune_steps])
+    before, after = found.before[sample.indices[0], sample.trajectory], found.pretrain[:, -1]
+    worst = np.maximum(after, found.finetune[:, -1])
+    losses = {PRETRAIN_LOSS_BEFORE.name: before, PRETRAIN_LOSS_AFTER.name: after}
+    losses |= {FINETUNE_LOSS_AFTER.name: found.finetune[:, -1], FORGETTING.name: after - before}
+    return losses, ~(np.isfinite(worst) & (worst <= DIVERGED * session.scale))
+
+
+def _by_solver(session: Session, sample: Sample, measuring: Measuring) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """All that is measured of lanes, and which diverged."""
+    trajectories, lanes = sample.runs(session)
+    checkpoints = session.pretrain(None, trajectories, measuring)
+    tuned = session.finetune(checkpoints, lanes, measuring)
+    checkpoints, tuned = jax.tree.map(np.asarray, (checkpoints, tuned))
+    at_lanes = {name: values[sample.indices[0], sample.trajectory] for name, values in checkpoints.measured.items()}
+    return {**at_lanes, **tuned.measured, **tuned.along}, np.asarray(tuned.diverged)
 
 
 def _drawn(problem: Problem, axes: Axes, lanes: int) -> Sample:

@@ -17,10 +17,11 @@ from linsim.dynamics.measuring import USUAL
 from linsim.dynamics.runs import Checkpoints
 from linsim.dynamics.seen import PRETRAIN_LOSS_BEFORE
 from linsim.dynamics.solver import Solver
-from linsim.dynamics.training import Session
+from linsim.dynamics.training import DIVERGED, Session
 from linsim.measure import Measure
 from linsim.problem import Problem
 from linsim.sweeping.axes import Axes
+from linsim.sweeping.checks.plain_descent import is_quick, plain_losses
 from linsim.sweeping.checks.sample import AFFORDABLE, TRAJECTORIES, Sample, steps
 
 _POINTS = 40  # along each phase
@@ -48,6 +49,8 @@ class Rounding(NamedTuple):
 def rounding(dataset: xr.Dataset, problem: Problem, axes: Axes, solver: Solver, lanes: int) -> Rounding:
     """Run lanes twice in float64, by full matrices where that is quick: a chain of modes cannot leave its mode.
 
+    In NumPy where that takes a second at most, else by a solver.
+
     Args:
       dataset: the finished sweep, whose lanes that diverged or are unstable say nothing here.
       problem: what it is of.
@@ -61,10 +64,11 @@ def rounding(dataset: xr.Dataset, problem: Problem, axes: Axes, solver: Solver, 
     if by is None or count == 0:
         return Rounding(0, 0.0, "nothing: no solver that takes moved weights is quick enough", True)
     sample = _drawn(problem, axes, count)
+    plain = solver.stepping and is_quick(axes.representative(other), 2 * TRAJECTORIES, 2 * count)
     aside = [sample.taken(dataset[[name]])[name].values for name in ("diverged", "unstable") if name in dataset]
     with jax.enable_x64(True):
         sessions = [Session.open(each, by, np.float64) for each in (problem, other)]
-        once, again = (_losses(each, sample) for each in sessions)
+        once, again = ((_in_numpy if plain else _by_solver)(each, sample) for each in sessions)
         scale = sessions[0].scale
     kept = ~np.any(np.stack([*aside, once[0], again[0]]), axis=0)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -72,7 +76,8 @@ def rounding(dataset: xr.Dataset, problem: Problem, axes: Axes, solver: Solver, 
     changes = np.where(kept, changes / scale, 0.0)
     worst = int(np.argmax(changes))
     deviation = float(changes[worst])
-    return Rounding(int(kept.sum()), deviation, f"{by.name} in float64", deviation <= TRUSTED, sample.place(worst))
+    told = "full matrices in NumPy" if plain else f"{by.name} in float64"
+    return Rounding(int(kept.sum()), deviation, told, deviation <= TRUSTED, sample.place(worst))
 
 
 def _drawn(problem: Problem, axes: Axes, count: int) -> Sample:
@@ -86,11 +91,26 @@ def _drawn(problem: Problem, axes: Axes, count: int) -> Sample:
     return Sample.of(problem, axes, pool, np.arange(count) % TRAJECTORIES, indices)
 
 
-def _losses(session: Session, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
-    """Which lanes diverged, and all losses on their way, along a second axis: between budgets and steps, too."""
+def _looks(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """Budgets and points of fine-tuning at which losses are compared: between the sweep's own, too."""
+    between = _between(int(problem.budgets[-1]), problem.budgets)
+    return np.union1d(problem.budgets, between), _between(problem.finetune_steps, ())
+
+
+def _in_numpy(session: Session, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """As `_by_solver`."""
+    budgets, points = _looks(session.problem)
+    looks = np.union1d(points, session.problem.finetune_steps)
+    found = plain_losses(session.problem, sample, budgets.tolist(), looks.tolist())
+    worst = np.maximum(found.pretrain[:, -1], found.finetune[:, -1])
+    diverged = ~(np.isfinite(worst) & (worst <= DIVERGED * session.scale))
+    return diverged, np.concatenate([found.before[:, sample.trajectory].T, found.pretrain, found.finetune], axis=1)
+
+
+def _by_solver(session: Session, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """Which lanes diverged, and all losses on their way, along a second axis."""
     problem = session.problem
-    budgets = np.union1d(problem.budgets, _between(int(problem.budgets[-1]), problem.budgets))
-    points = _between(problem.finetune_steps, ())
+    budgets, points = _looks(problem)
     trajectories, lanes = sample.runs(session)
     on_the_way = replace(session, problem=replace(problem, budgets=budgets)).pretrain(None, trajectories, USUAL)
     at = np.searchsorted(budgets, problem.budgets)

@@ -1,0 +1,138 @@
+"""Plain descent of full matrices in NumPy: it shares nothing with the solvers that it judges, and compiles nothing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from linsim.dynamics.handling import Handles
+from linsim.phase import Phase
+from linsim.problem import Problem
+from linsim.sweeping.checks.sample import Sample
+from linsim.tasks import LinearTask
+
+_HANDLES = Handles(
+    phase=(
+        *("learning_rate", "product_penalty", "weight_penalty", "weight_decay"),
+        *("momentum", "nesterov", "schedule"),
+    ),
+    problem=("transfer", "initial", "pretrain", "finetune", "budgets", "finetune_steps", "seed"),
+)
+_QUICK = 1.0  # seconds; what would take longer is for a solver that is compiled
+_CALL, _MATRIX, _PRODUCT = 2e-6, 5e-7, 3e-10  # seconds of an operation, of each matrix in it, of each multiplication
+
+Weights = tuple[Float[np.ndarray, "runs _ _"], ...]
+
+
+class Losses(NamedTuple):
+    """Of some lanes of a sweep and the trajectories that they branch from."""
+
+    before: Float[np.ndarray, "budgets trajectories"]
+    """Pre-training loss at every budget."""
+    pretrain: Float[np.ndarray, "lanes points"]
+    """Pre-training loss along fine-tuning."""
+    finetune: Float[np.ndarray, "lanes points"]
+    """Fine-tuning loss there."""
+
+
+def is_quick(problem: Problem, trajectories: int, lanes: int) -> bool:
+    """Whether it is plain descent, and takes about a second at most."""
+    if _HANDLES.refusal(problem) is not None:
+        return False
+    widths = problem.widths
+    products = max(a * b * c for a, b, c in zip(widths, (*widths[1:], 1), (*widths[2:], 1, 1), strict=True))
+    products = max(products, widths[0] ** 2 * widths[-1])
+    operations = 5 * problem.depth
+    runs = ((int(problem.budgets[-1]), trajectories), (problem.finetune_steps, lanes))
+    return sum(s * operations * (_CALL + r * (_MATRIX + products * _PRODUCT)) for s, r in runs) <= _QUICK
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def plain_losses(problem: Problem, sample: Sample, budgets: Sequence[int], points: Sequence[int]) -> Losses:
+    """Both phases once more, for a sample.
+
+    Args:
+      problem: one for which it `is_quick`.
+      sample: which trajectories and lanes.
+      budgets: increasing, the problem's own and any others up to the last of them.
+      points: steps of fine-tuning, increasing.
+    """
+    first, second = problem.transfer.pretrain, problem.transfer.finetune
+    seeds, own = sample.pool[-1], set(problem.budgets.tolist())
+    before, checkpoints = [], []
+    start = tuple(np.asarray(layer, np.float64)[seeds] for layer in problem.initial)
+    for step, weights in _descent(start, first, problem.pretrain, _numbers(problem, sample, True), budgets):
+        before.append(first.loss_of(_product(weights)))
+        if step in own:
+            checkpoints.append(weights)
+    at = sample.indices[0], sample.trajectory
+    branched = tuple(np.stack(layer)[at] for layer in zip(*checkpoints, strict=True))
+    tuned = _descent(branched, second, problem.finetune, _numbers(problem, sample, False), points)
+    products = (_product(weights) for _, weights in tuned)
+    along = [(first.loss_of(product), second.loss_of(product)) for product in products]
+    return Losses(np.stack(before), *(np.stack(losses, axis=1) for losses in zip(*along, strict=True)))
+
+
+def _numbers(problem: Problem, sample: Sample, pretraining: bool) -> dict[str, Float[np.ndarray, "runs 1 1"]]:
+    """Of every run: swept, or the phase's own; 0 where absent."""
+    phase = problem.pretrain if pretraining else problem.finetune
+    count = sample.pool.shape[1] if pretraining else len(sample.trajectory)
+    told = {name: np.full(count, float(getattr(phase, name) or 0.0)) for name in _HANDLES.phase[:5]}
+    along = dict(zip(sample.axes.trajectory_dims, sample.pool, strict=True))
+    for number, field, values in sample.axes.fields():
+        if field.pretraining == pretraining:
+            told[field.name] = np.asarray(values, np.float64)[along[number] if pretraining else sample.indices[number]]
+    return {name: values[:, None, None] for name, values in told.items()}
+
+
+def _descent(
+    weights: Weights, task: LinearTask, phase: Phase, numbers: dict[str, np.ndarray], looks: Sequence[int]
+) -> Iterator[tuple[int, Weights]]:
+    """Steps done, and the weights there."""
+    anchor, begun = weights, _product(weights)
+    rates = np.ones(int(looks[-1]) if len(looks) else 0)
+    if phase.schedule is not None:
+        rates = np.asarray(jax.vmap(phase.schedule)(np.arange(len(rates))), np.float64)
+    velocity, done = tuple(np.zeros_like(layer) for layer in weights), 0
+    momentum = numbers["momentum"]
+    for look in map(int, looks):
+        for step in range(done, look):
+            slopes = _gradient(weights, anchor, begun, task, numbers)
+            velocity = tuple(slope + momentum * speed for slope, speed in zip(slopes, velocity, strict=True))
+            moves = velocity
+            if phase.nesterov:
+                moves = tuple(slope + momentum * speed for slope, speed in zip(slopes, velocity, strict=True))
+            rate = numbers["learning_rate"] * rates[step]
+            weights = tuple(layer - rate * move for layer, move in zip(weights, moves, strict=True))
+        done = look
+        yield look, weights
+
+
+def _gradient(
+    weights: Weights, anchor: Weights, begun: np.ndarray, task: LinearTask, numbers: dict[str, np.ndarray]
+) -> Weights:
+    """Of ||P - A||_S^2 + lambda ||P - P_0||^2 + (mu/2) sum ||W_l - W_l^0||^2 + (beta/2) sum ||W_l||^2."""
+    below = list(itertools.accumulate(weights, lambda product, layer: layer @ product))
+    pull = 2 * (below[-1] - task.target)
+    if not task.whitened:
+        pull = pull @ task.input_covariance
+    if np.any(numbers["product_penalty"]):
+        pull = pull + 2 * numbers["product_penalty"] * (below[-1] - begun)
+    slopes = []
+    for layer in range(len(weights) - 1, -1, -1):
+        slope = pull if layer == 0 else pull @ np.swapaxes(below[layer - 1], 1, 2)
+        if np.any(numbers["weight_penalty"]):
+            slope = slope + numbers["weight_penalty"] * (weights[layer] - anchor[layer])
+        slopes.append(slope + numbers["weight_decay"] * weights[layer])
+        pull = np.swapaxes(weights[layer], 1, 2) @ pull
+    return tuple(reversed(slopes))
+
+
+def _product(weights: Weights) -> Float[np.ndarray, "runs d_out d_in"]:
+    return reduce(lambda product, layer: layer @ product, weights)
