@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with suppress(SystemExit), standing_in():  # tyro ends with the script
         commands = {name: _flags(name) for name in experiments()} | dict.fromkeys(TOOLS, _NOTHING)
         subcommand_cli_from_dict(commands, prog="linsim", args=asked, registry=rules(), sort_subcommands=True)
+    if shell == "bash":
+        print("complete -o default -F _tyro_linsim linsim  # files and folders, where no flag or choice fits")
     return 0
 
 

@@ -21,7 +21,6 @@ from linsim.commands.spoken import spoken
 from linsim.errors import InvalidInput, RunFailed, require, require_integer
 from linsim.progress.bar import Bar
 from linsim.storage.leases import Lease
-from linsim.sweeping import cluster
 from linsim.sweeping.checks.recheck import LANES
 from linsim.sweeping.running import SMALLEST_MEMORY, running
 
@@ -98,6 +97,8 @@ def computing(flags: Drawing, keep: Path, bar: Bar) -> Iterator[None]:
       bar: told of chunks.
     """
     if isinstance(flags, Sweeping):
+        from linsim.sweeping import cluster  # which brings asyncio, and --help has no need of
+
         how = {"keep": keep, "memory": flags.bytes, "watcher": bar.chunks, "recheck": flags.recheck}
         with cluster.hands(flags.scheduler, flags.workers) as hands, running(hands=hands, **how):
             yield

@@ -93,6 +93,7 @@ source {script}
 COMP_WORDS=({words}) COMP_CWORD={last}
 _tyro_linsim
 echo "${{COMPREPLY[@]}}"
+echo $(complete -p linsim)
 """
 
 
@@ -106,12 +107,16 @@ def test_bash_completes_commands_and_flags_and_choices(tmp_path):
 
     def completed(*words):
         text = COMPLETE.format(script=script, words=" ".join(f"'{word}'" for word in words), last=len(words) - 1)
-        return subprocess.run(["bash", "-c", text], check=True, capture_output=True, text=True).stdout.split()
+        told = subprocess.run(["bash", "-c", text], check=True, capture_output=True, text=True).stdout
+        found, how = told.splitlines()
+        assert how == "complete -o default -F _tyro_linsim linsim"  # so that RESULT is completed as any folder
+        return found.split()
 
     assert completed("linsim", "over") == ["overtraining-chart"]
     assert set(names()) <= {*completed("linsim", "")}
     assert completed("linsim", "stages", "--network.ta") == ["--network.tau"]
     assert {"gaussian", "identity"} <= {*completed("linsim", "stages", "--network.init", "")}
+    assert completed("linsim", "again", "results/") == []
 
 
 def test_outside_of_linsim_a_command_is_that_of_python():
