@@ -39,7 +39,7 @@ class Picture:
           InvalidInput: variables are missing.
         """
         missing = sorted(set(self.needed) - set(map(str, dataset.variables)))
-        older = "config" in dataset.attrs  # an experiment made it, but not that of today
+        older = "config" in dataset.attrs and dataset.attrs.get("experiment", self.name) == self.name
         allowed = f"{self.of}; `linsim again` computes that of an older version anew" if older else self.of
         require(not missing, "dataset", f"no {', '.join(missing)}", allowed)
         with canvas.style():

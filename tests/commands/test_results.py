@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 import linsim
 from experiments.command import again, export
 from experiments.experiment import Experiment
+from figures import stages
 from linsim.commands import cli
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
@@ -183,6 +184,13 @@ def test_plot_draws_a_result_by_the_figure_of_its_experiment():
     figure = linsim.plot(dataset)
     assert isinstance(figure, Figure)
     assert Finding.of(dataset).sentence[:30] in figure.get_suptitle()
+
+
+def test_of_another_experiment_a_picture_does_not_say_that_it_is_old():
+    dataset = xr.Dataset({"a": 1}, attrs={"experiment": "sweep", "config": "{}"})
+    with pytest.raises(InvalidInput) as caught:
+        stages.draw(dataset)
+    assert "linsim again" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
