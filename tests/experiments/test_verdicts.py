@@ -172,7 +172,7 @@ ROWS = [
         ("not seen", "a near task", {"factors": (2.0,)}),
         ("not seen", "the same task", {"factors": (1.0,)}),
         ("cannot tell", "a fixed rate that diverges", {"largest_rate": 50.0}),
-        ("cannot tell", "a fixed rate beyond the edge of stability", {"largest_rate": 0.15}),
+        ("cannot tell", "a fixed rate beyond the edge of stability", {"largest_rate": 0.07}),
     ),
     *of(
         "progressive_sensitivity",
