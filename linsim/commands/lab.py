@@ -40,6 +40,16 @@ def plot(result: xr.Dataset | Path | str) -> Figure:
 
     Raises:
       InvalidInput: there is no figure of such results, or there are variables missing that it needs.
+
+    Example:
+      >>> transfer = ls.shifted(ls.LinearTask.create(ls.power_law(3)), ls.Rescale([2, 3], factor=4.0))
+      >>> start = ls.stack_seeds([ls.identity((3, 3, 3), tau=2.0)])
+      >>> problem = ls.Problem(
+      ...     transfer, start, ls.Phase(0.02), ls.Phase(0.01), budgets=np.array([10, 40, 160]), finetune_steps=50
+      ... )
+      >>> result = ls.chart(problem, learning_rates=np.array([0.001, 0.01]), strengths=np.array([0.0, 4.0]))
+      >>> print(ls.plot(result).axes[0].get_xlabel())
+      fine-tuning learning rate ... (flow time per step)
     """
     figure: Figure = beside("figures.plotting").plot(result)
     return figure
