@@ -60,6 +60,8 @@ def lowest(
 
     def around(places: Places, which: Which) -> tuple[Places, Places]:
         """Values h before and h behind some places."""
+        if not len(places):
+            return places, places
         beside = np.clip(np.concatenate([places - _STEP, places + _STEP]), grid[0], grid[-1])
         behind, ahead = np.split(curves(beside, np.concatenate([which, which])), 2)
         return behind, ahead

@@ -114,6 +114,18 @@ def test_lanes_that_diverged_or_are_unstable_say_nothing():
     assert rounding(result, problem, axes, modes, 8)[:2] == (0, 0.0)
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_pre_training_that_is_chaotic_later_says_nothing_of_an_earlier_budget(quick, monkeypatch):
+    monkeypatch.setattr(room, "is_quick", lambda *_: quick)
+    problem = aligned_problem(budgets=(1, 400), finetune_steps=5, pretrain=Phase(0.45))
+    problem = replace(problem, initial=tuple(1e-3 * layer for layer in problem.initial))  # flat at first
+    result = sweep(problem, RATES, rechecked=8)
+    assert result["unstable"].isel(pretrain_steps=1).all()
+    assert not result["unstable"].isel(pretrain_steps=0).any()
+    assert result.attrs["rounding_deviation"] < 1e-9
+    assert result.attrs["rounding_lanes"] > 0
+
+
 def test_without_a_recheck_none_is_made_and_it_can_be_too_costly(monkeypatch):
     problem = saddle("reversal", BASES["turned"])
     with running(recheck=0):

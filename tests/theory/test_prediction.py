@@ -194,6 +194,12 @@ def test_outside_its_domain_the_prediction_gives_its_reason(problem, regularizer
     assert reason in answer.reason
 
 
+def test_rates_all_beyond_the_edge_leave_nothing_to_predict():
+    found = predict(aligned_problem(), np.asarray([50.0, 100.0]), np.asarray([0.0, 1.0]), "product_penalty")
+    assert np.isnan(found.harm).all()
+    assert np.isnan(found.loss).all()
+
+
 def test_a_prediction_is_in_float64_whatever_its_caller_computes_in():
     settings = np.asarray([1e-3]), np.asarray([0.0]), "product_penalty"
     problem = aligned_problem(3, pretrain=Phase(1e-3), finetune=Phase(1e-3))

@@ -99,12 +99,14 @@ def _looks(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
 
 def _in_numpy(session: Session, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     """As `_by_solver`."""
-    budgets, points = _looks(session.problem)
-    looks = np.union1d(points, session.problem.finetune_steps)
-    found = plain_losses(session.problem, sample, budgets.tolist(), looks.tolist())
+    problem = session.problem
+    budgets, points = _looks(problem)
+    looks = np.union1d(points, problem.finetune_steps)
+    found = plain_losses(problem, sample, budgets.tolist(), looks.tolist())
     worst = np.maximum(found.pretrain[:, -1], found.finetune[:, -1])
     diverged = ~(np.isfinite(worst) & (worst <= DIVERGED * session.scale))
-    return diverged, np.concatenate([found.before[:, sample.trajectory].T, found.pretrain, found.finetune], axis=1)
+    before = _until_branched(found.before, budgets, problem, sample)
+    return diverged, np.concatenate([before, found.pretrain, found.finetune], axis=1)
 
 
 def _by_solver(session: Session, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
@@ -117,10 +119,16 @@ def _by_solver(session: Session, sample: Sample) -> tuple[np.ndarray, np.ndarray
     states, measured = jax.tree.map(lambda leaf: np.asarray(leaf)[at], (on_the_way.states, on_the_way.measured))
     measuring = replace(USUAL, along=_ALONG, points=tuple(points.tolist()))
     tuned = session.finetune(Checkpoints(states, measured, on_the_way.seed), lanes, measuring)
-    before = np.asarray(on_the_way.measured[PRETRAIN_LOSS_BEFORE.name])[:, sample.trajectory].T
+    before = _until_branched(np.asarray(on_the_way.measured[PRETRAIN_LOSS_BEFORE.name]), budgets, problem, sample)
     along = [np.asarray(tuned.along[measure.name]) for measure in _ALONG]
     ends = np.stack([np.asarray(tuned.pretrain_loss), np.asarray(tuned.finetune_loss)], axis=1)
     return np.asarray(tuned.diverged), np.concatenate([before, *along, ends], axis=1)
+
+
+def _until_branched(losses: np.ndarray, budgets: np.ndarray, problem: Problem, sample: Sample) -> np.ndarray:
+    """Losses along pre-training, lanes first; 0 beyond the budget that a lane branches from, which is none of its."""
+    own = problem.budgets[sample.indices[0]]
+    return np.asarray(np.where(budgets[None, :] <= own[:, None], losses[:, sample.trajectory].T, 0.0))
 
 
 def _between(last: int, other_than: Sequence[int] | np.ndarray) -> np.ndarray:
