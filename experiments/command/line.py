@@ -11,7 +11,7 @@ from contextlib import nullcontext
 
 from linsim import __version__
 from linsim.commands.lab import beside
-from linsim.commands.spoken import by_linsim, dashed
+from linsim.commands.spoken import by_linsim, dashed, say
 
 from .names import TOOLS, experiments, module_of, names, question
 from .standing_in import standing_in
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     first, *rest = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if first in HELP:
-        print(overview())
+        say(overview())
         return 0
     if first == "--version":
         print(f"linsim {__version__}")

@@ -6,13 +6,14 @@ so that one path leads to them in both: `linsim.commands.lab:main` is the comman
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
+
+from linsim.commands.spoken import silence
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,7 +62,7 @@ def main() -> int:
         status: int = beside("experiments.command.line").main()
         sys.stdout.flush()
     except BrokenPipeError:  # of `linsim ... | head`, which has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence()
         return 1
     except KeyboardInterrupt:  # before there was anything to go on with
         print("interrupted", file=sys.stderr)

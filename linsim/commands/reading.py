@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from linsim.commands.files import as_toml, from_file
 from linsim.commands.flags import Flag, allowed, flags_of, names_of, taken, without_none
 from linsim.commands.helping import help_text
-from linsim.commands.spoken import described, spoken
+from linsim.commands.spoken import described, say, spoken
 from linsim.errors import InvalidInput
 
 C = TypeVar("C")
@@ -57,13 +57,13 @@ def parse(
     place = Path("results") / module.rpartition(".")[2]
     asked, run = list(flags_of(config_type())), list(flags_of(flags(place)))
     if {"-h", "--help"} & {*given}:
-        print(help_text(spoken(module), described(module, description), asked, run))
+        say(help_text(spoken(module), described(module, description), asked, run))
         raise SystemExit(0)
     given = [*from_file(given, asked), *given]
     _require_known(given, [*asked, *run])
     parsed: Any = _parsed(command_type(config_type, flags, place), spoken(module), given, [*asked, *run])
     if parsed.flags.print_config:
-        print(as_toml(parsed.config), end="")
+        say(as_toml(parsed.config).rstrip("\n"))
         raise SystemExit(0)
     return parsed.config, parsed.flags
 

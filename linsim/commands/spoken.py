@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,6 +33,19 @@ def spoken(module: str) -> str:
 def described(module: str, text: str | None) -> str:
     """The docstring of a module of experiments, which names it as in a checkout, with the command as it is here."""
     return (text or "").strip().replace(f"python -m experiments.{module.rpartition('.')[2]}", spoken(module))
+
+
+def say(text: str) -> None:
+    """Print, and flush; where the reader has gone, as of `linsim stages --help | head`, nothing more is said."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        silence()
+
+
+def silence() -> None:
+    """From now on what is printed goes nowhere, not even what is left to be flushed at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def dashed(name: str) -> str:

@@ -66,17 +66,23 @@ def test_help_names_the_command_as_it_was_called(capsys, given):
     assert "python -m experiments" not in told
 
 
-def test_a_reader_that_has_read_enough_gets_no_traceback(tmp_path):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(("words", "status"), [(["--help"], 0), (["stages", "--help"], 0), (["--version"], 1)])
+def test_a_reader_that_has_read_enough_gets_no_traceback(words, status, unbuffered):
     reading, writing = os.pipe()
     os.close(reading)
     check = "import sys\nfrom linsim.commands.lab import main\nsys.exit(main())"
-    command = [sys.executable, "-c", check, "--help"]
-    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
     done = subprocess.run(
-        command, cwd=ROOT, env=buffered, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+        [sys.executable, "-c", check, *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     os.close(writing)
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.returncode, done.stderr) == (status, "")
 
 
 def test_an_interrupt_before_any_work_is_one_line(monkeypatch, capsys):
