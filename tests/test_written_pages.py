@@ -26,9 +26,25 @@ def test_every_claim_has_a_card_with_its_variants_its_boundary_and_why(cards):
         assert ("\nFails without\n" in card) == (claim.beyond is not None)
 
 
-def test_a_claim_that_was_never_judged_says_so(cards):
-    assert "not yet" not in cards
+def test_a_claim_that_was_never_judged_says_so():
     assert "not yet" in claims.card(CLAIMS["rise-time"], None, "")
+
+
+def test_your_own_verdicts_count_before_those_that_come_with_the_pages_and_can_be_kept(tmp_path):
+    verdict = {
+        "id": "rise-time",
+        "status": "holds",
+        "examples_tried": 7,
+        "worst_margin": 0.5,
+        "worst_problem": {"x": 1},
+    }
+    for path, tried in ((claims.OWN, 8), (claims.KEPT, 7)):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text(json.dumps({"claims": [{**verdict, "examples_tried": tried, "error": ""}]}))
+    (tmp_path / "paper_notes.md").write_text("\n## Derivations\n")
+    assert "holds on 8 problems; least margin 0.5" in claims.pages(tmp_path, drawing=False)["claims/learning.md"]
+    claims.keep(tmp_path)
+    assert json.loads((tmp_path / claims.KEPT).read_text()) == {"claims": [{**verdict, "examples_tried": 8}]}
 
 
 def test_a_domain_that_hides_its_bounds_is_told_by_what_it_draws():

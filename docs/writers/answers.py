@@ -15,7 +15,7 @@ HEAD = "| `linsim` ... | found, at its defaults |\n|---|---|\n"
 
 def table(gallery: str) -> str:
     """A row for each experiment, in the gallery's order: its command, and the finding below its first picture."""
-    found = {}
+    found: dict[str, str] = {}
     for entry in GALLERY:
         shown = re.search(rf"\]\(gallery/{entry.name}\.png\)\n\n((?:> .*\n)+)", gallery)
         if shown:

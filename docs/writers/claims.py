@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ from .domains import DRAWN, drawn
 
 CHAPTERS = {"1": "learning", "2": "sensitivity", "3": "fine-tuning"}
 """First number of an equation -> its page in docs/theory."""
-VERDICTS = ("results/claims/claims.json", "docs/measured/claims.json")
-"""Your own before those that come with the pages."""
+OWN, KEPT = "results/claims/claims.json", "docs/measured/claims.json"
+"""Verdicts of `make claims`, and those that come with the pages, as `python -m docs.writers.claims` keeps them."""
+FIELDS = ("id", "status", "examples_tried", "worst_margin", "worst_problem")
 
 
 def pages(root: Path, drawing: bool = True) -> Mapping[str, str]:
@@ -148,7 +149,21 @@ def _prose(text: str) -> str:
 
 
 def _verdicts(root: Path) -> dict[str, Mapping[str, Any]]:
-    kept: Iterable[Path] = (root / path for path in VERDICTS)
-    newest = next((path for path in kept if path.exists()), None)
-    told = json.loads(newest.read_text(encoding="utf-8"))["claims"] if newest else []
-    return {verdict["id"]: verdict for verdict in told}
+    """Id -> verdict: those that come with the pages, and your own in their place."""
+    told = [_read(root / path) for path in (KEPT, OWN) if (root / path).exists()]
+    return {verdict["id"]: verdict for verdicts in told for verdict in verdicts}
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    verdicts: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["claims"]
+    return verdicts
+
+
+def keep(root: Path) -> None:
+    """Let your own verdicts come with the pages: of each what its card tells."""
+    lines = [json.dumps({name: verdict[name] for name in FIELDS}) for verdict in _read(root / OWN)]
+    (root / KEPT).write_text('{"claims": [\n' + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    keep(Path(__file__).parents[2])

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from .claims import CLAIMS
+from linsim.claims.registry import CLAIMS
 
 
 def pages(root: Path) -> Mapping[str, str]:
