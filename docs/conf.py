@@ -17,7 +17,6 @@ release = version = version_of("linsim")
 extensions = [
     "myst_nb",  # pages in Markdown, and those with cells run as they are built
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx-mathjax-offline",
@@ -25,7 +24,6 @@ extensions = [
 exclude_patterns = ["_build", "writers", "**/.ipynb_checkpoints"]
 suppress_warnings = ["mystnb.unknown_mime_type"]  # cells of a pictureless terminal
 nitpicky = True  # a reference that leads nowhere is an error of `make docs`
-nitpick_ignore_regex = [("py:.*", ".*")]  # annotations name arrays and types of other libraries
 
 html_theme = "furo"
 html_title = "linsim"
@@ -35,7 +33,7 @@ html_copy_source = False
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
-nb_execution_mode = "cache"
+nb_execution_mode = "force"  # what a cell prints depends on more than the cell
 KernelManager.transport_encryption.default_value = "auto"  # or every kernel warns that it has none
 logging.getLogger("traitlets").setLevel(logging.WARNING)  # or it tells of each page, through a handler of orbax's
 nb_execution_raise_on_error = True
@@ -46,7 +44,6 @@ copybutton_prompt_is_regexp = True
 autodoc_typehints = "none"  # docstrings tell shapes and units
 autodoc_member_order = "bysource"
 toc_object_entries = False  # headings name them
-napoleon_google_docstring, napoleon_numpy_docstring = True, False
 
 
 def setup(app):
@@ -54,5 +51,5 @@ def setup(app):
     from docs.writers import write_all
     from docs.writers.docstrings import for_sphinx
 
-    app.connect("autodoc-process-docstring", for_sphinx, priority=100)  # before Napoleon
+    app.connect("autodoc-process-docstring", for_sphinx)
     app.connect("builder-inited", lambda app: write_all(Path(app.srcdir) / "generated"))

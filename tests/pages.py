@@ -20,9 +20,8 @@ UNREFINED = "--pretrain.tolerance None --recheck 0"
 SMALL = {
     "overtraining-chart": "--pretrain.budgets 6 --finetune.rates 2 --finetune.strengths 2 " + UNREFINED,
     "sweep": "--pretrain.budgets 6 --finetune.rates 2 --recheck 0",
-    "digits": UNREFINED + " --pretrain.steps 2000 --pretrain.budgets 6 --finetune.steps 100 --finetune.rates 2",
+    "digits": UNREFINED + " --pretrain.steps 500 --pretrain.budgets 4 --finetune.steps 20 --finetune.rates 2",
     "claims": "--examples 10",
-    "monitors": "--transfers 2 --resamples 20",
 }
 """Flags that a test appends to a command, where the last one wins: pages show what a reader would want to run."""
 

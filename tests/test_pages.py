@@ -12,7 +12,7 @@ from tests.users import as_users
 SAID = {
     "README.md": "inflection",
     "docs/how-to/question.md": "modes: ",
-    "docs/how-to/data.md": "pre-training was",
+    "docs/how-to/data.md": "saved .*: results/digits/data.zarr",
     "docs/how-to/watch.md": r"(?s)\n1000 .*The alarm on fisher does not ring",
     "docs/how-to/claim.md": "strong-first",
     "docs/extending.md": r"(?s)apart by \d(\.\d+)?e-1[3-9]\nsolver: got powers; allowed: .*momentum.*zero-loss.*"

@@ -12,9 +12,18 @@ COLUMNS = re.compile(r"\S {3,}\S")
 
 
 def for_sphinx(app: Any, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
-    """Listener to autodoc-process-docstring: alters the lines in place, before Napoleon reads its sections."""
-    untyped = [""] * (what == "attribute")  # or what stands before a colon in the first line would be a type
-    lines[:] = untyped + [line for paragraph in _paragraphs(lines) for line in [*_rendered(paragraph), ""]]
+    """Listener to autodoc-process-docstring: puts reStructuredText in the place of the lines."""
+    from sphinx.ext.napoleon import Config, GoogleDocstring  # only the extra docs has it
+
+    lines[:] = marked(lines)
+    if what not in ("attribute", "property", "data"):  # prose: what stands before a colon there is no type,
+        google = Config(napoleon_custom_sections=["Returns"])  # nor is it here
+        lines[:] = GoogleDocstring(lines, google, app, what, name, value, options).lines()
+
+
+def marked(lines: Sequence[str]) -> list[str]:
+    """The same with its marks escaped, names as code, and equations and columns as literal blocks; sections stay."""
+    return [line for paragraph in _paragraphs(lines) for line in [*_rendered(paragraph), ""]]
 
 
 def _paragraphs(lines: Sequence[str]) -> Iterator[list[str]]:
