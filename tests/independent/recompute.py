@@ -57,7 +57,8 @@ def deviation(folder, lanes=4, seed=0):
     scales = [np.trace(target @ covariance @ target.T) for target, covariance in tasks]
     depth = sum(name.startswith("initial_weights_") for name in data)
     worst = 0.0
-    for flat in np.random.default_rng(seed).choice(np.flatnonzero(~data["diverged"].values), lanes):
+    told = ~(data["diverged"] | data["unstable"]).values  # of the others rounding decides
+    for flat in np.random.default_rng(seed).choice(np.flatnonzero(told), lanes):
         budget, rate, strength, start = np.unravel_index(flat, axes)
         weights = [data[f"initial_weights_{layer}"].values[start] for layer in range(1, depth + 1)]
         weights = descend(weights, *tasks[0], phases["pretrain"], int(data["pretrain_steps"][budget]))
