@@ -91,7 +91,7 @@ def test_several_axes_make_up_every_combination_of_a_sweep_too():
 
     with running(recheck=6):
         joined = along({"tau": [4.0, 5.0], "shift": ["plain", "turned"]}, prepare)
-    assert joined.attrs["recheck_lanes"] == 4  # 6 shared by four, rounded up, at the two that another solver takes
+    assert joined.attrs["recheck_lanes"] == 8  # 6 shared by four, rounded up
     assert joined["harm"].dims == ("tau", "shift", "learning_rate", "momentum", "seed")
     for tau in (4.0, 5.0):
         alone = prepare(tau, "turned")()
