@@ -79,7 +79,7 @@ def _read_csv(path: Path) -> dict[str, np.ndarray]:
     names = [name for name in rows[0] if name != _BEYOND] if rows else []
     of = {letter: [name for name in names if name.lower().startswith(letter)] for letter in "xy"}
     known = bool(of["x"] and of["y"]) and {*names} == {*of["x"], *of["y"], "phase"}
-    require(known, "task.data", f"{path} with columns {', '.join(names) or 'none'}", allowed)
+    require(known, "task.data", f"columns {', '.join(names) or 'none'} in {path}", allowed)
     samples: dict[str, list[list[float]]] = {name: [] for name in _ARRAYS}
     for line, row in enumerate(rows, start=2):
         require(_BEYOND not in row, "task.data", f"line {line} of {path}", f"no more than {len(names)} columns")

@@ -68,10 +68,10 @@ def test_tasks_are_read_from_a_table(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "with columns none; allowed: a .csv file with columns x..., y... and phase"),
+        ("", "task.data: got columns none in "),
         (
             TABLE.replace("phase", "task"),
-            "with columns task, x1, x2, y; allowed: a .csv file with columns x..., y... and",
+            "task.data: got columns task, x1, x2, y in ",
         ),
         (TABLE.replace("1e0", "one"), "task.data: got one in column x2, line 5 of "),
         (TABLE.replace("1e0", ""), "task.data: got nothing in column x2, line 5 of "),
