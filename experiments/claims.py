@@ -40,10 +40,11 @@ from linsim.storage.fingerprint import fingerprint
 from linsim.storage.leases import lease
 from linsim.storage.provenance import deciding, provenance
 
+from .command.made import VERDICTS
+
 if TYPE_CHECKING:
     from linsim.claims.judge import Verdict
 
-FILE = "claims.json"
 _PLAIN_WIDTH = 200  # columns, where standard output is no terminal
 
 
@@ -107,8 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not made.lease.complete:
                 with progress_bar("trying claims") as report:
                     verdicts = run(config, report, flags.at_a_time, made.lease.chunks)
-                made.lease.saved = store.write_json(_kept(config, verdicts, of), flags.out / FILE)
-            made.saved = flags.out / FILE
+                made.lease.saved = store.write_json(_kept(config, verdicts, of), flags.out / VERDICTS)
+            made.saved = flags.out / VERDICTS
             told = _read(made.saved)
         found = _show(told)
         did = "complete before" if made.lease.complete else f"computed in {time.perf_counter() - started:.1f} s"
@@ -144,7 +145,7 @@ def _kept(config: Config, verdicts: Sequence[Verdict], of: Mapping[str, str]) ->
 
 
 def _of_result(folder: Path) -> Mapping[str, str] | None:
-    file = folder / FILE
+    file = folder / VERDICTS
     if not file.exists():
         return None
     fields: Mapping[str, str] = _read(file)["of"]

@@ -39,6 +39,7 @@ import xarray as xr
 from linsim.commands import cli
 from linsim.commands.config import as_json
 from linsim.commands.spoken import spoken
+from linsim.errors import DISTRUSTED
 from linsim.finding import Finding
 from linsim.precision import Precision, computing_in
 from linsim.progress.bar import progress_bar
@@ -147,7 +148,7 @@ class Experiment(Generic[C]):
             kinds = "".join(f", {file.suffix}" for file in pictures[1:])
             files = [str(made.saved), *(f"{file}{kinds}" for file in pictures[:1])]
             print(f"{did}, drawn in {finished - computed:.1f} s: {' and '.join(files)}")
-            return 4 if Finding.of(dataset).trust else 0
+            return DISTRUSTED if Finding.of(dataset).trust else 0
 
         return cli.complete(work)
 

@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+DISTRUSTED = 4
+"""Exit status where all was done, and its own check says not to trust it."""
+
 _SHOWN = 6  # numbers of a row
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -88,6 +89,11 @@ class Problem:
     def widths(self) -> tuple[int, ...]:
         """(d_in, h_1, ..., d_out)."""
         return (self.initial[0].shape[-1], *(weight.shape[-2] for weight in self.initial))
+
+
+def multiplied(layers: Iterable[Float[np.ndarray, "*runs _ _"]]) -> Float[np.ndarray, "*runs d_out d_in"]:
+    """P = W_L ... W_1 of layers with any leading axes, in NumPy."""
+    return reduce(lambda product, layer: layer @ product, layers)
 
 
 def stack_seeds(weights: Sequence[Sequence[object]]) -> tuple[Float[np.ndarray, "seeds _ _"], ...]:

@@ -159,8 +159,7 @@ class LinearTask:
     @property
     def zero_loss(self) -> float:
         """Loss of the zero map, tr(A S A^T): the scale on which losses of this task are large or small."""
-        target = self.target
-        return float(np.sum((target @ self.input_covariance) * target))
+        return float(self.loss_of(np.zeros_like(self.target)))
 
     def __repr__(self) -> str:
         strengths = f"{self.strengths[0]:.3g} ... {self.strengths[-1]:.3g}"
@@ -193,7 +192,7 @@ class Transfer:
     @property
     def learned_loss(self) -> float:
         """Fine-tuning loss of a network that has learned the pre-training task, tr(D S_ft D^T)."""
-        return float(np.sum((self.difference @ self.finetune.input_covariance) * self.difference))
+        return float(self.finetune.loss_of(self.pretrain.target))
 
     def __repr__(self) -> str:
         return f"Transfer(\n  pretrain: {self.pretrain}\n  finetune: {self.finetune}\n)"

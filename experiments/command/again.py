@@ -21,13 +21,11 @@ from linsim.commands.flags import flags_of
 from linsim.commands.lab import beside
 from linsim.commands.reading import OneLineParser
 from linsim.commands.spoken import dashed
-from linsim.errors import InvalidInput
+from linsim.errors import DISTRUSTED, InvalidInput
 from linsim.storage import store
 
 from .made import Made
 from .names import module_of
-
-_DISTRUSTED = 4  # the status of a result whose own check says not to trust it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = [*said, *changes, "--out", str(out)]
     print(f"linsim {dashed(made.experiment)} {shlex.join(words)}", flush=True)
     status: int = experiment.main(words)
-    if status in (0, _DISTRUSTED) and made.experiment != "claims":
+    if status in (0, DISTRUSTED) and made.experiment != "claims":
         first, second = store.load(options.result), store.load(out)
         if first.attrs["config"] == second.attrs["config"]:
             print(compared(first, second))

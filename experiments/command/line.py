@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
 from contextlib import nullcontext
 
 from linsim import __version__
+from linsim.commands.helping import reading_width
 from linsim.commands.lab import beside
 from linsim.commands.spoken import by_linsim, dashed, say
 
@@ -21,7 +21,6 @@ _EXAMPLES = """\
 linsim overtraining-chart                  the chart, into results/overtraining_chart
 linsim overtraining-chart --help           what can be varied
 linsim again results/overtraining_chart    the same once more, compared"""
-_WIDEST = 110  # columns that are read with ease
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +55,7 @@ def overview() -> str:
     asked = {name: question(file) for name, file in experiments().items()}
     does = {name: told for name, (_, told) in TOOLS.items()}
     indent = max(map(len, asked)) + 4
-    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    width = reading_width()
     lines = ["usage: linsim COMMAND [FLAGS]", "", _EXAMPLES, ""]
     for heading, told in (("experiments, each with --help", asked), ("results, and this installation", does)):
         lines.append(f"{heading}:")

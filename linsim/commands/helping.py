@@ -10,7 +10,12 @@ from typing import Any
 
 from linsim.commands.flags import Flag, taken
 
-_WIDEST = 110  # columns that are read with ease
+_WIDEST = 110
+
+
+def reading_width() -> int:
+    """Columns of lines that fit into the terminal, and are read with ease."""
+    return min(shutil.get_terminal_size().columns, _WIDEST)
 
 
 def help_text(command: str, description: str, asked: Sequence[Flag], run: Sequence[Flag]) -> str:
@@ -22,7 +27,7 @@ def help_text(command: str, description: str, asked: Sequence[Flag], run: Sequen
       asked: flags of its configuration.
       run: flags of how it is run.
     """
-    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    width = reading_width()
     lines = [*_paragraphs(description, width), f"usage: {command} [FLAGS]", ""]
     for flags in (asked, run):
         for group, members in groupby(sorted(flags, key=_place(flags)), key=lambda flag: flag.group):

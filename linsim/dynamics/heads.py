@@ -85,16 +85,11 @@ class Network:
             if self.tasks[number] is not trained:
                 products[number] = head @ found[SHARED.name]
         with np.errstate(over="ignore", invalid="ignore"):  # of weights that diverge
-            return np.stack([_loss(*each) for each in zip(products, self.tasks, strict=True)], axis=2)
+            return np.stack([task.loss_of(each) for each, task in zip(products, self.tasks, strict=True)], axis=2)
 
     def given_back(self, layers: Layers) -> tuple[np.ndarray, ...]:
         """Layers with a seed axis only where they came with one."""
         return tuple(layer[0] for layer in layers) if self.single else layers
-
-
-def _loss(product: np.ndarray, task: LinearTask) -> np.ndarray:
-    residual = product - task.target
-    return np.sum(residual * (residual @ task.input_covariance), axis=(2, 3))
 
 
 def _layers(name: str, given: Sequence[Any]) -> tuple[Layers, bool]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial, reduce
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -28,7 +28,7 @@ from linsim.dynamics.seen import (
 from linsim.dynamics.solver import Carry, Coordinates, Encoded, Solver, State
 from linsim.measure import Measure
 from linsim.phase import Phase
-from linsim.problem import Problem
+from linsim.problem import Problem, multiplied
 from linsim.progress.showing import Progress
 
 DIVERGED = 1e6
@@ -54,13 +54,8 @@ class Session:
 
     @cached_property
     def scale(self) -> float:
-        """The loss that others are large or small against: of the zero network, or of the initial one if larger."""
-        tasks = self.problem.transfer.pretrain, self.problem.transfer.finetune
-        product = reduce(lambda product, layer: layer @ product, (np.asarray(each) for each in self.problem.initial))
-        with np.errstate(over="ignore", invalid="ignore"):
-            initial = [float(np.max(task.loss_of(product))) for task in tasks]
-        sizes = [float(np.finfo(self.dtype).tiny), *(task.zero_loss for task in tasks), *initial]
-        return max(size for size in sizes if np.isfinite(size))
+        """See `scale_of`."""
+        return scale_of(self.problem, self.dtype)
 
     @property
     def state_bytes(self) -> int:
@@ -205,6 +200,18 @@ class Session:
     def _keys(self, phase: int) -> Array:
         """One key a seed and phase, shared by all lanes of the seed: common random numbers across a sweep."""
         return jax.random.split(jax.random.fold_in(jax.random.key(self.problem.seed), phase), self.problem.seeds)
+
+
+def scale_of(problem: Problem, dtype: Any) -> float:
+    """The loss that others are large or small against: of the zero network, or of the initial one if larger."""
+    tasks, product = (
+        (problem.transfer.pretrain, problem.transfer.finetune),
+        multiplied(map(np.asarray, problem.initial)),
+    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        initial = [float(np.max(task.loss_of(product))) for task in tasks]
+    sizes = [float(np.finfo(dtype).tiny), *(task.zero_loss for task in tasks), *initial]
+    return max(size for size in sizes if np.isfinite(size))
 
 
 def stacked(leaves: Sequence[Array], axis: int = 0) -> Array:

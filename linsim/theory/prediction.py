@@ -140,10 +140,9 @@ class Predictor:
         budgets = self.problem.budgets.astype(np.float64)
         grid = np.linspace(np.log(budgets[0]), np.log(budgets[-1]), self.curve.solver.samples)
         places, zero_loss = np.concatenate([grid, np.log(budgets)]), self.problem.transfer.pretrain.zero_loss
-        each = [self.curve.on_grid(places, learning_rates, strengths, int(seed)) for seed in seeds]
-        losses, sharpest = (
-            np.stack(part, axis=2) for part in ([one[0] for one in each], [one[1][None] for one in each])
-        )
+        each = (self.curve.on_grid(places, learning_rates, strengths, int(seed)) for seed in seeds)
+        grids, curvatures = zip(*each, strict=True)
+        losses, sharpest = np.stack(grids, axis=2), np.stack(curvatures, axis=1)
         stable = learning_rates[:, None, None] * sharpest <= _STABLE
         at = np.nonzero(stable)
         on_grid, curves = losses[at][:, : len(grid)], losses[at][:, len(grid) :]

@@ -75,7 +75,8 @@ def lowest(
     falling = rise(place, every) <= 0
     outer = grid[np.clip(np.where(falling, best + 1, best - 1), 0, len(grid) - 1)]
     beyond = rise(outer, every)
-    turning = every[(outer != place) & np.where(falling, beyond > 0, beyond < 0)]
+    turns = (outer != place) & np.where(falling, beyond > 0, beyond < 0)
+    turning = every[turns]
     root, seen = place.copy(), np.full(len(values), np.inf)
     if len(turning):
         found = elementwise.find_root(
@@ -89,7 +90,7 @@ def lowest(
     place, width = np.where(on_grid, place, root), np.full(len(values), np.nan)
     for half in _WIDTHS:
         inside = (root - half - _STEP >= grid[0]) & (root + half + _STEP <= grid[-1])
-        tried = every[np.isnan(width) & inside & np.isin(every, turning)]
+        tried = every[turns & inside & np.isnan(width)]
         if len(tried):
             slopes = rise(np.concatenate([root[tried] - half, root[tried] + half]), np.concatenate([tried, tried]))
             falls, rises = np.split(slopes, 2)

@@ -80,9 +80,12 @@ class Again:
         return Session.open(replace(self.problem, budgets=self._budgets), self.solver, np.float64)
 
     @cached_property
-    def _sharpness(self) -> tuple[Sharpness, Sharpness]:
-        """Of pre-training and of fine-tuning."""
-        return sharpness(self._session, self.before), sharpness(self._session, self.after)
+    def _before(self) -> Sharpness:
+        return sharpness(self._session, self.before)
+
+    @cached_property
+    def _after(self) -> Sharpness:
+        return sharpness(self._session, self.after)
 
     def _cost(self, steps: int, points: int) -> float:
         """Of a run that is looked at."""
@@ -108,7 +111,7 @@ class Again:
             if step in problem.budgets:
                 records.append(programs.record(self.solver, carry, around, runs, step, *seen)[0])
             if self.pretraining:
-                over = self._sharpness[0].exceeds(carry, int(step), runs.seed, runs.swept, at)
+                over = self._before.exceeds(carry, int(step), runs.seed, runs.swept, at)
                 unstable |= (problem.budgets >= step)[:, None] & over
         states = jax.tree.map(lambda *leaves: stacked(leaves), *records)
         return Checkpoints(states, {}, runs.seed), unstable
@@ -122,7 +125,7 @@ class Again:
         lanes = np.stack(np.nonzero(asked))
         lanes = lanes[:, place[tuple(lanes[list(self.axes.trajectory_dims)])] >= 0]
         trajectory = place[tuple(lanes[list(self.axes.trajectory_dims)])]
-        begun = self._sharpness[1].start(checkpoints.states)
+        begun = self._after.start(checkpoints.states)
         close = ~self.after.reach(Start(*(each[lanes[0], trajectory] for each in begun)), lanes).acquitted
         lanes, trajectory = lanes[:, close], trajectory[close]
         rate = np.broadcast_to(self.after.number("learning_rate", lanes), trajectory.shape)
@@ -142,5 +145,5 @@ class Again:
         runs, unstable = sample.runs(self._session)[1], np.zeros(len(sample.trajectory), bool)
         seeds = np.asarray(checkpoints.seed)[sample.trajectory]
         for step, carry in self._session.finetuning(checkpoints, runs, np.unique([0, *spaced]).tolist()):
-            unstable |= self._sharpness[1].exceeds(carry, int(step), seeds, runs.swept, sample.indices)
+            unstable |= self._after.exceeds(carry, int(step), seeds, runs.swept, sample.indices)
         return unstable

@@ -100,10 +100,8 @@ class ChainTask:
             product, begun = np.prod(chains, axis=1), np.prod(anchor, axis=1)
             pull = 2 * self.variances * (product - self.strengths) + 2 * penalties.product[:, None] * (product - begun)
             left = most - penalties.weight - penalties.decay
-            unused = max(self.unused_inputs or 0.0, float(self.variances.max()))
-            near = np.nonzero(
-                ~(_bound(chains, np.maximum(bent.max(axis=1), 2 * (unused + penalties.product)), pull) < left)
-            )[0]
+            largest = 2 * (max(self.unused_inputs or 0.0, float(self.variances.max())) + penalties.product)
+            near = np.nonzero(~(_bound(chains, largest, pull) < left))[0]  # or not finite
             found = np.zeros(len(chains), bool)
             for first in range(0, len(near), size):
                 at = near[first : first + size]

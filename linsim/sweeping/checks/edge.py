@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from linsim.phase import REGULARIZERS, Phase
-from linsim.problem import Problem
+from linsim.problem import Problem, multiplied
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.checks.bound import OfLanes, Reach, Rule, Start, reach
 from linsim.sweeping.results import describe
@@ -51,9 +51,7 @@ class Edge:
         swept = {
             field.name: (number, values) for number, field, values in axes.fields() if field.pretraining == pretraining
         }
-        factors = np.ones(1)
-        if phase.schedule is not None:
-            factors = np.asarray(jax.vmap(phase.schedule)(np.arange(max(steps, 1))), np.float64)
+        factors = factors_of(phase, max(steps, 1)) if phase.schedule is not None else np.ones(1)
         return cls(phase, task, steps, problem.widths, untold or _untold(phase), rank, swept, factors)
 
     def number(self, name: str, at: Positions | None = None) -> OfLanes:
@@ -93,6 +91,13 @@ class Edge:
         return Reach(np.zeros_like(found.acquitted), *(np.full_like(each, np.inf) for each in found[1:]))
 
 
+def factors_of(phase: Phase, steps: int) -> Float[np.ndarray, " steps"]:
+    """What the schedule makes of the learning rate in each of so many steps; 1 without one."""
+    if phase.schedule is None:
+        return np.ones(steps)
+    return np.asarray(jax.vmap(phase.schedule)(np.arange(steps)), np.float64)
+
+
 def _untold(phase: Phase) -> str | None:
     """What is not plain descent."""
     if phase.optimizer is not None:
@@ -109,15 +114,11 @@ def started(weights: tuple[np.ndarray, ...], task: LinearTask) -> Start:
     bounded = (np.max(np.abs(weight), axis=(-2, -1)) < DIVERGED for weight in weights)  # not so for NaN
     lost = ~np.all(list(bounded), axis=0)
     weights = tuple(np.where(lost[..., None, None], 0, weight) for weight in weights)
-    product = weights[0]
-    for weight in weights[1:]:
-        product = weight @ product
-    residual = product - task.target
-    loss = np.sum(residual * (residual @ task.input_covariance), axis=(-2, -1))
+    product = multiplied(weights)
     layer = np.max([np.linalg.norm(weight, 2, axis=(-2, -1)) for weight in weights], axis=0)
     off = [_imbalance(inner, outer) for inner, outer in itertools.pairwise(weights)]
     imbalance = np.max(off, axis=0) if off else np.zeros_like(layer)
-    found = np.linalg.norm(product, 2, axis=(-2, -1)), loss, imbalance, layer
+    found = np.linalg.norm(product, 2, axis=(-2, -1)), task.loss_of(product), imbalance, layer
     return Start(*(np.where(lost, np.inf, each) for each in found))
 
 

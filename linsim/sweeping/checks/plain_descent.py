@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from functools import reduce
 from typing import NamedTuple
 
-import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from linsim.dynamics.handling import Handles
+from linsim.dynamics.training import DIVERGED
 from linsim.phase import Phase
-from linsim.problem import Problem
+from linsim.problem import Problem, multiplied
+from linsim.sweeping.checks.edge import factors_of
 from linsim.sweeping.checks.sample import Sample
 from linsim.tasks import LinearTask
 
@@ -24,6 +24,9 @@ _HANDLES = Handles(
     ),
     problem=("transfer", "initial", "pretrain", "finetune", "budgets", "finetune_steps", "seed"),
 )
+BY = "full matrices in NumPy"
+"""What computes here, in words."""
+
 _QUICK = 1.0  # seconds; what would take longer is for a solver that is compiled
 _CALL, _MATRIX, _PRODUCT = 2e-6, 5e-7, 3e-10  # seconds of an operation, of each matrix in it, of each multiplication
 
@@ -39,6 +42,11 @@ class Losses(NamedTuple):
     """Pre-training loss along fine-tuning."""
     finetune: Float[np.ndarray, "lanes points"]
     """Fine-tuning loss there."""
+
+    def diverged(self, scale: float) -> Bool[np.ndarray, " lanes"]:
+        """Which lanes have, at the last point: as `linsim.dynamics.programs.ended` says."""
+        worst = np.maximum(self.pretrain[:, -1], self.finetune[:, -1])
+        return ~(np.isfinite(worst) & (worst <= DIVERGED * scale))
 
 
 def is_quick(problem: Problem, trajectories: int, lanes: int) -> bool:
@@ -68,13 +76,13 @@ def plain_losses(problem: Problem, sample: Sample, budgets: Sequence[int], point
     before, checkpoints = [], []
     start = tuple(np.asarray(layer, np.float64)[seeds] for layer in problem.initial)
     for step, weights in _descent(start, first, problem.pretrain, _numbers(problem, sample, True), budgets):
-        before.append(first.loss_of(_product(weights)))
+        before.append(first.loss_of(multiplied(weights)))
         if step in own:
             checkpoints.append(weights)
     at = sample.indices[0], sample.trajectory
     branched = tuple(np.stack(layer)[at] for layer in zip(*checkpoints, strict=True))
     tuned = _descent(branched, second, problem.finetune, _numbers(problem, sample, False), points)
-    products = (_product(weights) for _, weights in tuned)
+    products = (multiplied(weights) for _, weights in tuned)
     along = [(first.loss_of(product), second.loss_of(product)) for product in products]
     return Losses(np.stack(before), *(np.stack(losses, axis=1) for losses in zip(*along, strict=True)))
 
@@ -95,10 +103,8 @@ def _descent(
     weights: Weights, task: LinearTask, phase: Phase, numbers: dict[str, np.ndarray], looks: Sequence[int]
 ) -> Iterator[tuple[int, Weights]]:
     """Steps done, and the weights there."""
-    anchor, begun = weights, _product(weights)
-    rates = np.ones(int(looks[-1]) if len(looks) else 0)
-    if phase.schedule is not None:
-        rates = np.asarray(jax.vmap(phase.schedule)(np.arange(len(rates))), np.float64)
+    anchor, begun = weights, multiplied(weights)
+    factors = factors_of(phase, int(looks[-1]))
     velocity, done = tuple(np.zeros_like(layer) for layer in weights), 0
     momentum = numbers["momentum"]
     for look in map(int, looks):
@@ -108,7 +114,7 @@ def _descent(
             moves = velocity
             if phase.nesterov:
                 moves = tuple(slope + momentum * speed for slope, speed in zip(slopes, velocity, strict=True))
-            rate = numbers["learning_rate"] * rates[step]
+            rate = numbers["learning_rate"] * factors[step]
             weights = tuple(layer - rate * move for layer, move in zip(weights, moves, strict=True))
         done = look
         yield look, weights
@@ -132,7 +138,3 @@ def _gradient(
         slopes.append(slope + numbers["weight_decay"] * weights[layer])
         pull = np.swapaxes(weights[layer], 1, 2) @ pull
     return tuple(reversed(slopes))
-
-
-def _product(weights: Weights) -> Float[np.ndarray, "runs d_out d_in"]:
-    return reduce(lambda product, layer: layer @ product, weights)

@@ -13,12 +13,12 @@ from linsim.dynamics.choosing import SOLVERS
 from linsim.dynamics.measuring import Measuring
 from linsim.dynamics.seen import FINETUNE_LOSS_AFTER, FORGETTING, PRETRAIN_LOSS_AFTER, PRETRAIN_LOSS_BEFORE
 from linsim.dynamics.solver import Solver
-from linsim.dynamics.training import DIVERGED, Session
+from linsim.dynamics.training import Session, scale_of
 from linsim.errors import InvalidInput
 from linsim.measure import Measure
 from linsim.problem import Problem
 from linsim.sweeping.axes import Axes
-from linsim.sweeping.checks.plain_descent import is_quick, plain_losses
+from linsim.sweeping.checks.plain_descent import BY, is_quick, plain_losses
 from linsim.sweeping.checks.sample import AFFORDABLE, TRAJECTORIES, Sample, steps
 
 LANES = 64
@@ -79,10 +79,13 @@ def recheck(
         plain = solver.stepping and not measuring.own and is_quick(axes.representative(problem), TRAJECTORIES, count)
         if count == 0 or not (plain or other is not None or precision == "float32"):
             return Recheck(0, 0.0, "nothing: no other solver is exact here and quick enough", True)
-        by = solver if other is None else other
-        session = Session.open(problem, by, np.float64)
-        measuring = _known_to(session, measuring)
-        theirs, theirs_diverged = (_in_numpy if plain else _by_solver)(session, sample, measuring)
+        scale, by = scale_of(problem, np.float64), solver if other is None else other
+        if plain:
+            theirs, theirs_diverged = _in_numpy(problem, sample, scale)
+        else:
+            session = Session.open(problem, by, np.float64)
+            measuring = _known_to(session, measuring)
+            theirs, theirs_diverged = _by_solver(session, sample, measuring)
     ours_told = sample.taken(dataset[["diverged", *(measure.name for measure in measuring.all)]])
     diverged = ours_told["diverged"].values
     stable = ~sample.taken(dataset[["unstable"]])["unstable"].values
@@ -95,25 +98,23 @@ def recheck(
         largest = np.max(np.abs(again_told[kept]), initial=_SMALLEST)
         with np.errstate(invalid="ignore"):  # infinite in both: not among those kept
             apart = np.abs(ours - again_told).max(axis=1, initial=0.0)
-            errors = np.maximum(errors, apart / (largest if measure in measuring.own else session.scale))
+            errors = np.maximum(errors, apart / (largest if measure in measuring.own else scale))
     errors = np.where(kept, np.nan_to_num(errors, nan=np.inf), 0.0)
     otherwise = (stable & (theirs_diverged != diverged)) | ~(finite | diverged)  # a flag is missed wherever it is
     apart = (errors > TRUSTED[precision]) | otherwise
     worst = int(np.argmax(np.where(otherwise, np.inf, errors)))
-    told = "full matrices in NumPy" if plain else f"{by.name} in float64"
+    told = BY if plain else f"{by.name} in float64"
     found = float(errors.max()), told, not apart.any(), int(apart.sum()), sample.place(worst)
     return Recheck(count, *found, int(np.sum(~stable)))
 
 
-def _in_numpy(session: Session, sample: Sample, _: Measuring) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _in_numpy(problem: Problem, sample: Sample, scale: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The losses of lanes, and which diverged."""
-    problem = session.problem
     found = plain_losses(problem, sample, problem.budgets.tolist(), [problem.finetune_steps])
     before, after = found.before[sample.indices[0], sample.trajectory], found.pretrain[:, -1]
-    worst = np.maximum(after, found.finetune[:, -1])
     losses = {PRETRAIN_LOSS_BEFORE.name: before, PRETRAIN_LOSS_AFTER.name: after}
     losses |= {FINETUNE_LOSS_AFTER.name: found.finetune[:, -1], FORGETTING.name: after - before}
-    return losses, ~(np.isfinite(worst) & (worst <= DIVERGED * session.scale))
+    return losses, found.diverged(scale)
 
 
 def _by_solver(session: Session, sample: Sample, measuring: Measuring) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -17,11 +17,11 @@ from linsim.dynamics.measuring import USUAL
 from linsim.dynamics.runs import Checkpoints
 from linsim.dynamics.seen import PRETRAIN_LOSS_BEFORE
 from linsim.dynamics.solver import Solver
-from linsim.dynamics.training import DIVERGED, Session
+from linsim.dynamics.training import Session, scale_of
 from linsim.measure import Measure
 from linsim.problem import Problem
 from linsim.sweeping.axes import Axes
-from linsim.sweeping.checks.plain_descent import is_quick, plain_losses
+from linsim.sweeping.checks.plain_descent import BY, is_quick, plain_losses
 from linsim.sweeping.checks.sample import AFFORDABLE, TRAJECTORIES, Sample, steps
 
 _POINTS = 40  # along each phase
@@ -66,17 +66,19 @@ def rounding(dataset: xr.Dataset, problem: Problem, axes: Axes, solver: Solver, 
     sample = _drawn(problem, axes, count)
     plain = solver.stepping and is_quick(axes.representative(other), 2 * TRAJECTORIES, 2 * count)
     aside = [sample.taken(dataset[[name]])[name].values for name in ("diverged", "unstable") if name in dataset]
+    scale = scale_of(problem, np.float64)
     with jax.enable_x64(True):
-        sessions = [Session.open(each, by, np.float64) for each in (problem, other)]
-        once, again = ((_in_numpy if plain else _by_solver)(each, sample) for each in sessions)
-        scale = sessions[0].scale
+        if plain:
+            once, again = (_in_numpy(each, sample, scale) for each in (problem, other))
+        else:
+            once, again = (_by_solver(Session.open(each, by, np.float64), sample) for each in (problem, other))
     kept = ~np.any(np.stack([*aside, once[0], again[0]]), axis=0)
     with np.errstate(invalid="ignore", over="ignore"):
         changes = np.max(np.abs(once[1] - again[1]), axis=1)
     changes = np.where(kept, changes / scale, 0.0)
     worst = int(np.argmax(changes))
     deviation = float(changes[worst])
-    told = "full matrices in NumPy" if plain else f"{by.name} in float64"
+    told = BY if plain else f"{by.name} in float64"
     return Rounding(int(kept.sum()), deviation, told, deviation <= TRUSTED, sample.place(worst))
 
 
@@ -97,16 +99,13 @@ def _looks(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     return np.union1d(problem.budgets, between), _between(problem.finetune_steps, ())
 
 
-def _in_numpy(session: Session, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+def _in_numpy(problem: Problem, sample: Sample, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """As `_by_solver`."""
-    problem = session.problem
     budgets, points = _looks(problem)
     looks = np.union1d(points, problem.finetune_steps)
     found = plain_losses(problem, sample, budgets.tolist(), looks.tolist())
-    worst = np.maximum(found.pretrain[:, -1], found.finetune[:, -1])
-    diverged = ~(np.isfinite(worst) & (worst <= DIVERGED * session.scale))
     before = _until_branched(found.before, budgets, problem, sample)
-    return diverged, np.concatenate([before, found.pretrain, found.finetune], axis=1)
+    return found.diverged(scale), np.concatenate([before, found.pretrain, found.finetune], axis=1)
 
 
 def _by_solver(session: Session, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
