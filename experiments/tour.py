@@ -10,7 +10,6 @@ flags and figures: 1 is incremental_learning, 2 progressive_sensitivity, 3 fixed
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ import xarray as xr
 
 import linsim
 from linsim import LinearTask, Measure, Phase, Problem, Rescale, Rotate, rise_under_noise, shifted, stack_seeds
+from linsim.commands.reading import OneLineParser
 from linsim.commands.spoken import described, spoken
 
 D, TAU, ETA, K = 8, 5.0, 0.005, 500  # modes, start e^-tau I, pre-training rate, fine-tuning steps
@@ -36,7 +36,7 @@ MIDDLE: dict[str, Any] = {"learning_rate": 4, "seed": 0}  # the rate 0.001
 def main(arguments: Sequence[str] | None = None) -> int:
     """Tell the chapters in order; there are no flags but --help."""
     module = f"{__package__}.tour"
-    ArgumentParser(prog=spoken(module), description=described(module, __doc__)).parse_args(arguments)
+    OneLineParser(prog=spoken(module), description=described(module, __doc__)).parse_args(arguments)
     rates, strengths = np.geomspace(1e-4, 1e-2, 9), np.array([0.0, 0.5, 1, 2, 4])
     result = linsim.chart(problem(), rates, strengths, measures=[LEARNED, rise_under_noise([GAMMA])], tolerance=None)
     features_one_after_another(result)

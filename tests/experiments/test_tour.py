@@ -54,3 +54,10 @@ def test_it_takes_no_flags(capsys):
     with pytest.raises(SystemExit) as stop:
         tour.main(["--dim", "3"])
     assert stop.value.code == 2
+
+
+def test_what_it_does_not_take_is_told_in_one_line(capsys):
+    with pytest.raises(SystemExit) as end:
+        tour.main(["--out", "results/tour"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "unrecognized arguments: --out results/tour; see --help\n"
