@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections import defaultdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -36,6 +37,35 @@ install_import_hook(["linsim"], "tests.typechecker.check")
 settings.register_profile("by_hand", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("by_hand"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "by_hand")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--all", action="store_true", help="run the thorough tests and every case of the sampled ones, too")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "sampled(n): n cases of it, evenly spread, are run, and all of them with --all")
+    config.addinivalue_line("markers", "thorough(guard): is run with --all; what guards the same at a lower price")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what `make test-all` adds; a test that is named by its id is run as it is."""
+    if not config.getoption("--all") and not any("::" in name for name in config.args):
+        left_out = {item.nodeid for item in items if item.get_closest_marker("thorough")} | _not_sampled(items)
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left_out])
+        items[:] = [item for item in items if item.nodeid not in left_out]
+
+
+def _not_sampled(items):
+    cases = defaultdict(list)
+    for item in items:
+        if (mark := item.get_closest_marker("sampled")) is not None:
+            cases[item.nodeid.partition("[")[0], *mark.args].append(item.nodeid)
+    dropped = set()
+    for (_test, kept), ids in cases.items():
+        spread = {round(place * (len(ids) - 1) / max(kept - 1, 1)) for place in range(kept)}
+        dropped |= {name for place, name in enumerate(ids) if place not in spread}
+    return dropped
 
 
 @pytest.fixture

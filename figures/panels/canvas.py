@@ -28,7 +28,7 @@ def style() -> AbstractContextManager[None]:
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches, that needs no display."""
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -46,7 +46,7 @@ def settle(figure: Figure) -> Figure:
     position would change the names of clip paths in the SVG.
     """
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    figure.set_layout_engine(None)  # "none" would leave an engine that does nothing, with which saving draws twice
     for axes in figure.axes:
         left, bottom, width, height = (round(float(edge), 6) for edge in axes.get_position(original=True).bounds)
         axes.set_position((left, bottom, width, height))

@@ -73,6 +73,7 @@ def test_flow_solves_its_differential_equation(depth, start, sign, drive, stiffn
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("depth", [3, 4, 7, 8, 50])
 def test_flow_takes_exactly_the_time_of_the_integral_at_any_scale(depth):
     # (start, end, a): rising from far below, falling from far above and close above, to zero, past none, the other way.

@@ -45,6 +45,7 @@ def pallas_calls(jaxpr):
                 yield from pallas_calls(inner)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("steps", [0, 23])
 @pytest.mark.parametrize(
     ("depth", "kind", "nesterov"),

@@ -52,6 +52,7 @@ def deviation_over_training(problem):
     return max(float(np.max(np.abs(a - b)) / np.max(np.abs(b))) for a, b in zip(*outcomes, strict=True))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", PHASES)
 def test_gram_is_dense_over_five_thousand_steps(name):
     problem = wide(gaussian_problem(pretrain=PHASES[name], budgets=BUDGETS, finetune_steps=1))

@@ -174,6 +174,7 @@ def best_of_rank(target, rank, threshold=0.0):
     return (left * kept) @ right
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("scale", [0.5, 1e-6])
 @pytest.mark.parametrize("decay", [0.0, 0.8])
 @pytest.mark.parametrize("shape", [NARROW, BETWEEN, WIDE], ids=str)

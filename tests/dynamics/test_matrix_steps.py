@@ -20,6 +20,7 @@ WIDTHS = (4, 3, 6, 2, 5)
 EVERYTHING = Phase(0.01, product_penalty=0.3, weight_penalty=0.2, weight_decay=0.1)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 @pytest.mark.parametrize("coloured", [False, True])
 @pytest.mark.parametrize("phase", [Phase(0.01), EVERYTHING], ids=["loss alone", "all penalties"])
@@ -47,6 +48,7 @@ def test_the_products_are_the_derivative_of_the_objective(depth, coloured, phase
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * float(jnp.max(jnp.abs(theirs))))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "phase",
     [replace(EVERYTHING, momentum=0.8), Phase(1e-3, weight_penalty=0.3, optimizer=optax.adam)],

@@ -52,6 +52,7 @@ def objective(chains, anchor, target, phase):
     return value
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("penalties", PENALTIES, ids=lambda penalties: "+".join(penalties) or "none")
 @pytest.mark.parametrize("depth", DEPTHS)
 @settings(max_examples=5)
@@ -66,6 +67,7 @@ def test_the_step_by_hand_is_the_gradient_of_the_loss_with_its_penalties(depth, 
     np.testing.assert_allclose(changes, expected, rtol=0, atol=1e-12 * float(jnp.max(jnp.abs(expected))))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("changes", [{}, {"momentum": 0.6}, {"momentum": 0.6, "nesterov": True}], ids=str)
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_the_loop_by_hand_is_the_loop_of_optax(depth, changes):

@@ -245,6 +245,7 @@ def by_wrapper(memory, weights):
     return optax.contrib.schedule_free_eval_params(state, weights)
 
 
+@pytest.mark.sampled(4)
 @DEPTHS
 @pytest.mark.parametrize("factory", [free, injected, partly, sharp], ids=lambda factory: factory.__name__)
 def test_weights_are_those_that_optax_says_are_to_be_evaluated(depth, factory):

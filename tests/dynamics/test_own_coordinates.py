@@ -39,6 +39,7 @@ def apart(ours, theirs):
     return max(float(np.max(np.abs(a - b))) for a, b in zip(ours, theirs, strict=True)) / largest
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("scale", [0.7, 1e-2, 1e-5])
 @pytest.mark.parametrize(
     ("shape", "balance", "decay"),
@@ -120,6 +121,7 @@ def test_two_layers_take_white_inputs_of_any_variance():
     assert apart(found, integrated(weights, target, 1.1, 0.2, 0.5 * np.eye(2))) < TOLERANCE
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("penalty", [None, 0.5])
 def test_training_by_flow_returns_weights_in_their_own_coordinates(depth, penalty):

@@ -34,6 +34,7 @@ def largest_deviation(problem, regularizer="product_penalty"):
 
 
 # The other pairs, and two layers with momentum or idealised, are in the battery.
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("depth", "regularizer"),
     [
@@ -45,6 +46,7 @@ def test_modes_equals_dense_with_each_regularizer(depth, regularizer):
     assert largest_deviation(aligned_problem(depth, coloured=True), regularizer) < AGREEMENT["modes"]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("depth", [3, 4])
 def test_modes_equals_dense_with_momentum(depth, nesterov):
@@ -62,12 +64,14 @@ def test_modes_equals_dense_from_idealised_checkpoints():
     assert largest_deviation(aligned_problem(3, random_bases=False, idealised=True)) < AGREEMENT["modes"]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("inputs", "hidden", "outputs"), [(4, 3, 5), (5, 8, 3), (3, 8, 5), (3, 1, 3)])
 def test_modes_equals_dense_for_any_widths(inputs, hidden, outputs):
     problem = aligned_problem(3, inputs=inputs, hidden=hidden, outputs=outputs)
     assert largest_deviation(problem) < AGREEMENT["modes"]
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("regularizer", REGULARIZERS)
 def test_weights_outside_the_modes_follow_decay_and_penalties(regularizer):
     problem = aligned_problem(2, inputs=6, hidden=8, outputs=3, random_bases=False)
@@ -92,6 +96,7 @@ def test_training_in_two_pieces_is_training_in_one(solver):
         np.testing.assert_allclose(two[-1], one[-1], rtol=0 if solver.stepping else 1e-13)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("solver", SOLVERS, ids=IDS)
 @pytest.mark.parametrize("start", ["aligned", "balanced"])
 def test_learned_share_of_the_modes_is_the_same_in_any_coordinates(solver, start):
@@ -231,6 +236,7 @@ def test_idealised_checkpoints_of_repeated_strengths_are_left_to_dense():
     assert "own bases" in BY_NAME["modes"].refusal(replace(problem, idealised=True))
 
 
+@pytest.mark.thorough("by test_repeated_strengths_do_not_hide_a_common_frame")
 def test_a_frame_that_only_the_second_covariance_determines_is_found():
     turn = random_basis(3, np.random.default_rng(1))
     seen = (turn * [1.0, 0.5, 0.25]) @ turn.T

@@ -38,6 +38,7 @@ def over_checkpoints(function):
 OF_TWO_LAYERS = [solver for solver in SOLVERS if not isinstance(solver, FlowLayer)]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("solver", OF_TWO_LAYERS, ids=lambda solver: type(solver).__name__)
 def test_weights_have_the_losses_that_are_told(solver):
     problem = aligned_problem(pretrain=Phase(0.01), finetune=Phase(0.01, weight_decay=0.05))

@@ -66,6 +66,7 @@ def test_axes_are_logarithmic_where_they_are_spaced_so_and_keep_a_zero(result):
     assert first.get_xscale() == "symlog" and "0" in [tick.get_text() for tick in first.get_xticklabels()]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 6, 7])
 def test_any_number_of_axes_can_be_drawn(result, count):
     names = axes_of(result)

@@ -80,6 +80,7 @@ RESULTS = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", RESULTS)
 def test_any_result_can_be_drawn(name):
     drawn = figure.draw(RESULTS[name]())

@@ -76,6 +76,7 @@ RECORDS = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", RECORDS)
 def test_any_record_can_be_drawn(tmp_path, name):
     assert all(path.stat().st_size > 5_000 for path in figure.save(watched(**RECORDS[name]), tmp_path))

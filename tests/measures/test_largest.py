@@ -21,6 +21,7 @@ def with_eigenvalues(values, seed=0):
     return (matrix + matrix.T) / 2
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("size", [1, 2, 7, 40, 64, 65, 300])
 def test_it_is_that_of_any_symmetric_matrix(size):
     matrix = np.random.default_rng(size).standard_normal((size, size))
@@ -39,6 +40,7 @@ def test_eigenvalues_that_crowd_the_largest_cost_products_and_not_the_value(gap)
     assert np.min(np.abs(np.linalg.eigvalsh(crowded) - found.value)) <= found.error + 1e-14
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("size", [1, 2, 7, 40, 300])
 def test_whether_there_is_a_larger_one_needs_no_eigenvalue(size):
     matrix = np.random.default_rng(size).standard_normal((size, size))

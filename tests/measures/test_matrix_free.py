@@ -84,6 +84,7 @@ def test_product_of_any_loss_is_that_of_its_hessian_on_the_batch():
     np.testing.assert_allclose(found, dense, atol=1e-13 * np.abs(dense).max())  # rounding
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("widths", "coloured"), [(WIDTHS[0], True), (WIDTHS[1], False), (WIDTHS[2], True), (WIDTHS[3], True)]
 )
@@ -160,6 +161,7 @@ def test_trace_of_few_directions_is_exact(values, samples):
     np.testing.assert_allclose(found, [values.sum(), 0], atol=1e-13 * 9)  # rounding
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("widths", WIDTHS[1::2])
 def test_ends_of_the_spectrum_are_within_their_bounds(widths):
     weights, target, covariance, _ = problem(widths, 6)
@@ -245,6 +247,7 @@ def test_ritz_vectors_are_orthonormal_trees_that_belong_to_their_values():
         np.testing.assert_allclose(along, found.values[position], rtol=1e-12, atol=1e-12)  # Rayleigh's quotient
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("widths", [(3, 3, 3), (5, 4, 3), (3, 6, 4), (2, 5, 2), (1, 3, 2)])
 def test_blocks_hold_the_whole_spectrum_at_any_widths(widths):
     rng = np.random.default_rng(7)
@@ -338,6 +341,7 @@ def test_curvature_along_the_displacement_is_the_dense_quadratic_form(widths):
     assert np.isnan(matrix_free.curvature_along(lambda v: v, jnp.zeros(3)))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("dtype", "scale"), [(np.float32, 1e-25), (np.float32, 1e25), (np.float64, 1e-180)])
 def test_scale_of_the_curvature_does_not_matter(dtype, scale):
     basis = random_basis(20, np.random.default_rng(0))

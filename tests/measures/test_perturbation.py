@@ -37,6 +37,7 @@ def scales_of(weights, kind):
     return tuple(gamma[:, None] for gamma in rows), rows
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("widths", "kind", "antithetic"),
     [

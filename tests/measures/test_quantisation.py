@@ -106,6 +106,7 @@ def test_compiled_rounding_gives_the_same_bits(per):
             np.testing.assert_array_equal(once, again)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("per", GRIDS)
 @pytest.mark.parametrize("bits", [4, 6, 8])
 @pytest.mark.parametrize(

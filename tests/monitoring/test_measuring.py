@@ -62,6 +62,7 @@ def truth(weights, covariance):
     }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("depth", "coloured"), [(1, False), (2, True), (3, True)])
 def test_linear_networks_read_as_the_closed_forms_say(depth, coloured):
     weights, covariance = linear(depth), COVARIANCE if coloured else None
@@ -218,6 +219,7 @@ def test_modules_in_training_mode_are_refused():
         Predictive.of_module(nnx.BatchNorm(4, rngs=nnx.Rngs(0)), SQUARED_ERROR)
 
 
+@pytest.mark.thorough("by test_cross_entropy_reads_as_dense_matrices_say, whose targets are padded")
 def test_padding_is_no_part_of_any_mean():
     inputs, targets = labelled()
     padded = jnp.where((jnp.arange(24) < 12) & (jnp.arange(24) > 1), -1, targets)  # 2 of 12 count, then 12 of 12
@@ -234,6 +236,7 @@ def test_padding_is_no_part_of_any_mean():
     assert abs(gap) < TOO_FAR * np.sqrt(2) * whole["fisher"].error
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_precision_is_measured_in_single(dtype):
     inputs = 30 * jax.random.normal(jax.random.key(0), (32, 8), jnp.float32)

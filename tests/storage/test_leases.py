@@ -66,6 +66,7 @@ def same_bits(one, other):
     assert one.attrs == other.attrs
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("ended_by", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_stopped_exits_3_and_its_command_goes_on(tmp_path, capsys, ran, undisturbed, ended_by):
     out, (count, before) = tmp_path / "it's new", ran
@@ -216,6 +217,7 @@ def test_a_kill_before_the_finished_chunks_are_removed_costs_nothing(tmp_path, m
     assert [entry.name for entry in out.iterdir()] == ["data.zarr"]
 
 
+@pytest.mark.thorough("by test_a_kill_before_the_finished_chunks_are_removed_costs_nothing")
 def test_a_kill_while_the_finished_chunks_are_removed_costs_nothing(tmp_path, monkeypatch, undisturbed):
     out, remove = tmp_path / "out", shutil.rmtree
 
