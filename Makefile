@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help run test claims figures docs lint clean
+.PHONY: help run test test-all claims figures docs lint clean
 .NOTPARALLEL:
 
 help:
 	@echo "make run      compute and draw the overtraining chart, into results/overtraining_chart"
 	@echo "make test     run the tests"
+	@echo "make test-all run all cases of them, for an hour or so"
 	@echo "make claims   judge every theoretical claim, in a few minutes, into results/claims"
 	@echo "make figures  draw the gallery again; computes the results that are missing, in some minutes"
 	@echo "make docs     build the pages, into docs/_build/html/index.html"
@@ -20,8 +21,13 @@ help:
 run: $(VENV)/base
 	$(RUN) -m experiments.overtraining_chart --overwrite
 
+PYTEST := $(RUN) -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
 test: $(VENV)/test
-	$(RUN) -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+	$(PYTEST)
+
+test-all: $(VENV)/test
+	$(PYTEST) --all
 
 claims: $(VENV)/test
 	$(RUN) -m experiments.claims --overwrite
