@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import psutil
 import xarray as xr
 import zarr
 from filelock import FileLock, Timeout
 
 from linsim.errors import InvalidInput, RunFailed, require
+from linsim.storage import room
 from linsim.storage.checksums import WRITING, create
 from linsim.storage.fingerprint import digest, fingerprint
 from linsim.storage.store import write_json
@@ -79,8 +79,8 @@ class InMemory:
 
     def __init__(self, layouts: Mapping[str, Layout], dims: tuple[str, ...], plan: Plan) -> None:
         self._layouts, self._grid = layouts, _Grid(dims, plan)
-        room = int(_ROOM * psutil.virtual_memory().available)
-        _require_room(self._grid, layouts, room, "in memory; --out, or out=, keeps them on disk")
+        free = int(_ROOM * room.memory_left())
+        _require_room(self._grid, layouts, free, "in memory; --out, or out=, keeps them on disk")
         self._arrays = {
             name: np.empty(self._grid.lengths(layout, plan.shape), layout.dtype) for name, layout in layouts.items()
         }
@@ -108,8 +108,8 @@ class OnDisk:
         """Open what a killed process left behind, or begin; the plan must be that of `kept_plan` where there is one."""
         self._folder, self._layouts, self._grid = folder, layouts, _Grid(dims, plan)
         if not folder.exists():
-            room = int(_ROOM * shutil.disk_usage(folder.parent).free)
-            _require_room(self._grid, layouts, room, "free on the disk")
+            free = int(_ROOM * room.disk_left(folder.parent)) // 2  # once as chunks, once more as the saved result
+            _require_room(self._grid, layouts, free, "for one of two copies on the disk")
             with _writing(folder):
                 self._create()
         for leftover in folder.rglob("*.partial"):
@@ -191,16 +191,16 @@ def kept_plan(folder: Path, shape: tuple[int, ...]) -> Plan | None:
 
 def require_joinable(layouts: Mapping[str, Layout], dims: tuple[str, ...], plan: Plan) -> None:
     """`InvalidInput` where a sweep and another one of as many budgets are too large to be joined, in memory."""
-    room = int(_ROOM * psutil.virtual_memory().available) // 4  # two, and the two together
+    free = int(_ROOM * room.memory_left()) // 4  # two, and the two together
     where = "in memory, where added budgets are joined; --pretrain.tolerance None, or tolerance=None, adds none"
-    _require_room(_Grid(dims, plan), layouts, room, where)
+    _require_room(_Grid(dims, plan), layouts, free, where)
 
 
-def _require_room(grid: _Grid, layouts: Mapping[str, Layout], room: int, where: str) -> None:
+def _require_room(grid: _Grid, layouts: Mapping[str, Layout], free: int, where: str) -> None:
     lanes = math.prod(grid.plan.shape)
     needed = grid.bytes(layouts)
-    allowed = f"at most {int(lanes * room / max(needed, 1)):.3g}: {needed / 1e9:.3g} GB, of {room / 1e9:.3g} GB {where}"
-    require(needed <= room, "lanes", f"{lanes:.4g}", allowed)
+    allowed = f"at most {int(lanes * free / max(needed, 1)):.3g}: {needed / 1e9:.3g} GB, of {free / 1e9:.3g} GB {where}"
+    require(needed <= free, "lanes", f"{lanes:.4g}", allowed)
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
-import psutil
 
 from linsim.errors import require_integer
 from linsim.progress.bar import progress_bar
 from linsim.progress.showing import Progress, is_shown, telling
+from linsim.storage import room
 from linsim.sweeping.plan import Box
 from linsim.sweeping.work import Work
 
@@ -127,4 +127,4 @@ def free_memory(devices: list[jax.Device]) -> int:
 
 
 def _host_share(devices: int) -> int:
-    return int(psutil.virtual_memory().available) // devices
+    return room.memory_left() // devices

@@ -69,11 +69,11 @@ def test_less_memory_makes_more_chunks(monkeypatch):
 
 
 def test_free_memory_is_a_power_of_two_and_a_quarter_at_most(monkeypatch):
-    monkeypatch.setattr(running.psutil, "virtual_memory", lambda: SimpleNamespace(available=100 * 2**30))
+    monkeypatch.setattr(running.room.psutil, "virtual_memory", lambda: SimpleNamespace(available=100 * 2**30))
     on_cpu = jax.devices("cpu")[:2]
     assert free_memory(on_cpu[:1]) == 16 * 2**30
     assert free_memory(on_cpu) == 8 * 2**30
-    monkeypatch.setattr(running.psutil, "virtual_memory", lambda: SimpleNamespace(available=99))
+    monkeypatch.setattr(running.room.psutil, "virtual_memory", lambda: SimpleNamespace(available=99))
     assert free_memory(on_cpu) == running.SMALLEST_MEMORY
     full, empty = (
         SimpleNamespace(platform="gpu", memory_stats=lambda used=used: {"bytes_limit": 2**36, "bytes_in_use": used})
@@ -83,7 +83,7 @@ def test_free_memory_is_a_power_of_two_and_a_quarter_at_most(monkeypatch):
 
 
 def test_a_device_that_tells_nothing_of_its_memory_is_taken_for_the_hosts(monkeypatch):
-    monkeypatch.setattr(running.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**34))
+    monkeypatch.setattr(running.room.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**34))
     assert free_memory([SimpleNamespace(platform="tpu", memory_stats=lambda: None)]) == 2**32
 
 
