@@ -26,6 +26,7 @@ from linsim.progress.showing import Progress
 from linsim.storage.compiled import keep_programs
 from linsim.storage.fingerprint import digest, fingerprint
 from linsim.storage.provenance import deciding, provenance
+from linsim.storage.sources import sources
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.checks.recheck import recheck
 from linsim.sweeping.checks.rounding import rounding
@@ -148,6 +149,7 @@ def _with_keeper(draft: Work, found: Mapping[str, Layout]) -> Iterator[tuple[Wor
         "precision": draft.dtype.name,
         "variables": list(found),
         "memory": running.memory,
+        "source": sources([Work.__module__, type(draft.solver).__module__]),
         **deciding(),
     }
     folder = running.keep / digest(fingerprint(named))
@@ -198,5 +200,6 @@ def _attributes(problem: Problem, choice: Choice, precision: Precision) -> dict[
         "solver_reason": choice.reason,
         "loss_convention": LOSS_CONVENTION,
         "diverged_means": f"a final loss that is not finite, or above {DIVERGED:g} x the zero or the initial network's",
+        "source": json.dumps(sources([Work.__module__, type(choice.solver).__module__])),
         **provenance(),
     }

@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
+import xarray as xr
 
 from linsim.errors import require_integer
 from linsim.progress.bar import progress_bar
@@ -74,6 +75,8 @@ class Running:
     """Lanes of each result that are computed again; None leaves it to the sweep."""
     refining: bool = True
     """Whether charts may add budgets to their first ones; not where several share theirs."""
+    earlier: xr.Dataset | None = None
+    """A result of a part of what is to be computed, which is right as far as it goes; sweeps have no use for it."""
     parts: int = 1
     """Sweeps that are one result together, and share the lanes that are computed again."""
 

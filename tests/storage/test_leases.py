@@ -17,6 +17,7 @@ from linsim.errors import InvalidInput
 from linsim.storage import store
 from linsim.storage.fingerprint import fingerprint
 from linsim.storage.leases import lease
+from linsim.storage.places import UNFINISHED
 from linsim.sweeping.plan import Plan
 from linsim.sweeping.work import Work
 from tests.sweeping.chunked import flip
@@ -80,7 +81,7 @@ def test_a_run_that_is_stopped_exits_3_and_its_command_goes_on(tmp_path, capsys,
     command = "run not completed: interrupted; finished chunks are kept, go on with: python -m experiments."
     assert captured.err.startswith(command)
     assert count[0] == 4
-    assert [entry.name for entry in out.iterdir()] == [store.UNFINISHED]
+    assert [entry.name for entry in out.iterdir()] == [UNFINISHED]
     # The shell reads the command as this run did.
     told = subprocess.run(
         [f"printf '%s\\n' {captured.err.split('go on with: ')[1]}"],
@@ -162,7 +163,7 @@ def test_how_many_lanes_are_computed_again_is_no_other_configuration(begun, undi
 
 
 def test_another_version_is_refused(begun, capsys, monkeypatch):
-    monkeypatch.setattr("experiments.experiment.deciding", lambda: {"linsim": "9", "jax": "9"})
+    monkeypatch.setattr("experiments.identity.deciding", lambda: {"linsim": "9", "jax": "9"})
     assert main([*SMALL, "--out", str(begun), "--resume"]) == 2
     assert "now 9" in capsys.readouterr().err
 
@@ -221,13 +222,13 @@ def test_a_kill_while_the_finished_chunks_are_removed_costs_nothing(tmp_path, mo
 
     def half(path, *rest, **more):
         """The part that the order of directory entries may put first."""
-        if Path(path).name == store.UNFINISHED:
+        if Path(path).name == UNFINISHED:
             for inner in Path(path).glob("*/zarr.json"):
                 inner.unlink()
         else:
             remove(path, *rest, **more)
 
-    monkeypatch.setattr("linsim.storage.leases.shutil.rmtree", half)
+    monkeypatch.setattr("linsim.storage.places.shutil.rmtree", half)
     assert main([*SMALL, "--out", str(out)]) == 0
     monkeypatch.undo()
     assert main([*SMALL, "--out", str(out), "--resume"]) == 0

@@ -12,6 +12,7 @@ import xarray as xr
 
 from linsim.errors import InvalidInput, RunFailed
 from linsim.storage import store
+from linsim.storage.places import prepare
 from tests.sweeping.chunked import DAMAGES, flip
 
 DATA = xr.Dataset({"loss": (("step",), np.arange(5.0))}, attrs={"config": "{}"})
@@ -33,14 +34,14 @@ def test_a_new_result_replaces_an_old_one(tmp_path):
 def test_a_folder_with_something_in_it_needs_overwrite(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InvalidInput, match="out: got .*new or empty, or --overwrite"):
-        store.prepare(tmp_path, overwrite=False)
-    store.prepare(tmp_path, overwrite=True)
+        prepare(tmp_path, overwrite=False)
+    prepare(tmp_path, overwrite=True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_what_a_killed_run_left_behind_is_in_nobodys_way(tmp_path):
     (tmp_path / ".data.zarr.partial").mkdir()
-    store.prepare(tmp_path, overwrite=False)
+    prepare(tmp_path, overwrite=False)
     store.save(DATA, tmp_path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["data.zarr"]
 
@@ -49,12 +50,12 @@ def test_a_file_or_a_folder_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InvalidInput, match="out: got"):
-            store.prepare(path, overwrite=False)
+            prepare(path, overwrite=False)
 
 
 def test_a_folder_that_cannot_be_written_is_refused():
     with pytest.raises(InvalidInput, match="out: got .*a folder that can be written"):
-        store.prepare(Path("/proc/linsim"), overwrite=False)
+        prepare(Path("/proc/linsim"), overwrite=False)
 
 
 @pytest.mark.parametrize("existing", [False, True])
@@ -117,7 +118,7 @@ def test_a_result_hidden_by_a_kill_while_it_was_replaced_comes_back(tmp_path):
     store.save(DATA, tmp_path)
     (tmp_path / "data.zarr").rename(tmp_path / ".data.zarr.replaced")
     with pytest.raises(InvalidInput, match="--overwrite"):
-        store.prepare(tmp_path, overwrite=False)
+        prepare(tmp_path, overwrite=False)
     xr.testing.assert_identical(store.load(tmp_path), DATA)
 
 

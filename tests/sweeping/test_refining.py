@@ -71,7 +71,9 @@ def test_without_a_tolerance_budgets_stay_and_what_is_not_resolved_says_so():
 
 
 def test_what_no_budget_resolves_is_not_refined(tmp_path, monkeypatch):
-    monkeypatch.setattr(keeping.room.psutil, "virtual_memory", lambda: SimpleNamespace(available=4000))  # nothing is joined
+    monkeypatch.setattr(
+        keeping.room.psutil, "virtual_memory", lambda: SimpleNamespace(available=4000)
+    )  # nothing is joined
     with running(keep=tmp_path, memory=2**28):
         rough = charted(problem(12, finetune=Phase(0.001, batch_size=4)))
     assert rough.attrs["refining"] == "none: minibatches make curves rough from step to step"
