@@ -69,7 +69,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             require(not missing, "task.data", f"{path} without {', '.join(missing)}", allowed)
             told = heads(path)
             _require_matching(path, {name: told[name].shape for name in _ARRAYS})  # before they are there
-            _require_room(path, sum(told[name].bytes for name in _ARRAYS), f"what {path} unpacks to")
+            _require_room(path, sum(told[name].bytes for name in _ARRAYS), "all arrays")
             return {name: archive[name] for name in _ARRAYS}
     except InvalidInput:
         raise
@@ -93,7 +93,7 @@ def _require_room(path: Path, needed: int, what: str) -> None:
     """Refuse what would take more than --memory, or than half of what is free: it is not the only copy."""
     asked = current().memory
     room, whose = (memory_left() // 2, "half of what is free") if asked is None else (asked, "--memory")
-    told = f"{path}: {what} takes {needed / 1e6:.4g} MB"
+    told = f"{needed / 1e6:.4g} MB for {what} of {path}"
     require(needed <= room, "task.data", told, f"at most {room / 1e6:.4g} MB, {whose}")
 
 
@@ -121,7 +121,7 @@ def _table(rows: csv.DictReader[str], path: Path, allowed: str) -> dict[str, np.
         for letter, columns in of.items():
             samples[f"{letter.upper()}{suffix}"].extend(_number(row[name], name, line, path) for name in columns)
         if line % _LINES == 0:
-            _require_room(path, 8 * sum(map(len, samples.values())), f"what {line} lines hold")
+            _require_room(path, 8 * sum(map(len, samples.values())), f"{line} lines")
     return {name: np.reshape(values, (-1, len(of[name[0].lower()]))) for name, values in samples.items()}
 
 

@@ -14,7 +14,7 @@ import jax
 _PACKAGES = ("linsim", "jax", "jaxlib", "flax", "optax", "numpy", "xarray", "zarr")
 
 
-_DECIDING = ("linsim", "jax", "jaxlib", "numpy", "optax")
+_DECIDING = ("linsim", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 def provenance() -> dict[str, str]:

@@ -61,12 +61,8 @@ def sources(roots: Iterable[str]) -> dict[str, str]:
 
 def changed(told: Mapping[str, str]) -> list[str]:
     """Of modules with the digests of their source then: which have another source now, or none."""
-    return [name for name, digest in told.items() if _digest_of(name) != digest]
-
-
-def _digest_of(name: str) -> str | None:
-    found = _file_of(name)
-    return None if found is None else _read(*found, *_state(found[0]))[0]
+    found = {name: _file_of(name) for name in told}
+    return [name for name, at in found.items() if at is None or _read(*at, *_state(at[0]))[0] != told[name]]
 
 
 Mentioned = tuple[tuple[str, tuple[str, ...]], ...]
@@ -141,6 +137,8 @@ def _file_of(name: str) -> Found | None:
 
 def _spec_of(name: str) -> ModuleSpec | None:
     """Where a module would be imported from, without importing it or what it is in."""
+    if not name:
+        return None
     loaded = getattr(sys.modules.get(name), "__spec__", None)
     if loaded is not None or name == "__main__":
         return loaded
