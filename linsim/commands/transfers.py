@@ -65,9 +65,9 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     allowed = f"a .npz file with the arrays {', '.join(_ARRAYS)}, or a .csv file"
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = [name for name in _ARRAYS if name not in getattr(archive, "files", ())]
-            require(not missing, "task.data", f"{path} without {', '.join(missing)}", allowed)
             told = heads(path)
+            missing = [name for name in _ARRAYS if name not in told]
+            require(not missing, "task.data", f"{path} without {', '.join(missing)}", allowed)
             _require_matching(path, {name: told[name].shape for name in _ARRAYS})  # before they are there
             _require_room(path, sum(told[name].bytes for name in _ARRAYS), "all arrays")
             return {name: archive[name] for name in _ARRAYS}

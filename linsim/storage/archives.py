@@ -10,10 +10,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from linsim.storage.room import memory_left
+
 _HEADS: Mapping[tuple[int, int], Callable[[Any], tuple[tuple[int, ...], bool, np.dtype[Any]]]] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }  # version 3 is for names of fields beyond Latin-1 alone, and arrays of numbers have no fields
+
+
+_MAGIC = np.lib.format.magic(1, 0)  # and two bytes of the version at its end
 
 
 class Head(NamedTuple):
@@ -28,8 +33,15 @@ class Head(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
 
+def require_room(path: Path) -> None:
+    """ValueError where the arrays of a .npz file take more than half of the memory that is free: they are copied."""
+    needed, free = sum(head.bytes for head in heads(path).values()), memory_left() // 2
+    if needed > free:
+        raise ValueError(f"its arrays take {needed / 1e6:.4g} MB, and half of what is free is {free / 1e6:.4g} MB")
+
+
 def heads(path: Path) -> dict[str, Head]:
-    """Name -> head of every array in a .npz file; nothing but heads is unpacked, and nothing is unpickled.
+    """Name -> head of every array in a .npz file, whatever else is in it; nothing but heads is unpacked.
 
     Raises:
       ValueError: an array that says more, or less, than there is of it, or is of Python's objects.
@@ -39,13 +51,16 @@ def heads(path: Path) -> dict[str, Head]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             with archive.open(member) as file:
-                version = np.lib.format.read_magic(file)
+                first = file.read(len(_MAGIC))
+                if first[:-2] != _MAGIC[:-2]:
+                    continue  # no array
+                version = (first[-2], first[-1])
                 if version not in _HEADS:
                     raise ValueError(f"{member.filename} is of version {version} of the format")
                 shape, _, dtype = _HEADS[version](file)
                 head = Head(shape, dtype)
                 if dtype.hasobject:
-                    raise ValueError(f"{member.filename} holds objects, which would be unpickled")
+                    raise ValueError("Object arrays cannot be loaded when allow_pickle=False")  # in NumPy's words
                 if head.bytes != member.file_size - file.tell():
                     raise ValueError(
                         f"{member.filename} says {head.bytes} bytes, and holds {member.file_size - file.tell()}"

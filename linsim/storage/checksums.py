@@ -92,7 +92,7 @@ def seal_of(attributes: Mapping[str, Any], positions: str) -> dict[str, str]:
 def broken(seal: Any, attributes: Mapping[str, Any], positions: str) -> list[str]:
     """What is no longer as it was sealed; attributes that were added since are nobody's concern."""
     if not isinstance(seal, Mapping):
-        return ["the seal itself"]
+        return ["what had a seal, or had none,"]
     now = seal_of(attributes, positions)
     return [f"the attribute {name}" if name else "an array" for name in seal if now.get(name) != seal[name]]
 

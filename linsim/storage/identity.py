@@ -53,13 +53,9 @@ class Identity:
     @property
     def fields(self) -> dict[str, str]:
         """Field by field, as `linsim.storage.leases.lease` compares them."""
-        config = fingerprint({"config": self.config})
-        for name in self.inputs:  # and not what it is called
-            config.pop(f"config.{name}", None)
-        contents = {f"config.{name}": f"content {digest}" for name, digest in self.inputs.items()}
-        return {**fingerprint({"experiment": self.experiment}), **config, **contents} | fingerprint(
-            {"source": self.source, **self.versions}
-        )
+        told = fingerprint({"experiment": self.experiment, "config": self.config})
+        contents = {f"config.{name}": f"content {digest}" for name, digest in self.inputs.items()}  # and not its name
+        return told | contents | fingerprint({"source": self.source, **self.versions})
 
 
 def content(path: Path) -> str:

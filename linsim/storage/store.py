@@ -88,7 +88,7 @@ def verify(folder: Path | str) -> None:
     try:
         path = Path(folder) / DATA
         positions, told = require_positions(path), dict(zarr.open_group(path, mode="r").attrs)
-        if SEAL in told and (differing := broken(told[SEAL], told, positions)):
+        if differing := broken(told.get(SEAL), told, positions):
             raise ValueError(f"{' and '.join(differing)} changed after it was saved")
         for _, array in zarr.open_group(Path(folder) / DATA, mode="r").arrays():
             for part in _parts(array.shape, array.chunks):

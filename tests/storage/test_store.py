@@ -225,6 +225,9 @@ def test_attributes_have_a_seal_which_others_may_add_to(grid):
     with pytest.raises(InvalidInput, match="the attribute seed changed after it was saved"):
         store.verify(grid.parent)
     assert store.load(grid.parent).attrs["seed"] == 1  # whoever changed it may read it
+    del group.attrs["seal"]
+    with pytest.raises(InvalidInput, match="what had a seal, or had none, changed"):
+        store.verify(grid.parent)
 
 
 def test_what_is_made_of_a_result_has_no_seal_of_it(grid, tmp_path):
