@@ -66,10 +66,10 @@ def checksum(chunk: Path) -> str:
 
 def settle_positions(store: Path) -> str:
     """Note of every array of a store which of its chunks lies where; a digest of these lists."""
-    folders = _arrays(store)
-    for folder in folders:
-        write_json(_positions(folder), folder / POSITIONS)
-    return _digest([_positions(folder) for folder in folders])
+    found = {folder: _positions(folder) for folder in _arrays(store)}
+    for folder, positions in found.items():
+        write_json(positions, folder / POSITIONS)
+    return _digest(list(found.values()))
 
 
 def require_positions(store: Path) -> str:
@@ -77,11 +77,11 @@ def require_positions(store: Path) -> str:
 
     Of arrays without a list, which are older, nothing is known.
     """
-    folders = _arrays(store)
-    for folder in folders:
-        if (folder / POSITIONS).is_file() and read_json(folder / POSITIONS) != _positions(folder):
+    found = {folder: _positions(folder) for folder in _arrays(store)}
+    for folder, positions in found.items():
+        if (folder / POSITIONS).is_file() and read_json(folder / POSITIONS) != positions:
             raise ValueError(f"chunks of {folder.name} are not as, or where, they were written")
-    return _digest([_positions(folder) for folder in folders])
+    return _digest(list(found.values()))
 
 
 def seal_of(attributes: Mapping[str, Any], positions: str) -> dict[str, str]:
@@ -92,7 +92,7 @@ def seal_of(attributes: Mapping[str, Any], positions: str) -> dict[str, str]:
 def broken(seal: Any, attributes: Mapping[str, Any], positions: str) -> list[str]:
     """What is no longer as it was sealed; attributes that were added since are nobody's concern."""
     if not isinstance(seal, Mapping):
-        return ["what had a seal, or had none,"]
+        return ["its seal"]
     now = seal_of(attributes, positions)
     return [f"the attribute {name}" if name else "an array" for name in seal if now.get(name) != seal[name]]
 

@@ -15,7 +15,7 @@ from linsim.dynamics.runs import Checkpoints
 from linsim.dynamics.seen import PRETRAIN_LOSS_BEFORE
 from linsim.dynamics.solver import Solver
 from linsim.dynamics.training import DIVERGED, Session
-from linsim.errors import InvalidInput, brief_row, require
+from linsim.errors import InvalidInput, require
 from linsim.problem import Problem
 from linsim.progress.showing import Progress
 from linsim.storage.compiled import keep_programs
@@ -147,7 +147,7 @@ class Work:
         """In another process; `InvalidInput` where its source is another."""
         source = state.pop("source")
         other = [name for name, told in source_of(state["solver"]).items() if source.get(name) != told]
-        require(not other, "workers", f"other source of {brief_row(other)}", "workers with the source of the client")
+        require(not other, "workers", f"other source of {', '.join(other)}", "workers with the source of the client")
         self.__dict__.update(state)
 
 

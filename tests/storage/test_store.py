@@ -226,7 +226,7 @@ def test_attributes_have_a_seal_which_others_may_add_to(grid):
         store.verify(grid.parent)
     assert store.load(grid.parent).attrs["seed"] == 1  # whoever changed it may read it
     del group.attrs["seal"]
-    with pytest.raises(InvalidInput, match="what had a seal, or had none, changed"):
+    with pytest.raises(InvalidInput, match="its seal changed after it was saved"):
         store.verify(grid.parent)
 
 
