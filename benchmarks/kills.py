@@ -21,6 +21,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.storage import store
+from linsim.storage.places import UNFINISHED
 
 CONFIG = ["--dim", "6", "--network.init", "gaussian", "--network.tau", "2", "--solver", "dense", "--seeds", "24"]
 CONFIG += ["--pretrain.steps", "4000", "--pretrain.budgets", "12", "--finetune.steps", "100", "--finetune.rates", "8"]
@@ -85,7 +86,7 @@ def _due(folder: Path, chunks: int, after: float, started: float, reached: int |
     return any(folder.glob(".data.zarr.*")) if reached > chunks else _finished(folder) >= reached
 
 
-def _finished(folder: Path, within: str = f"{store.UNFINISHED}/*") -> int:
+def _finished(folder: Path, within: str = f"{UNFINISHED}/*") -> int:
     return sum(
         1 for path in folder.glob(f"{within}/pretrain_loss_after/c/**/*") if path.suffix == "" and path.is_file()
     )
@@ -104,7 +105,7 @@ def _completed(folder: Path, resume: bool = False) -> None:
 
 def _found(folder: Path) -> str:
     """What a killed run left, in words."""
-    kept = folder / store.UNFINISHED
+    kept = folder / UNFINISHED
     whole = "data.zarr is whole" if (folder / store.DATA).exists() else ""
     if not kept.exists():
         return whole or ("nothing but the folder" if folder.exists() else "nothing")

@@ -35,9 +35,9 @@ from linsim.errors import InvalidInput, require, require_integer
 from linsim.finding import Finding
 from linsim.progress.bar import progress_bar
 from linsim.progress.showing import Progress
-from linsim.storage import store
 from linsim.storage.fingerprint import fingerprint
 from linsim.storage.leases import lease
+from linsim.storage.plain import read_json, write_json
 from linsim.storage.provenance import deciding, provenance
 
 from .command.made import VERDICTS
@@ -102,13 +102,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         flags.validate()
         made.parts, made.again = "claims", cli.going_on(module, arguments)
         started = time.perf_counter()
-        of, versions = _fields(config)
-        again = {"overwrite": flags.overwrite, "resume": flags.resume}
-        with lease(flags.out, of, versions, **again, result=_of_result) as made.lease:
+        of = _fields(config)
+        overwrite, resume = flags.overwrite, flags.resume
+        with lease(flags.out, of, {}, overwrite=overwrite, resume=resume, result=_of_result) as made.lease:
             if not made.lease.complete:
                 with progress_bar("trying claims") as report:
                     verdicts = run(config, report, flags.at_a_time, made.lease.chunks)
-                made.lease.saved = store.write_json(_kept(config, verdicts, of), flags.out / VERDICTS)
+                made.lease.saved = write_json(_kept(config, verdicts, of), flags.out / VERDICTS)
             made.saved = flags.out / VERDICTS
             told = _read(made.saved)
         found = _show(told)
@@ -119,14 +119,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return cli.complete(work)
 
 
-def _fields(config: Config) -> tuple[dict[str, str], dict[str, str]]:
+def _fields(config: Config) -> dict[str, str]:
     """What verdicts depend on: the configuration and the source of what is tried, and versions of what they run on."""
     from linsim.claims.campaign import sources
 
-    versions = {name: told for name, told in deciding().items() if name != "revision"}  # the source tells more
-    return fingerprint({"config": asdict(config), "source": sources()}), versions | {
-        "hypothesis": version("hypothesis")
-    }
+    versions = deciding() | {"hypothesis": version("hypothesis")}
+    return fingerprint({"config": asdict(config), "source": sources(), **versions})
 
 
 def _kept(config: Config, verdicts: Sequence[Verdict], of: Mapping[str, str]) -> dict[str, Any]:
@@ -154,7 +152,7 @@ def _of_result(folder: Path) -> Mapping[str, str] | None:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        told: dict[str, Any] = read_json(file)
         return {name: told[name] for name in ("finding", "claims", "of")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InvalidInput("resume", str(file), f"a readable result ({error}), or --overwrite") from error

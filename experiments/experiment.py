@@ -26,10 +26,10 @@ finding, and a table only where numbers are to be looked up; the figure takes it
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -37,7 +37,6 @@ from typing import Any, Generic, TypeVar
 import xarray as xr
 
 from linsim.commands import cli
-from linsim.commands.config import as_json
 from linsim.commands.spoken import spoken
 from linsim.errors import DISTRUSTED
 from linsim.finding import Finding
@@ -46,11 +45,11 @@ from linsim.progress.bar import progress_bar
 from linsim.progress.showing import Progress
 from linsim.storage import store
 from linsim.storage.compiled import keep_programs
-from linsim.storage.fingerprint import fingerprint
+from linsim.storage.identity import Identity
 from linsim.storage.leases import lease
-from linsim.storage.provenance import deciding
 from linsim.sweeping.running import reporting
 
+from .identity import files_named, identity
 from .words import wrapped
 
 C = TypeVar("C")
@@ -88,6 +87,11 @@ class Experiment(Generic[C]):
     """What may be said of how it is done, by what it does: sweep in chunks, go on with parts, or neither."""
     precision: Precision | None = "float64"
     """Of what JAX makes where nothing else is said; None is what `config.precision` says."""
+    inputs: Callable[[C], Mapping[str, str]] = files_named
+    """Configuration -> digests of what it names, by field, or by part of one: other content is another result."""
+    grows: str = ""
+    """Field of the inputs that may gain parts while what is known of the others still holds; see `earlier` of
+    `linsim.sweeping.running.Running`."""
 
     @property
     def module(self) -> str:
@@ -105,11 +109,23 @@ class Experiment(Generic[C]):
         Raises:
           InvalidInput: a field outside its domain.
         """
+        return self._made(config, self.identity(config), report, progress)
+
+    def identity(self, config: C) -> Identity:
+        """What a result of a configuration is of: its content, that of what it names, source and versions."""
+        told: Any = config
+        with computing_in(self.precision or told.precision):  # code that is named may make arrays when it is imported
+            return identity(self.name, config, self.inputs(config), [self.compute, self.find])
+
+    def _made(
+        self, config: C, of: Identity, report: Progress | None = None, progress: bool | None = None
+    ) -> xr.Dataset:
+        """The result, of what was there when it was begun."""
         keep_programs()
         told: Any = config
         with computing_in(self.precision or told.precision), reporting(progress, report, self.doing) as listener:
             dataset = self.compute(config, listener)
-        return self.found(dataset.assign_attrs(experiment=self.name, config=as_json(config)))
+        return self.found(dataset.assign_attrs(of.attrs))
 
     def found(self, dataset: xr.Dataset) -> xr.Dataset:
         """A dataset with what it says, in place of what was said before."""
@@ -131,13 +147,15 @@ class Experiment(Generic[C]):
             made.again = cli.going_on(self.module, arguments)
             memory = flags.bytes if isinstance(flags, cli.Sweeping) else None
             resume = isinstance(flags, cli.Resumable) and flags.resume
-            told = json.loads(as_json(config))
-            of = fingerprint({"experiment": self.name, "config": told, "memory": memory})
-            with lease(flags.out, of, deciding(), overwrite=flags.overwrite, resume=resume) as made.lease:
+            of, bits = self.identity(config), {"memory": str(memory)}
+            grows = f"config.{self.grows}." if self.grows else ""
+            again = partial(lease, overwrite=flags.overwrite, resume=resume, grows=grows)
+            with again(flags.out, of.fields, bits) as made.lease:
                 started = time.perf_counter()
                 if not made.lease.complete:
-                    with progress_bar(self.doing) as bar, cli.computing(flags, made.lease.chunks, bar):
-                        made.lease.saved = store.save(self.run(config, bar), flags.out)
+                    earlier = store.load(flags.out) if made.lease.earlier and self.grows else None
+                    with progress_bar(self.doing) as bar, cli.computing(flags, made.lease.chunks, bar, earlier):
+                        made.lease.saved = store.save(self._made(config, of, bar), flags.out)
                 made.saved = flags.out / store.DATA
                 computed = time.perf_counter()
                 dataset = store.view(flags.out)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -41,8 +42,10 @@ from linsim.monitoring.trees import examples_in, require_same_shapes, require_sc
 from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
 from linsim.sweeping.keeping import remembered
+from linsim.sweeping.running import current
 
 from .experiment import Experiment
+from .watched import batches_of, contents, digest_of, known
 
 LABELS = {
     "alarm_growth": Label("growth rate x budget of the measure that the alarm listens to", "e-folds"),
@@ -98,10 +101,15 @@ class _Work:
     template: Any
     record: Record = field(default_factory=Record)
     shapes: dict[str, tuple[int, ...]] | None = None
+    known: Mapping[str, Reading] = field(default_factory=dict)
+    """What was measured before, by the name of the checkpoint."""
 
     def measure(self, checkpoint: Checkpoint, tolerance: Tolerance) -> None:
         """Read one checkpoint and add it to the record; `InvalidInput` names it."""
         name = checkpoint.path.name
+        if self.shapes is not None and name in self.known:
+            self.record.add(checkpoint.budget, self.known[name])
+            return
         with tolerance.of(name):
             params = self._params(checkpoint)
             shapes = shapes_of(params)
@@ -112,7 +120,7 @@ class _Work:
             self._try_loss(name, params)
             self.shapes = shapes
         try:
-            reading = self._reading(params)
+            reading = self.known.get(name) or self._reading(params)
         except InvalidInput as error:
             if error.field not in ("loss", *MEASURES):  # no fault of the checkpoint
                 raise
@@ -172,12 +180,22 @@ def _prepare(config: Config) -> _Work:
     monitor = Monitor(loss, config.measures or None, config.probes, config.noise, config.relative, config.lanczos)
     taken = monitor.measures or ()
     require(_alarm_on(config, monitor) in taken, "alarm_on", config.alarm_on, f"one of {', '.join(taken)}")
-    batches = named("batches", config.batches)
-    made = call_named("batches", config.batches, lambda: list(batches() if callable(batches) else batches))
+    made = batches_of(config.batches)
     require(len(made) > 0, "batches", "none", "at least one microbatch")
     for batch in made:
         examples_in(batch)
-    return _Work(config, monitor, made, None if config.template is None else named("template", config.template))
+    template = None if config.template is None else named("template", config.template)
+    return _Work(config, monitor, made, template, known=known(current().earlier))
+
+
+def inputs(config: Config) -> dict[str, str]:
+    """Content of every checkpoint, and of the microbatches, which may come from files; errors are told later."""
+    found = {"folder": "known by what is in it"}
+    with suppress(InvalidInput):
+        found |= contents(checkpoints_in(config.folder, Tolerance(skip=True)))
+    with suppress(InvalidInput):
+        found["batches"] = digest_of(batches_of(config.batches))
+    return found
 
 
 def _alarm_on(config: Config, monitor: Monitor) -> str:
@@ -250,7 +268,17 @@ def table(dataset: xr.Dataset) -> list[str]:
 
 
 experiment = Experiment(
-    "watch", __doc__, Config, compute, find, table, doing="measuring", flags=Resumable, precision=None
+    "watch",
+    __doc__,
+    Config,
+    compute,
+    find,
+    table,
+    doing="measuring",
+    flags=Resumable,
+    precision=None,
+    inputs=inputs,
+    grows="folder",
 )
 run, main = experiment.run, experiment.main
 

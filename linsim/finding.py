@@ -65,7 +65,7 @@ class Finding:
             return cls(**told | {"numbers": numbers, "details": tuple(told["details"])})
         except InvalidInput:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InvalidInput(_ATTRIBUTE, text, "what Finding.to_json writes") from error
 
     def to_json(self) -> str:

@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InvalidInput as error:
         print(error, file=sys.stderr)
         return 2
+    if made.experiment != "claims" and made.lost:
+        print(made.lost)
     words = [*said, *changes, "--out", str(out)]
     print(f"linsim {dashed(made.experiment)} {shlex.join(words)}", flush=True)
     status: int = experiment.main(words)

@@ -79,6 +79,7 @@ def _facts() -> Iterator[tuple[str, str]]:
     import psutil
 
     from linsim.storage.provenance import provenance
+    from linsim.storage.room import memory_left
 
     told = provenance()
     versions = json.loads(told["versions"])
@@ -86,8 +87,8 @@ def _facts() -> Iterator[tuple[str, str]]:
     yield "revision", told["git_revision"]
     yield "devices", f"{told['device']}, {jax.default_backend()}"
     yield "processor", f"{os.cpu_count()} cores, vectors of {_vectors()}"
-    memory = psutil.virtual_memory()
-    yield "memory", f"{memory.available / 2**30:.1f} GB free of {memory.total / 2**30:.1f} GB"
+    total = psutil.virtual_memory().total
+    yield "memory", f"{memory_left() / 2**30:.1f} GB free of {total / 2**30:.1f} GB"
 
 
 def _vectors() -> str:

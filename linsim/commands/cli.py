@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+import xarray as xr
 
 from linsim.commands.reading import BadArgument as BadArgument
 from linsim.commands.reading import parse as parse
@@ -88,13 +89,14 @@ class Sweeping(Resumable):
 
 
 @contextlib.contextmanager
-def computing(flags: Drawing, keep: Path, bar: Bar) -> Iterator[None]:
+def computing(flags: Drawing, keep: Path, bar: Bar, earlier: xr.Dataset | None = None) -> Iterator[None]:
     """Within, work is done as the flags say.
 
     Args:
       flags: what was asked for.
       keep: folder for finished parts, where they are kept at all.
       bar: told of chunks.
+      earlier: a result of a part of the same.
     """
     if isinstance(flags, Sweeping):
         from linsim.sweeping import cluster  # which brings asyncio, and --help has no need of
@@ -103,7 +105,7 @@ def computing(flags: Drawing, keep: Path, bar: Bar) -> Iterator[None]:
         with cluster.hands(flags.scheduler, flags.workers) as hands, running(hands=hands, **how):
             yield
     else:
-        with running(keep=keep if isinstance(flags, Resumable) else None):
+        with running(keep=keep if isinstance(flags, Resumable) else None, earlier=earlier):
             yield
 
 

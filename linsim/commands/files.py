@@ -89,6 +89,6 @@ def _plain(value: Any) -> Any:
 def _read(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InvalidInput("config", str(file), f"a TOML file, such as --print-config writes ({reason})") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from array import array as Packed
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +13,15 @@ from linsim import spectra
 from linsim.commands.config import LARGEST_DIM, ShiftConfig, ShiftedConfig, TaskConfig, require_choices
 from linsim.commands.shifting import shifted_as
 from linsim.errors import InvalidInput, fields_of, require, require_integer, require_number
+from linsim.storage.archives import heads
+from linsim.storage.room import memory_left
+from linsim.sweeping.running import current
 from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
 
 _ARRAYS = ("X", "Y", "X_ft", "Y_ft")
 _BEYOND = "beyond the columns"
 _PHASES = {"pretrain": "", "finetune": "_ft"}
+_LINES = 10_000  # of a table, after which it is looked whether there is room for more
 LARGEST_ENTRY = 1e50
 """Of a data file: products of four entries, as in a loss, must stay finite."""
 
@@ -44,6 +50,7 @@ def load_transfer(path: Path) -> Transfer:
       InvalidInput: no such file, or what is in it is not that.
     """
     arrays = _read_csv(path) if path.suffix.lower() == ".csv" else _read_npz(path)
+    _require_matching(path, {name: array.shape for name, array in arrays.items()})
     for name, array in arrays.items():
         huge = array.dtype.kind in "fiu" and bool(np.any(np.abs(array.astype(np.float64)) > LARGEST_ENTRY))
         require(not huge, f"task.data.{name}", f"entries above {LARGEST_ENTRY:g}", f"entries up to {LARGEST_ENTRY:g}")
@@ -51,8 +58,6 @@ def load_transfer(path: Path) -> Transfer:
         first = LinearTask.from_data(arrays["X"], arrays["Y"])
     with fields_of("task.data", {"X": "X_ft", "Y": "Y_ft"}):
         second = LinearTask.from_data(arrays["X_ft"], arrays["Y_ft"])
-    same = first.target.shape == second.target.shape
-    require(same, "task.data", f"a {second.target.shape} second task in {path}", f"{first.target.shape}, as the first")
     return Transfer(first, second)
 
 
@@ -60,8 +65,11 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     allowed = f"a .npz file with the arrays {', '.join(_ARRAYS)}, or a .csv file"
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            missing = [name for name in _ARRAYS if name not in getattr(archive, "files", ())]
+            told = heads(path)
+            missing = [name for name in _ARRAYS if name not in told]
             require(not missing, "task.data", f"{path} without {', '.join(missing)}", allowed)
+            _require_matching(path, {name: told[name].shape for name in _ARRAYS})  # before they are there
+            _require_room(path, sum(told[name].bytes for name in _ARRAYS), "all arrays")
             return {name: archive[name] for name in _ARRAYS}
     except InvalidInput:
         raise
@@ -69,25 +77,52 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         raise InvalidInput("task.data", str(path), f"{allowed}, numbers only ({error})") from error
 
 
+def _require_matching(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse, by their shapes alone, samples that do not belong together, or whose covariance has no room."""
+    if any(len(shape) != 2 for shape in shapes.values()):
+        return  # which is told of each by itself
+    for X, Y in (("X", "Y"), ("X_ft", "Y_ft")):
+        rows, wanted = shapes[Y][0], shapes[X][0]
+        require(rows == wanted, f"task.data.{Y}", f"{rows} rows in {path}", f"as many rows as {X}, {wanted}")
+    first, second = (tuple(shapes[f"{name}{suffix}"][1] for name in "YX") for suffix in ("", "_ft"))
+    require(first == second, "task.data", f"a {second} second task in {path}", f"{first}, as the first")
+    _require_room(path, 8 * shapes["X"][1] ** 2, f"the covariance of {shapes['X'][1]} inputs")
+
+
+def _require_room(path: Path, needed: int, what: str) -> None:
+    """Refuse what would take more than --memory, or than half of what is free: it is not the only copy."""
+    asked = current().memory
+    room, whose = (memory_left() // 2, "half of what is free") if asked is None else (asked, "--memory")
+    told = f"{needed / 1e6:.4g} MB for {what} of {path}"
+    require(needed <= room, "task.data", told, f"at most {room / 1e6:.4g} MB, {whose}")
+
+
 def _read_csv(path: Path) -> dict[str, np.ndarray]:
     allowed = "a .csv file with columns x..., y... and phase, which is pretrain or finetune"
     try:
+        _require_room(path, path.stat().st_size, "the text")
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, restkey=_BEYOND, restval=""))
+            return _table(csv.DictReader(file, restkey=_BEYOND, restval=""), path, allowed)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidInput("task.data", str(path), f"{allowed} ({error})") from error
-    names = [name for name in rows[0] if name != _BEYOND] if rows else []
+
+
+def _table(rows: csv.DictReader[str], path: Path, allowed: str) -> dict[str, np.ndarray]:
+    """The samples of both phases, read line by line into numbers alone."""
+    names = list(rows.fieldnames or ())
     of = {letter: [name for name in names if name.lower().startswith(letter)] for letter in "xy"}
-    known = bool(of["x"] and of["y"]) and {*names} == {*of["x"], *of["y"], "phase"}
-    require(known, "task.data", f"columns {', '.join(names) or 'none'} in {path}", allowed)
-    samples: dict[str, list[list[float]]] = {name: [] for name in _ARRAYS}
+    known = bool(of["x"] and of["y"]) and sorted(names) == sorted({*of["x"], *of["y"], "phase"})
+    require(known, "task.data", f"columns {', '.join(names) or 'none'} in {path}", f"{allowed}, each once")
+    samples = {name: Packed("d") for name in _ARRAYS}
     for line, row in enumerate(rows, start=2):
         require(_BEYOND not in row, "task.data", f"line {line} of {path}", f"no more than {len(names)} columns")
         suffix = _PHASES.get(row["phase"].strip())
         require(suffix is not None, "task.data", f"phase {row['phase']} in line {line} of {path}", " or ".join(_PHASES))
         for letter, columns in of.items():
-            samples[f"{letter.upper()}{suffix}"].append([_number(row[name], name, line, path) for name in columns])
-    return {name: np.asarray(values, np.float64) for name, values in samples.items()}
+            samples[f"{letter.upper()}{suffix}"].extend(_number(row[name], name, line, path) for name in columns)
+        if line % _LINES == 0:
+            _require_room(path, 8 * sum(map(len, samples.values())), f"{line} lines")
+    return {name: np.reshape(values, (-1, len(of[name[0].lower()]))) for name, values in samples.items()}
 
 
 def _number(text: str, column: str, line: int, path: Path) -> float:

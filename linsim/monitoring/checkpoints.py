@@ -20,6 +20,7 @@ import numpy as np
 
 from linsim.errors import InvalidInput, require, require_integer
 from linsim.monitoring.named_trees import Tree, nested, part_of, plain, without_value_level
+from linsim.storage.archives import require_room
 
 Form = Literal["orbax", "safetensors", "npz"]
 
@@ -223,6 +224,7 @@ def _read_safetensors(path: Path) -> Tree:
 
 
 def _read_npz(path: Path) -> Tree:
+    require_room(path)
     with np.load(path, allow_pickle=False) as archive:  # arrays of objects are pickles
         arrays = {name: archive[name] for name in archive.files}
     for name, array in arrays.items():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from types import CellType, CodeType, FunctionType, MethodType
@@ -13,7 +14,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from linsim.storage.sources import is_ours
+
 _SHOWN = 12  # numbers of an array; of larger ones a digest
+_OURS = __name__.partition(".")[0]
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of another process, another one
+_DATA = (bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset, np.ndarray, np.generic, jax.Array)
 
 
 def fingerprint(named: Mapping[str, Any]) -> dict[str, str]:
@@ -67,14 +73,16 @@ def _text(value: Any, inside: tuple[int, ...] = ()) -> str:
         return f"{array.dtype.name} {array.shape} {content}"
     if isinstance(value, tuple | list):
         return f"[{', '.join(_text(each, inside) for each in value)}]"
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(_text(each, inside) for each in value))}}}"
     if inner := _inside(value):
         kind = _class(type(value)) if _is_dataclass(value) else ""
         return f"{kind}{{{', '.join(f'{name}: {_text(each, inside)}' for name, each in inner.items())}}}"
-    return _function(value, inside) if callable(value) else str(value)
+    return _function(value, inside) if callable(value) else _ADDRESS.sub("", str(value))
 
 
 def _function(function: Any, inside: tuple[int, ...] = ()) -> str:
-    """A function by its name, its code and what it closes over: equal schedules, made twice, are equal.
+    """A function by its name, its code and all that it computes with: equal schedules, made twice, are equal.
 
     Of those that it is told inside of, as of one that calls itself, the name alone.
     """
@@ -93,12 +101,32 @@ def _function(function: Any, inside: tuple[int, ...] = ()) -> str:
         return f"{name} {_text(sorted(getattr(function, '__dict__', {}).items()), inside)}"
     cells = [_text(_content(cell), inside) for cell in function.__closure__ or ()]
     defaults = _text([*(function.__defaults__ or ()), *sorted((function.__kwdefaults__ or {}).items())])
-    return f"{name} {hashlib.sha256(_source(code).encode()).hexdigest()[:8]} {defaults} [{', '.join(cells)}]"
+    around = [f"{each}: {_text(held, inside)}" for each, held in _around(function, code)]
+    held = [*cells, *around]
+    return f"{name} {hashlib.sha256(_source(code).encode()).hexdigest()[:8]} {defaults} [{', '.join(held)}]"
+
+
+def _around(function: FunctionType, code: CodeType) -> Iterator[tuple[str, Any]]:
+    """What a function that was not installed takes from its module: data, and functions of that module."""
+    here = function.__globals__
+    top = str(here.get("__name__", "")).partition(".")[0]
+    if top == _OURS or not is_ours(top):  # then the source tells, or the version
+        return
+    for name in sorted(_names(code)):
+        value = here.get(name)
+        own = isinstance(value, FunctionType) and value.__globals__ is here
+        if own or (isinstance(value, _DATA) and not callable(value)):
+            yield name, value
+
+
+def _names(code: CodeType) -> set[str]:
+    """All names that code refers to, that of functions inside included."""
+    return {*code.co_names}.union(*(_names(each) for each in code.co_consts if isinstance(each, CodeType)))
 
 
 def _class(kind: type) -> str:
-    """A class by its name, and by the code of its methods unless they are ours: then the revision tells."""
-    ours = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+    """A class by its name, and by the code of its methods unless they are ours: then the source tells."""
+    ours = kind.__module__.partition(".")[0] == _OURS
     held = {} if ours else {name: member for each in kind.__mro__[::-1] for name, member in vars(each).items()}
     methods = [_function(each) for name, each in held.items() if isinstance(each, FunctionType) and _is_own(name)]
     return " ".join([kind.__qualname__, *([digest({"methods": str(methods)})] if methods else [])])
@@ -118,5 +146,10 @@ def _content(cell: CellType) -> Any:
 
 def _source(code: CodeType) -> str:
     """Instructions, names and constants, those of functions inside included."""
-    constants = [_source(each) if isinstance(each, CodeType) else repr(each) for each in code.co_consts]
+    constants = [_source(each) if isinstance(each, CodeType) else _constant(each) for each in code.co_consts]
     return f"{code.co_code.hex()} {code.co_names} {constants}"
+
+
+def _constant(value: Any) -> str:
+    """As Python writes it; sets, which every process has in another order, in one order."""
+    return str(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)

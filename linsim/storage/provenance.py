@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -13,15 +14,18 @@ import jax
 _PACKAGES = ("linsim", "jax", "jaxlib", "flax", "optax", "numpy", "xarray", "zarr")
 
 
+_DECIDING = ("linsim", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
 def provenance() -> dict[str, str]:
     """Versions, device and git revision, as attributes of a result."""
     return {"versions": json.dumps(_versions()), "device": _device(), "git_revision": _git_revision()}
 
 
 def deciding() -> dict[str, str]:
-    """What decides, beside the configuration, whether the same numbers come out bit for bit."""
+    """Versions of what decides, beside configuration and source, whether the same numbers come out bit for bit."""
     versions = _versions()
-    return {name: versions[name] for name in ("linsim", "jax", "jaxlib", "numpy")} | {"revision": _git_revision()}
+    return {name: versions[name] for name in _DECIDING}
 
 
 def _versions() -> dict[str, str]:
@@ -40,8 +44,12 @@ def _device() -> str:
 
 
 def _git_revision() -> str:
-    """Revision of the checkout that holds this package, marked where its files were changed since."""
+    """Revision of the repository that this file is part of, marked where files of it were changed since.
+
+    To know which source made a result, `linsim.storage.sources` is better: this is for people.
+    """
     try:
+        _git("ls-files", "--error-unmatch", Path(__file__).name)  # a checkout, and not what is installed inside of one
         revision = _git("rev-parse", "HEAD")
         return revision + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
@@ -49,6 +57,7 @@ def _git_revision() -> str:
 
 
 def _git(*arguments: str) -> str:
-    here = Path(__file__).parent
-    command = ["git", "-C", str(here), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    elsewhere = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # as inside a hook of another repository
+    here = {name: value for name, value in os.environ.items() if name not in elsewhere}
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10, env=here).stdout.strip()

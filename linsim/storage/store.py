@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
+import math
 import os
 import shutil
 import time
@@ -14,83 +14,64 @@ import xarray as xr
 import zarr
 
 from linsim.errors import InvalidInput, RunFailed, require
-from linsim.storage.checksums import CODECS, WRITING, create, missing
-
-DATA = "data.zarr"
-UNFINISHED, LOCK = ".unfinished", ".lock"
-"""Beside it: what a run that is under way has finished so far (see `linsim.storage.leases`), and who is at it."""
-
-_PARTIAL, _REPLACED = ".data.zarr.partial", ".data.zarr.replaced"
-
-
-def prepare(folder: Path, overwrite: bool, resume: bool = False) -> bool:
-    """Make sure, before any work is done, that a result can be written to a folder.
-
-    Returns:
-      Whether the folder is new.
-
-    Raises:
-      InvalidInput: the folder holds something and neither `overwrite` nor `resume` is on, or nothing can be written.
-    """
-    try:
-        new = not folder.exists()
-        if not new and not folder.is_dir():
-            raise InvalidInput("out", str(folder), "a folder, and this is a file")
-        if (folder / _REPLACED).exists() and not (folder / DATA).exists():  # killed while replacing: the old one counts
-            os.replace(folder / _REPLACED, folder / DATA)
-        if folder.is_dir() and not (overwrite or resume):
-            begun = "; --resume goes on with the unfinished run in it" * (folder / UNFINISHED).exists()
-            inside = {entry.name for entry in folder.iterdir()} - {_PARTIAL, _REPLACED, LOCK}
-            require(not inside, "out", str(folder), f"a folder that is new or empty, or --overwrite{begun}")
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / _PARTIAL
-        shutil.rmtree(probe, ignore_errors=True)
-        probe.mkdir()
-        probe.rmdir()
-        return new
-    except InvalidInput:
-        raise
-    except (OSError, ValueError) as error:  # ValueError: a name no file system takes
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InvalidInput("out", str(folder), f"a folder that can be written ({reason})") from error
+from linsim.storage.checksums import (
+    CODECS,
+    WRITING,
+    broken,
+    create,
+    missing,
+    require_positions,
+    seal_of,
+    settle_positions,
+)
+from linsim.storage.places import DATA as DATA
+from linsim.storage.places import SEAL, Places, remove
+from linsim.storage.room import memory_left
 
 
 def save(dataset: xr.Dataset, folder: Path) -> Path:
     """Write DIR/data.zarr beside its final name and move it there in one step; an older one is replaced.
 
-    Variables that are read from chunks on disk are copied chunk by chunk, whatever their size.
+    Where DIR/data.zarr is a link, that is done where it leads to, and the link stays. Variables that are read from
+    chunks on disk are copied chunk by chunk, whatever their size.
 
     Raises:
       RunFailed: the disk is full or fails; then nothing is left behind, and an older result stays as it was.
     """
-    partial, final, replaced = folder / _PARTIAL, folder / DATA, folder / _REPLACED
+    places = Places.of(folder)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        _write(dataset, partial)
-        _settle(partial)
-        shutil.rmtree(replaced, ignore_errors=True)
-        if final.exists():
-            os.replace(final, replaced)
-        os.replace(partial, final)
-        shutil.rmtree(replaced, ignore_errors=True)
+        remove(places.partial)
+        _write(dataset, places.partial)
+        _settle(places.partial)
+        remove(places.replaced)
+        if places.final.exists():
+            os.replace(places.final, places.replaced)
+        os.replace(places.partial, places.final)
+        remove(places.replaced)
     except BaseException as error:  # an interrupt, too, must leave nothing half-written
-        _discard(partial)
-        if replaced.exists() and not final.exists():
-            os.replace(replaced, final)
+        _discard(places.partial)
+        places.restore()
         if not isinstance(error, OSError):
             raise
-        raise RunFailed(f"out: {final} could not be written ({error.strerror or error})") from error
-    return final
+        raise RunFailed(f"out: {folder / DATA} could not be written ({error.strerror or error})") from error
+    return folder / DATA
 
 
 def load(folder: Path | str) -> xr.Dataset:
     """Read the result in a folder into memory.
 
     Raises:
-      InvalidInput: there is no readable result, or a chunk of it is damaged or missing.
+      InvalidInput: there is no readable result, a chunk of it is damaged, missing or elsewhere than it was written, or
+        there is no room for it in memory.
     """
     with _readable(folder) as dataset:
+        free = memory_left()
+        size = f"{folder} with {dataset.nbytes / 1e9:.3g} GB of numbers"
+        require(
+            dataset.nbytes <= free, "folder", size, f"at most {free / 1e9:.3g} GB, which are free; view() reads parts"
+        )
         try:
+            require_positions(Path(folder) / DATA)
             return dataset.load()
         except Exception as error:  # whatever the layers below say of a damaged chunk
             raise InvalidInput("folder", str(folder), f"a complete {DATA} ({error})") from error
@@ -102,31 +83,18 @@ def view(folder: Path | str) -> xr.Dataset:
 
 
 def verify(folder: Path | str) -> None:
-    """Read every chunk of a result once, one at a time; errors as of `load`."""
+    """Read every chunk of a result once, one at a time, and compare attributes with their seal; errors of `load`."""
     _readable(folder).close()
     try:
+        path = Path(folder) / DATA
+        positions, told = require_positions(path), dict(zarr.open_group(path, mode="r").attrs)
+        if differing := broken(told.get(SEAL), told, positions):
+            raise ValueError(f"{' and '.join(differing)} changed after it was saved")
         for _, array in zarr.open_group(Path(folder) / DATA, mode="r").arrays():
             for part in _parts(array.shape, array.chunks):
                 array[part]
     except Exception as error:  # whatever the layers below say of a damaged chunk
         raise InvalidInput("folder", str(folder), f"a complete {DATA} ({error}), or --overwrite") from error
-
-
-def write_json(told: Any, file: Path) -> Path:
-    """Write plain data as JSON beside its final name and move it there in one step; an older one is replaced.
-
-    Raises:
-      RunFailed: the disk is full or fails; then nothing is left behind, and an older file stays as it was.
-    """
-    partial = file.with_name(f".{file.name}.partial")
-    try:
-        partial.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(partial, file)
-    except OSError as error:
-        raise RunFailed(f"out: {file} could not be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return file
 
 
 def _readable(folder: Path | str) -> xr.Dataset:
@@ -136,9 +104,12 @@ def _readable(folder: Path | str) -> xr.Dataset:
         for name, array in zarr.open_group(path, mode="r").arrays():
             if lost := missing(array):
                 raise ValueError(f"{lost} chunks of {name} are missing")
+            if (size := math.prod(array.chunks) * array.dtype.itemsize) > memory_left():
+                raise ValueError(f"a chunk of {name} takes {size / 1e9:.3g} GB, more than is free")
         dataset = xr.open_zarr(path, consolidated=False, chunks=None)
         if not dataset.data_vars:
             raise ValueError("it holds no variables")
+        dataset.attrs.pop(SEAL, None)  # of this store, not of what is made of its numbers
         return dataset
     except Exception as error:  # whatever the layers below say of a damaged store
         raise InvalidInput("folder", str(folder), f"a complete {DATA} ({error})") from error
@@ -147,6 +118,7 @@ def _readable(folder: Path | str) -> xr.Dataset:
 def _write(dataset: xr.Dataset, path: Path) -> None:
     chunked = {str(name): chunks for name, variable in dataset.data_vars.items() if (chunks := _chunks(variable))}
     small = dataset.drop_vars(list(chunked)).drop_encoding()
+    small.attrs.pop(SEAL, None)  # of where it was read from
     with zarr.config.set(WRITING):
         encoding: Any = {name: {"compressors": CODECS} for name in small.variables}
         small.to_zarr(path, mode="w-", zarr_format=3, consolidated=False, encoding=encoding)
@@ -157,6 +129,7 @@ def _write(dataset: xr.Dataset, path: Path) -> None:
             array = create(group, name, variable.shape, chunks, variable.dtype, dims, variable.attrs)
             for part in _parts(variable.shape, chunks):
                 array[part] = variable[part].values
+        group.attrs[SEAL] = seal_of({**group.attrs}, settle_positions(path))
 
 
 def _settle(folder: Path) -> None:

@@ -35,7 +35,7 @@ from linsim.sweeping.lanes import usable_devices
 from linsim.sweeping.plan import Box, Machine, Measured, Plan, cut
 from linsim.sweeping.results import Layout, describe, inputs, inputs_of, layouts
 from linsim.sweeping.running import current, free_memory
-from linsim.sweeping.work import Work
+from linsim.sweeping.work import Work, source_of
 from linsim.theory.prediction import Unpredictable
 from linsim.theory.turns import rounding_floor
 
@@ -148,6 +148,7 @@ def _with_keeper(draft: Work, found: Mapping[str, Layout]) -> Iterator[tuple[Wor
         "precision": draft.dtype.name,
         "variables": list(found),
         "memory": running.memory,
+        "source": source_of(draft.solver),
         **deciding(),
     }
     folder = running.keep / digest(fingerprint(named))
@@ -198,5 +199,6 @@ def _attributes(problem: Problem, choice: Choice, precision: Precision) -> dict[
         "solver_reason": choice.reason,
         "loss_convention": LOSS_CONVENTION,
         "diverged_means": f"a final loss that is not finite, or above {DIVERGED:g} x the zero or the initial network's",
+        "source": json.dumps(source_of(choice.solver)),
         **provenance(),
     }

@@ -1,7 +1,8 @@
 """What a run keeps: the chunks of a sweep, in memory or in a zarr store that outlives the process, and small results.
 
 On disk every chunk of every array is a file of its own that carries a checksum (crc32c) and is put in place by
-renaming: it is there as a whole, or not. A chunk of the sweep is finished when all its files are there and sound.
+renaming: it is there as a whole, or not. A chunk of the sweep is finished when all its files are there, sound, and what
+a line beside the store says was written for this chunk: none is taken for another.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import psutil
 import xarray as xr
 import zarr
 from filelock import FileLock, Timeout
 
 from linsim.errors import InvalidInput, RunFailed, require
-from linsim.storage.checksums import WRITING, create
+from linsim.storage import room
+from linsim.storage.checksums import WRITING, checksum, create
 from linsim.storage.fingerprint import digest, fingerprint
-from linsim.storage.store import write_json
+from linsim.storage.plain import parsed, read_json, write_json
 from linsim.sweeping.plan import Box, Plan
 from linsim.sweeping.results import Layout
 from linsim.sweeping.running import current
@@ -79,8 +80,8 @@ class InMemory:
 
     def __init__(self, layouts: Mapping[str, Layout], dims: tuple[str, ...], plan: Plan) -> None:
         self._layouts, self._grid = layouts, _Grid(dims, plan)
-        room = int(_ROOM * psutil.virtual_memory().available)
-        _require_room(self._grid, layouts, room, "in memory; --out, or out=, keeps them on disk")
+        free = int(_ROOM * room.memory_left())
+        _require_room(self._grid, layouts, free, "in memory; --out, or out=, keeps them on disk")
         self._arrays = {
             name: np.empty(self._grid.lengths(layout, plan.shape), layout.dtype) for name, layout in layouts.items()
         }
@@ -107,9 +108,11 @@ class OnDisk:
     def __init__(self, folder: Path, layouts: Mapping[str, Layout], dims: tuple[str, ...], plan: Plan) -> None:
         """Open what a killed process left behind, or begin; the plan must be that of `kept_plan` where there is one."""
         self._folder, self._layouts, self._grid = folder, layouts, _Grid(dims, plan)
+        self._book = folder.with_name(f"{folder.name}.chunks")
         if not folder.exists():
-            room = int(_ROOM * shutil.disk_usage(folder.parent).free)
-            _require_room(self._grid, layouts, room, "free on the disk")
+            free = int(_ROOM * room.disk_left(folder.parent)) // 2  # once as chunks, once more as the saved result
+            _require_room(self._grid, layouts, free, "for one of two copies on the disk")
+            self._book.unlink(missing_ok=True)
             with _writing(folder):
                 self._create()
         for leftover in folder.rglob("*.partial"):
@@ -120,12 +123,15 @@ class OnDisk:
                 self._arrays: dict[str, Any] = {name: group[name] for name in layouts}
         except Exception as error:  # whatever zarr or JSON say of damage
             raise InvalidInput("resume", str(folder), f"readable chunks ({error}), or --overwrite") from error
+        self._written = dict(_entries(self._book))
 
     def finished(self, box: Box) -> bool:
         """Whether all files of a chunk are there and sound; reading them compares the checksums."""
+        written = self._written.get(box.start, {})
         for name, layout in self._layouts.items():
             if self._grid.writes(layout, box):
-                if not self._file(name, layout, box).is_file():
+                file = self._file(name, layout, box)
+                if not file.is_file() or checksum(file) != written.get(name):
                     return False
                 try:
                     self._arrays[name][self._grid.part(layout, box).slices]
@@ -139,6 +145,14 @@ class OnDisk:
             for name, layout in self._layouts.items():
                 if self._grid.writes(layout, box):
                     self._arrays[name][self._grid.part(layout, box).slices] = values[name]
+            written = {
+                name: checksum(self._file(name, layout, box))
+                for name, layout in self._layouts.items()
+                if self._grid.writes(layout, box)
+            }
+            with self._book.open("a", encoding="utf-8") as book:
+                book.write(f"\n{json.dumps({'start': box.start, 'checksums': written})}\n")  # also after half a line
+        self._written[box.start] = written
 
     def dataset(self) -> xr.Dataset:
         """The arrays, read when they are asked for."""
@@ -162,6 +176,14 @@ class OnDisk:
         os.replace(beginning, self._folder)
 
 
+def _entries(book: Path) -> Iterator[tuple[tuple[int, ...], dict[str, str]]]:
+    """Start of a chunk -> checksums of its files by variable; lines that a killed process left in pieces are none."""
+    for line in book.read_text(encoding="utf-8", errors="replace").splitlines() if book.exists() else ():
+        with suppress(ValueError, TypeError, KeyError):
+            told = parsed(line)
+            yield tuple(map(int, told["start"])), dict(told["checksums"])
+
+
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Have a folder of chunks for this process; `InvalidInput` where another has it."""
@@ -179,7 +201,7 @@ def kept_plan(folder: Path, shape: tuple[int, ...]) -> Plan | None:
     if not folder.exists():
         return None
     try:
-        plan = json.loads(str(zarr.open_group(folder, mode="r").attrs["plan"]))
+        plan = parsed(str(zarr.open_group(folder, mode="r").attrs["plan"]))
         lengths = {name: tuple(plan[name]) for name in ("shape", "chunk", "block")}
         found = Plan(**lengths, bite=int(plan["bite"]))
         if found.shape != shape or not found.sound:
@@ -191,16 +213,16 @@ def kept_plan(folder: Path, shape: tuple[int, ...]) -> Plan | None:
 
 def require_joinable(layouts: Mapping[str, Layout], dims: tuple[str, ...], plan: Plan) -> None:
     """`InvalidInput` where a sweep and another one of as many budgets are too large to be joined, in memory."""
-    room = int(_ROOM * psutil.virtual_memory().available) // 4  # two, and the two together
+    free = int(_ROOM * room.memory_left()) // 4  # two, and the two together
     where = "in memory, where added budgets are joined; --pretrain.tolerance None, or tolerance=None, adds none"
-    _require_room(_Grid(dims, plan), layouts, room, where)
+    _require_room(_Grid(dims, plan), layouts, free, where)
 
 
-def _require_room(grid: _Grid, layouts: Mapping[str, Layout], room: int, where: str) -> None:
+def _require_room(grid: _Grid, layouts: Mapping[str, Layout], free: int, where: str) -> None:
     lanes = math.prod(grid.plan.shape)
     needed = grid.bytes(layouts)
-    allowed = f"at most {int(lanes * room / max(needed, 1)):.3g}: {needed / 1e9:.3g} GB, of {room / 1e9:.3g} GB {where}"
-    require(needed <= room, "lanes", f"{lanes:.4g}", allowed)
+    allowed = f"at most {int(lanes * free / max(needed, 1)):.3g}: {needed / 1e9:.3g} GB, of {free / 1e9:.3g} GB {where}"
+    require(needed <= free, "lanes", f"{lanes:.4g}", allowed)
 
 
 @contextmanager
@@ -226,7 +248,7 @@ def remembered(of: Mapping[str, Any], compute: Callable[[], Any]) -> Any:
         return compute()
     file = keep / f"{digest(fingerprint(of))}.json"
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
+        told = read_json(file)
         if told["checksum"] == _checksum(told["value"]):
             return told["value"]
     except (OSError, ValueError, TypeError, KeyError):

@@ -14,11 +14,12 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
-import psutil
+import xarray as xr
 
 from linsim.errors import require_integer
 from linsim.progress.bar import progress_bar
 from linsim.progress.showing import Progress, is_shown, telling
+from linsim.storage import room
 from linsim.sweeping.plan import Box
 from linsim.sweeping.work import Work
 
@@ -74,6 +75,8 @@ class Running:
     """Lanes of each result that are computed again; None leaves it to the sweep."""
     refining: bool = True
     """Whether charts may add budgets to their first ones; not where several share theirs."""
+    earlier: xr.Dataset | None = None
+    """A result of a part of what is to be computed, which is right as far as it goes; sweeps have no use for it."""
     parts: int = 1
     """Sweeps that are one result together, and share the lanes that are computed again."""
 
@@ -127,4 +130,4 @@ def free_memory(devices: list[jax.Device]) -> int:
 
 
 def _host_share(devices: int) -> int:
-    return int(psutil.virtual_memory().available) // devices
+    return room.memory_left() // devices

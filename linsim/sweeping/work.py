@@ -15,10 +15,11 @@ from linsim.dynamics.runs import Checkpoints
 from linsim.dynamics.seen import PRETRAIN_LOSS_BEFORE
 from linsim.dynamics.solver import Solver
 from linsim.dynamics.training import DIVERGED, Session
-from linsim.errors import InvalidInput
+from linsim.errors import InvalidInput, require
 from linsim.problem import Problem
 from linsim.progress.showing import Progress
 from linsim.storage.compiled import keep_programs
+from linsim.storage.sources import sources
 from linsim.sweeping.axes import Axes
 from linsim.sweeping.lanes import all_lanes, pretrain_block, run_lanes
 from linsim.sweeping.plan import Box, Plan
@@ -139,5 +140,17 @@ class Work:
         return foretold(self.predictor.predict(rates, strengths, seeds))
 
     def __getstate__(self) -> dict[str, Any]:
-        """What another process needs; the rest it computes."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        """What another process needs, the rest it computes; and the source by which it must do so."""
+        return {"source": source_of(self.solver), **{field.name: getattr(self, field.name) for field in fields(self)}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """In another process; `InvalidInput` where its source is another."""
+        source = state.pop("source")
+        other = [name for name, told in source_of(state["solver"]).items() if source.get(name) != told]
+        require(not other, "workers", f"other source of {', '.join(other)}", "workers with the source of the client")
+        self.__dict__.update(state)
+
+
+def source_of(solver: Solver) -> dict[str, str]:
+    """Module -> digest, of all that computes chunks."""
+    return sources([__name__, type(solver).__module__])

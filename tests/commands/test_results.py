@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 import linsim
 from experiments.command import again, export
+from experiments.command.made import Made
 from experiments.experiment import Experiment
 from figures import stages
 from linsim.commands import cli
@@ -21,6 +22,7 @@ from linsim.errors import InvalidInput
 from linsim.finding import Finding
 from linsim.labels import texts
 from linsim.storage import store
+from linsim.storage.sources import sources
 
 ROOT = Path(__file__).parent.parent.parent
 STORED = ROOT / "figures/stored/transformer"
@@ -207,3 +209,12 @@ def test_what_no_figure_draws_is_one_line(name, said):
         linsim.plot(dataset)
     assert str(caught.value).startswith(said)
     assert ("linsim again" in str(caught.value)) == (name == "stages")
+
+
+def test_a_result_whose_source_is_no_longer_there_says_so():
+    now = sources(["linsim.errors"])
+    assert Made("claims", {}, now).lost == ""
+    then = dict.fromkeys([*now, "gone", "linsim.losses", "linsim.tasks"], "of yesterday")
+    said = "The source that made it is no longer there: linsim, linsim.errors, gone and 2 more changed since."
+    assert Made("claims", {}, then).lost == said
+    assert Made("claims", {}).lost == "The result does not tell which source made it."

@@ -6,6 +6,7 @@ import pytest
 from linsim.commands.config import ChartConfig, TaskConfig
 from linsim.commands.transfers import build_transfer, load_transfer
 from linsim.errors import InvalidInput
+from linsim.sweeping.running import running
 
 
 def save(path, **arrays):
@@ -79,7 +80,7 @@ def test_tasks_are_read_from_a_table(tmp_path):
         (TABLE.replace(",3", ",3,4"), "task.data: got line 3 of "),
         (TABLE.replace(",3", ""), "task.data: got nothing in column y, line 3 of "),
         (TABLE.replace(",3", ",inf"), "task.data.Y: got entries above 1e+50"),
-        (TABLE.replace("finetune", "pretrain"), "task.data.X_ft: got shape (0,)"),
+        (TABLE.replace("finetune", "pretrain"), "task.data.X_ft: got shape (0, 2)"),
         (b"\xff\xfe\x00", "allowed: a .csv file with columns"),
     ],
 )
@@ -89,6 +90,31 @@ def test_a_table_that_is_not_understood_is_refused_in_one_line(tmp_path, content
         load_transfer(tmp_path / "data.csv")
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def zeros(path, rows, memory):
+    """A data file of good samples that unpacks to many times its size, read where there is so much memory."""
+    np.savez_compressed(path, **{name: np.zeros((rows, 2), np.float32) for name in GOOD})
+    with running(memory=memory):
+        return load_transfer(path)
+
+
+def test_what_a_data_file_unpacks_to_must_have_room(tmp_path, monkeypatch):
+    with pytest.raises(
+        InvalidInput, match=r"task.data: got 1.28 MB for all arrays of .*; allowed: at most 1.049 MB, --memory"
+    ):
+        zeros(tmp_path / "data.npz", 40_000, 2**20)
+    monkeypatch.setattr("linsim.commands.transfers.memory_left", lambda: 2**20)
+    with pytest.raises(InvalidInput, match=r"got 0.64 MB for all .*; allowed: at most 0.5243 MB, half of what is free"):
+        zeros(tmp_path / "data.npz", 20_000, None)
+    wide = {"X": np.ones((1, 300)), "Y": np.ones((1, 1)), "X_ft": np.ones((1, 300)), "Y_ft": np.ones((1, 1))}
+    with pytest.raises(InvalidInput, match=r"got 0.72 MB for the covariance of 300 inputs"):
+        load_transfer(save(tmp_path / "data.npz", **wide))
+    monkeypatch.setattr("linsim.commands.transfers._LINES", 5)
+    monkeypatch.setattr("linsim.commands.transfers.memory_left", lambda: 2 * len(TABLE))
+    (tmp_path / "data.csv").write_text(TABLE)
+    with pytest.raises(InvalidInput, match=r"MB for 5 lines of .*; allowed: at most"):
+        load_transfer(tmp_path / "data.csv")
 
 
 def test_a_bare_array_in_place_of_an_archive_is_refused(tmp_path):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from flax import nnx
 from safetensors.numpy import save_file
 
@@ -347,3 +348,26 @@ def test_a_killed_run_keeps_the_readings_it_has(tmp_path, monkeypatch):
     resumed, uninterrupted = store.load(out), store.load(whole)
     for name in uninterrupted.variables:
         np.testing.assert_array_equal(resumed[name], uninterrupted[name])
+
+
+def test_a_folder_that_grows_is_measured_where_it_is_new(tmp_path, capsys, monkeypatch):
+    folder, out = tmp_path / "checkpoints", tmp_path / "out"
+    measured, measure = [], Monitor.measure
+    monkeypatch.setattr(Monitor, "measure", lambda *given: measured.append(1) or measure(*given))
+    save(folder, (10, 30))
+    same = (folder, "--out", str(out), "--resume")
+    assert command(*same) == 0
+    assert command(*same) == 0
+    assert "complete before" in capsys.readouterr().out
+    assert len(measured) == 2
+    save(folder, (20, 40))
+    assert command(*same) == 0
+    assert len(measured) == 4
+    grown = store.load(out)
+    xr.testing.assert_equal(grown, run(config(folder, loss="watched_model:square")))
+    save(folder, (20,), lambda budget: 7.0)
+    capsys.readouterr()
+    assert command(*same) == 2
+    assert "it differs in config.folder.step_20.npz: content " in one_line(capsys)
+    assert [entry.name for entry in out.iterdir()] == ["data.zarr"]
+    xr.testing.assert_identical(store.load(out), grown)

@@ -1,5 +1,8 @@
 """Fingerprints: the same for the same sweep made twice, others for whatever would change its numbers."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,6 +19,7 @@ from linsim.phase import Phase, Term
 from linsim.storage.fingerprint import differences, digest, fingerprint
 from linsim.tasks import LinearTask
 from tests.problems import aligned_problem, gaussian_problem
+from tests.test_architecture import ROOT
 
 
 def name_of(value):
@@ -133,6 +137,40 @@ def test_functions_are_told_apart_by_all_that_they_compute_with(case):
     first, second = PAIRS[case]
     assert name_of(first()) == name_of(first())
     assert name_of(first()) != name_of(second())
+
+
+SCALE = 1.0
+
+
+def helper(step):
+    return SCALE * step
+
+
+def through_helper(step):
+    return helper(step)
+
+
+def test_what_a_function_takes_from_its_module_counts(monkeypatch):
+    before = name_of(through_helper)
+    monkeypatch.setitem(globals(), "UNUSED", 1.0)
+    assert name_of(through_helper) == before
+    monkeypatch.setitem(globals(), "SCALE", 2.0)
+    assert name_of(through_helper) != before
+
+
+def test_the_next_process_has_the_same_names():
+    # Where text is hashed otherwise, sets are in another order; and objects are elsewhere.
+    check = (
+        "from tests.storage.test_fingerprint import name_of\n"
+        "class Plain: pass\n"
+        "print(name_of([lambda x: x in {'a', 'b', 'c', 'd'}, Plain(), {'e', 'f', 'g', 'h'}]))\n"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}, {**os.environ, "PYTHONHASHSEED": "1"}
+    told = {
+        subprocess.run([sys.executable, "-c", check], cwd=ROOT, env=env, check=True, capture_output=True).stdout
+        for env in environment
+    }
+    assert len(told) == 1
 
 
 def test_a_schedule_that_is_a_dataclass_is_told_apart():

@@ -17,6 +17,7 @@ from linsim.errors import InvalidInput
 from linsim.storage import store
 from linsim.storage.fingerprint import fingerprint
 from linsim.storage.leases import lease
+from linsim.storage.places import UNFINISHED
 from linsim.sweeping.plan import Plan
 from linsim.sweeping.work import Work
 from tests.sweeping.chunked import flip
@@ -81,7 +82,7 @@ def test_a_run_that_is_stopped_exits_3_and_its_command_goes_on(tmp_path, capsys,
     command = "run not completed: interrupted; finished chunks are kept, go on with: python -m experiments."
     assert captured.err.startswith(command)
     assert count[0] == 4
-    assert [entry.name for entry in out.iterdir()] == [store.UNFINISHED]
+    assert [entry.name for entry in out.iterdir()] == [UNFINISHED]
     # The shell reads the command as this run did.
     told = subprocess.run(
         [f"printf '%s\\n' {captured.err.split('go on with: ')[1]}"],
@@ -163,7 +164,7 @@ def test_how_many_lanes_are_computed_again_is_no_other_configuration(begun, undi
 
 
 def test_another_version_is_refused(begun, capsys, monkeypatch):
-    monkeypatch.setattr("experiments.experiment.deciding", lambda: {"linsim": "9", "jax": "9"})
+    monkeypatch.setattr("experiments.identity.deciding", lambda: {"linsim": "9", "jax": "9"})
     assert main([*SMALL, "--out", str(begun), "--resume"]) == 2
     assert "now 9" in capsys.readouterr().err
 
@@ -193,7 +194,7 @@ def test_a_damaged_complete_result_is_not_believed_on_resume(undisturbed, tmp_pa
         assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000], ids=["empty", "half", "no fields", "deep"])
 def test_a_damaged_description_of_the_run_is_one_line(begun, capsys, content):
     (begun / ".unfinished" / "run.json").write_text(content)
     assert main([*SMALL, "--out", str(begun), "--resume"]) == 2
@@ -223,13 +224,13 @@ def test_a_kill_while_the_finished_chunks_are_removed_costs_nothing(tmp_path, mo
 
     def half(path, *rest, **more):
         """The part that the order of directory entries may put first."""
-        if Path(path).name == store.UNFINISHED:
+        if Path(path).name == UNFINISHED:
             for inner in Path(path).glob("*/zarr.json"):
                 inner.unlink()
         else:
             remove(path, *rest, **more)
 
-    monkeypatch.setattr("linsim.storage.leases.shutil.rmtree", half)
+    monkeypatch.setattr("linsim.storage.places.shutil.rmtree", half)
     assert main([*SMALL, "--out", str(out)]) == 0
     monkeypatch.undo()
     assert main([*SMALL, "--out", str(out), "--resume"]) == 0
@@ -295,6 +296,49 @@ def test_of_many_runs_at_once_one_has_the_folder(tmp_path):
     for thread in threads:
         thread.join()
     assert sum(had) == 1
+
+
+def told(of):
+    """As the result in a folder tells."""
+    return lambda _: of
+
+
+KEPT = {"config.seed": "0", "config.folder.a": "1", "config.folder.b": "2"}
+
+
+@pytest.mark.parametrize(
+    ("now", "complete", "earlier"),
+    [(KEPT, True, False), (KEPT | {"config.folder.c": "3"}, False, True)],
+    ids=["the same", "more"],
+)
+def test_what_may_grow_goes_on_with_what_is_there(tmp_path, now, complete, earlier):
+    with lease(tmp_path, now, {}, resume=True, grows="config.folder.", result=told(KEPT)) as leased:
+        assert (leased.complete, leased.earlier) == (complete, earlier)
+        (leased.chunks / "0123456789abcdef.json").parent.mkdir(exist_ok=True)
+        (leased.chunks / "0123456789abcdef.json").write_text("{}")
+    if not complete:  # and once more, as after a kill, with one more
+        more = now | {"config.folder.d": "4"}
+        with lease(tmp_path, more, {}, resume=True, grows="config.folder.", result=told(KEPT)) as leased:
+            assert (leased.complete, leased.earlier) == (False, True)
+            assert json.loads((leased.chunks / "run.json").read_text()) == more
+
+
+@pytest.mark.parametrize(
+    ("now", "said"),
+    [
+        (KEPT | {"config.folder.b": "3"}, "config.folder.b: 2, now 3"),
+        ({name: KEPT[name] for name in ("config.seed", "config.folder.a")}, "config.folder.b: 2, now absent"),
+        (KEPT | {"config.folder.c": "3", "config.seed": "1"}, "config.seed: 0, now 1"),
+        (dict.fromkeys((*KEPT, "x"), "9"), "config.folder.b: 2, now 9; and 1 more"),
+    ],
+    ids=["replaced", "gone", "another seed", "all"],
+)
+def test_what_grows_must_be_the_same_as_far_as_it_was(tmp_path, now, said):
+    with (
+        pytest.raises(InvalidInput, match=f"{said}$"),
+        lease(tmp_path, now, {}, resume=True, grows="config.folder.", result=told(KEPT)),
+    ):
+        pass
 
 
 def test_a_folder_that_holds_something_else_keeps_it(tmp_path):

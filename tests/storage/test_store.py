@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 from linsim.errors import InvalidInput, RunFailed
 from linsim.storage import store
+from linsim.storage.places import prepare
 from tests.sweeping.chunked import DAMAGES, flip
 
 DATA = xr.Dataset({"loss": (("step",), np.arange(5.0))}, attrs={"config": "{}"})
@@ -33,14 +35,14 @@ def test_a_new_result_replaces_an_old_one(tmp_path):
 def test_a_folder_with_something_in_it_needs_overwrite(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InvalidInput, match="out: got .*new or empty, or --overwrite"):
-        store.prepare(tmp_path, overwrite=False)
-    store.prepare(tmp_path, overwrite=True)
+        prepare(tmp_path, overwrite=False)
+    prepare(tmp_path, overwrite=True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_what_a_killed_run_left_behind_is_in_nobodys_way(tmp_path):
     (tmp_path / ".data.zarr.partial").mkdir()
-    store.prepare(tmp_path, overwrite=False)
+    prepare(tmp_path, overwrite=False)
     store.save(DATA, tmp_path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["data.zarr"]
 
@@ -49,12 +51,12 @@ def test_a_file_or_a_folder_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InvalidInput, match="out: got"):
-            store.prepare(path, overwrite=False)
+            prepare(path, overwrite=False)
 
 
 def test_a_folder_that_cannot_be_written_is_refused():
     with pytest.raises(InvalidInput, match="out: got .*a folder that can be written"):
-        store.prepare(Path("/proc/linsim"), overwrite=False)
+        prepare(Path("/proc/linsim"), overwrite=False)
 
 
 @pytest.mark.parametrize("existing", [False, True])
@@ -117,7 +119,7 @@ def test_a_result_hidden_by_a_kill_while_it_was_replaced_comes_back(tmp_path):
     store.save(DATA, tmp_path)
     (tmp_path / "data.zarr").rename(tmp_path / ".data.zarr.replaced")
     with pytest.raises(InvalidInput, match="--overwrite"):
-        store.prepare(tmp_path, overwrite=False)
+        prepare(tmp_path, overwrite=False)
     xr.testing.assert_identical(store.load(tmp_path), DATA)
 
 
@@ -165,3 +167,87 @@ def test_a_chunk_that_is_damaged_while_it_is_copied_leaves_no_half_result(tmp_pa
     with pytest.raises(ValueError, match="checksum"):
         store.save(viewed, out)
     assert list(out.iterdir()) == []
+
+
+GRID = xr.Dataset(
+    {name: (("row", "column"), np.arange(12.0).reshape(4, 3) + shift) for name, shift in (("a", 0), ("b", 50))},
+    attrs={"config": '{"seed": 0}', "seed": 0},
+)
+
+
+@pytest.fixture
+def grid(tmp_path):
+    """A result in chunks of a row."""
+    GRID.to_zarr(tmp_path / "made", encoding={name: {"chunks": (1, 3)} for name in GRID}, consolidated=False)
+    return store.save(xr.open_zarr(tmp_path / "made", consolidated=False, chunks=None), tmp_path)
+
+
+def swap(one, other):
+    between = one.with_name("between")
+    one.rename(between)
+    other.rename(one)
+    between.rename(other)
+
+
+MOVED = {
+    "chunks of an array": lambda path: swap(path / "a" / "c" / "0", path / "a" / "c" / "1"),
+    "chunks of two arrays": lambda path: swap(path / "a" / "c" / "0", path / "b" / "c" / "0"),
+    "arrays": lambda path: swap(path / "a", path / "b"),
+    "names of dimensions": lambda path: (path / "a" / "zarr.json").write_text(
+        (path / "a" / "zarr.json").read_text().replace('"column"', '"colour"')
+    ),
+}
+
+
+@pytest.mark.parametrize("what", MOVED)
+def test_what_is_whole_but_not_where_it_was_written_is_refused(grid, what):
+    xr.testing.assert_identical(store.load(grid.parent), GRID)
+    MOVED[what](grid)
+    for read in (store.load, store.verify):
+        with pytest.raises(InvalidInput, match="not as, or where, they were written"):
+            read(grid.parent)
+
+
+def test_an_array_of_another_result_is_refused_on_resume(grid, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    store.save(GRID + 1, other)
+    swap(grid / "a", other / "data.zarr" / "a")
+    with pytest.raises(InvalidInput, match="an array changed after it was saved"):
+        store.verify(grid.parent)
+
+
+def test_attributes_have_a_seal_which_others_may_add_to(grid):
+    group = zarr.open_group(grid, mode="r+")
+    group.attrs["note"] = "mine"
+    store.verify(grid.parent)
+    group.attrs["seed"] = 1
+    with pytest.raises(InvalidInput, match="the attribute seed changed after it was saved"):
+        store.verify(grid.parent)
+    assert store.load(grid.parent).attrs["seed"] == 1  # whoever changed it may read it
+    del group.attrs["seal"]
+    with pytest.raises(InvalidInput, match="its seal changed after it was saved"):
+        store.verify(grid.parent)
+
+
+def test_what_is_made_of_a_result_has_no_seal_of_it(grid, tmp_path):
+    plain = xr.open_zarr(grid, consolidated=False)
+    assert "seal" in plain.attrs and "seal" not in store.view(grid.parent).attrs
+    (plain + 1).assign_attrs(plain.attrs).to_zarr(tmp_path / "theirs" / "data.zarr", consolidated=False)
+    xr.testing.assert_equal(store.load(tmp_path / "theirs"), GRID + 1)
+    store.save(plain.load(), tmp_path / "theirs")
+    store.verify(tmp_path / "theirs")
+
+
+@pytest.mark.parametrize("free", [100, 80])
+def test_more_than_there_is_memory_for_is_refused_before_it_is_read(tmp_path, monkeypatch, free):
+    store.save(xr.Dataset({"a": ("x", np.zeros(6)), "b": ("x", np.zeros(6))}), tmp_path)
+    monkeypatch.setattr(store, "memory_left", lambda: free)
+    if free < 96:
+        with pytest.raises(InvalidInput, match=r"folder: got .* GB of numbers; allowed: at most .* which are free"):
+            store.load(tmp_path)
+    else:
+        store.load(tmp_path)
+    monkeypatch.setattr(store, "memory_left", lambda: 40)
+    with pytest.raises(InvalidInput, match="a chunk of . takes .* GB, more than is free"):
+        store.view(tmp_path)

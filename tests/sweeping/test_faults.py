@@ -115,6 +115,17 @@ def test_more_lanes_than_there_is_room_for_are_one_line(tmp_path, monkeypatch, o
     assert list(tmp_path.iterdir()) == []
 
 
+def test_room_on_the_disk_is_that_for_the_chunks_and_for_the_saved_result(tmp_path, monkeypatch):
+    cuts, layouts = Plan((100,), (100,), (100,), 10), {"loss": Layout(("a",), np.dtype(np.float64), {})}
+    for free, fits in ((900, False), (1600, False), (1800, True)):  # 800 bytes, twice, of nine tenths of what is free
+        monkeypatch.setattr("linsim.storage.room.disk_left", lambda _, free=free: free)
+        if fits:
+            OnDisk(tmp_path / "x", layouts, ("a",), cuts)
+        else:
+            with pytest.raises(InvalidInput, match="lanes: got 100; allowed: .* for one of two copies on the disk"):
+                OnDisk(tmp_path / "x", layouts, ("a",), cuts)
+
+
 def test_nothing_is_said_to_be_kept_before_the_first_chunk_is(tmp_path):
     with lease(tmp_path, {}, {}) as leased:
         (leased.chunks / "sweep" / "forgetting" / "c" / "0").mkdir(parents=True)

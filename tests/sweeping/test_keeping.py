@@ -96,6 +96,34 @@ def test_a_damaged_chunk_is_computed_again_and_no_other(begun, kept, ran, damage
     assert ran[0].stop == CUTS.shape or name == "pretrain_loss_before"
 
 
+def swap(one, other):
+    contents = one.read_bytes(), other.read_bytes()
+    other.write_bytes(contents[0])
+    one.write_bytes(contents[1])
+
+
+@pytest.mark.parametrize("others", ["of the same variable", "of another variable"])
+def test_a_chunk_in_the_place_of_another_is_computed_again(begun, kept, ran, others):
+    first, second, *_ = chunk_files(kept, "forgetting")
+    other = second if others == "of the same variable" else chunk_files(kept, "pretrain_loss_after")[0]
+    swap(first, other)
+    same_bits(swept(kept), begun[1])
+    assert len(ran) == (2 if other == second else 1)
+
+
+@pytest.mark.parametrize(
+    "left", ["", "{", '\n{"start": [0]}\n', "[" * 100_000], ids=["nothing", "half", "less", "deep"]
+)
+def test_chunks_of_which_nothing_is_written_down_are_computed_again(begun, kept, ran, left):
+    (book,) = kept.glob("*.chunks")
+    whole = book.read_text()
+    book.write_text(whole[: whole.rindex('{"start"')] + left)
+    same_bits(swept(kept), begun[1])
+    assert len(ran) == 1
+    same_bits(swept(kept), begun[1])
+    assert len(ran) == 1
+
+
 def test_every_single_bit_of_a_chunk_is_watched(kept):
     # Of the file's bits each in turn; the sweep itself need not run for that.
     path = chunk_files(kept, "forgetting")[0]

@@ -55,7 +55,7 @@ def test_added_budgets_are_computed_as_the_first_ones(few):
 
 
 def test_what_is_too_large_to_be_joined_is_refused_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(keeping.psutil, "virtual_memory", lambda: SimpleNamespace(available=4000))
+    monkeypatch.setattr(keeping.room.psutil, "virtual_memory", lambda: SimpleNamespace(available=4000))
     with running(keep=tmp_path, memory=2**28):
         with pytest.raises(InvalidInput, match=r"lanes: got 72; allowed: at most .* tolerance=None, adds none"):
             charted(problem(12))
@@ -71,7 +71,9 @@ def test_without_a_tolerance_budgets_stay_and_what_is_not_resolved_says_so():
 
 
 def test_what_no_budget_resolves_is_not_refined(tmp_path, monkeypatch):
-    monkeypatch.setattr(keeping.psutil, "virtual_memory", lambda: SimpleNamespace(available=4000))  # nothing is joined
+    monkeypatch.setattr(
+        keeping.room.psutil, "virtual_memory", lambda: SimpleNamespace(available=4000)
+    )  # nothing is joined
     with running(keep=tmp_path, memory=2**28):
         rough = charted(problem(12, finetune=Phase(0.001, batch_size=4)))
     assert rough.attrs["refining"] == "none: minibatches make curves rough from step to step"

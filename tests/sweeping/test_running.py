@@ -21,6 +21,7 @@ from linsim.sweeping import running
 from linsim.sweeping.plan import COPIES, Plan
 from linsim.sweeping.running import Hands, ThisProcess, Watcher, current
 from linsim.sweeping.sweep import sweep
+from linsim.sweeping.work import Work, source_of
 from tests.problems import aligned_problem, gaussian_problem
 
 free_memory = getattr(running.free_memory, "__wrapped__", running.free_memory)  # of devices that are made up
@@ -69,11 +70,11 @@ def test_less_memory_makes_more_chunks(monkeypatch):
 
 
 def test_free_memory_is_a_power_of_two_and_a_quarter_at_most(monkeypatch):
-    monkeypatch.setattr(running.psutil, "virtual_memory", lambda: SimpleNamespace(available=100 * 2**30))
+    monkeypatch.setattr(running.room.psutil, "virtual_memory", lambda: SimpleNamespace(available=100 * 2**30))
     on_cpu = jax.devices("cpu")[:2]
     assert free_memory(on_cpu[:1]) == 16 * 2**30
     assert free_memory(on_cpu) == 8 * 2**30
-    monkeypatch.setattr(running.psutil, "virtual_memory", lambda: SimpleNamespace(available=99))
+    monkeypatch.setattr(running.room.psutil, "virtual_memory", lambda: SimpleNamespace(available=99))
     assert free_memory(on_cpu) == running.SMALLEST_MEMORY
     full, empty = (
         SimpleNamespace(platform="gpu", memory_stats=lambda used=used: {"bytes_limit": 2**36, "bytes_in_use": used})
@@ -83,7 +84,7 @@ def test_free_memory_is_a_power_of_two_and_a_quarter_at_most(monkeypatch):
 
 
 def test_a_device_that_tells_nothing_of_its_memory_is_taken_for_the_hosts(monkeypatch):
-    monkeypatch.setattr(running.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**34))
+    monkeypatch.setattr(running.room.psutil, "virtual_memory", lambda: SimpleNamespace(available=2**34))
     assert free_memory([SimpleNamespace(platform="tpu", memory_stats=lambda: None)]) == 2**32
 
 
@@ -126,3 +127,11 @@ def test_hands_may_give_chunks_in_any_order_and_watchers_are_told(monkeypatch):
     assert [step for step in steps if step[0] > 0] == [(80 + 120 * done, total) for done in (1, 2, 3)]
     for name in forth.data_vars:
         np.testing.assert_array_equal(forth[name], back[name])
+
+
+def test_work_is_not_opened_where_the_source_is_another():
+    state = {"solver": Dense(), "source": dict(source_of(Dense()))}
+    Work.__new__(Work).__setstate__({**state})
+    state["source"] |= {"linsim.dynamics.matrices.dense": "of yesterday"}
+    with pytest.raises(InvalidInput, match=r"workers: got other source of linsim\.dynamics\.matrices\.dense; allowed"):
+        Work.__new__(Work).__setstate__(state)

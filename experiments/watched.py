@@ -1,0 +1,60 @@
+"""What a watched run is of, beside its code: content of checkpoints and microbatches; and what is known already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import jax
+import xarray as xr
+
+from linsim.commands.named import call_named, named
+from linsim.measures.estimates import Estimate
+from linsim.monitoring.checkpoints import Checkpoint
+from linsim.monitoring.measuring import Reading
+from linsim.storage.fingerprint import digest, fingerprint
+from linsim.storage.identity import content
+
+
+def contents(checkpoints: Iterable[Checkpoint]) -> dict[str, str]:
+    """Part of the field `folder` -> digest, for every checkpoint."""
+    return {f"folder.{each.path.name}": content(each.path) for each in checkpoints}
+
+
+def batches_of(name: str) -> list[Any]:
+    """All microbatches of MODULE:NAME; `InvalidInput` where it fails."""
+    batches = named("batches", name)
+
+    def made() -> list[Any]:
+        found = batches() if callable(batches) else batches
+        return _gone_through(found) if iter(found) is found else list(found)
+
+    return call_named("batches", name, made)
+
+
+def digest_of(batches: Iterable[Any]) -> str:
+    """Of all that is in microbatches."""
+    return digest(fingerprint({"batches": jax.tree.leaves(list(batches))}))
+
+
+def known(earlier: xr.Dataset | None) -> dict[str, Reading]:
+    """The readings in a result, by the name of the checkpoint."""
+    if earlier is None:
+        return {}
+    names = [str(name) for name in earlier.data_vars if f"{name}_error" in earlier]
+    return {
+        checkpoint: {name: Estimate(float(row[name]), float(row[f"{name}_error"])) for name in names}
+        for checkpoint, row in zip(json.loads(earlier.attrs["checkpoints"]), _rows(earlier), strict=True)
+    }
+
+
+def _rows(dataset: xr.Dataset) -> Iterator[xr.Dataset]:
+    return (dataset.isel(pretrain_steps=at) for at in range(dataset.sizes["pretrain_steps"]))
+
+
+@lru_cache(maxsize=2)
+def _gone_through(once: Iterator[Any]) -> list[Any]:
+    """What an iterator gives, which it does once."""
+    return list(once)
