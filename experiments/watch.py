@@ -35,7 +35,7 @@ from linsim.monitoring.alarm import Alarm
 from linsim.monitoring.checkpoints import Checkpoint, Tolerance, read
 from linsim.monitoring.checkpoints import find as checkpoints_in
 from linsim.monitoring.measuring import MEASURES, Monitor, Reading
-from linsim.monitoring.named_trees import put_into
+from linsim.monitoring.stored.named_trees import put_into
 from linsim.monitoring.record import Record
 from linsim.monitoring.trees import examples_in, require_same_shapes, require_scalar, shapes_of
 from linsim.progress.showing import Progress

@@ -24,13 +24,18 @@ Loss = Callable[[Params, Batch], Any]
 """The mean loss of a batch, a scalar; a `Predictive` is one."""
 
 
+def state_of(model: Any) -> Any:
+    """The parameters of a Flax module, or the tree that was given, as they are."""
+    return nnx.state(model, nnx.Param) if isinstance(model, nnx.Module) else model
+
+
 def parameters_of(model: Any) -> Params:
     """The parameters of a Flax module, or the tree that was given, in float32 or better.
 
     Squares of half-precision gradients overflow or vanish, and differences of losses are lost in rounding.
     `InvalidInput` for anything but floating leaves.
     """
-    tree = nnx.state(model, nnx.Param) if isinstance(model, nnx.Module) else model
+    tree = state_of(model)
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     require(len(leaves) > 0, "params", tree, "a tree with at least one array")
     for path, leaf in leaves:

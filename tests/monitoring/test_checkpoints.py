@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 
 from linsim.errors import InvalidInput
 from linsim.monitoring.checkpoints import Checkpoint, Tolerance, find, read
-from linsim.monitoring.named_trees import nested, plain, put_into
+from linsim.monitoring.stored.named_trees import nested, plain, put_into
 
 LAYERS = 12  # more than ten: as text, layer 10 sorts before layer 2
 

@@ -17,6 +17,7 @@ Tree = dict[Any, Any]
 """Nested dicts of NumPy arrays by name, positions in lists as integers."""
 
 _VALUE = "value"  # the last level of a Flax variable in a checkpoint of orbax
+_DEEPEST = 100  # levels of names; Python itself goes no deeper than about 900
 
 
 def nested(flat: Mapping[str, Any]) -> Tree:
@@ -25,6 +26,8 @@ def nested(flat: Mapping[str, Any]) -> Tree:
     tree: Tree = {}
     for name, array in flat.items():
         *groups, last = name.split(separator)
+        deep = f"{name[:40]}... of {len(groups) + 1} levels"
+        require(len(groups) < _DEEPEST, "names", deep, f"names of at most {_DEEPEST} levels")
         inner = tree
         for group in groups:
             inner = inner.setdefault(group, {})
