@@ -121,14 +121,14 @@ def sums_of(parts: Params, layers: Layers) -> dict[str, Array]:
 def masks_of(tree: Params, layers: Layers) -> Params:
     """1 in every layer and 0 elsewhere: a tree of arrays that broadcast, behind a first axis over the layers."""
 
-    def mask(name: str, leaf: Any) -> Array:
+    def mask(name: str, leaf: Any) -> np.ndarray:
         piled = any(Piece(name, 0) in pieces for pieces in layers.values())
         ones = np.zeros((len(layers), *(len(leaf) if piled and axis == 0 else 1 for axis in range(np.ndim(leaf)))))
         for number, pieces in enumerate(layers.values()):
             for piece in pieces:
                 if piece.name == name:
                     ones[number, ... if piece.index is None else piece.index] = 1
-        return jnp.asarray(ones, leaf.dtype)
+        return ones.astype(leaf.dtype)
 
     return jax.tree.unflatten(jax.tree.structure(tree), [mask(*each) for each in leaves_of(tree).items()])
 

@@ -169,7 +169,7 @@ class Monitor:
     def _masks(self, params: Params) -> Params:
         """Of all parameters, then of each layer."""
         masks = masks_of(params, self._layers(params))
-        return jax.tree.map(lambda mask: jnp.concatenate([jnp.ones_like(mask[:1], shape=(1, *mask.shape[1:])), mask]), masks)
+        return jax.tree.map(lambda mask: np.concatenate([np.ones((1, *mask.shape[1:]), mask.dtype), mask]), masks)
 
     @property
     def _measures(self) -> tuple[str, ...]:

@@ -10,17 +10,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from linsim.errors import require
 from linsim.measures.estimates import Estimate, from_samples
 from linsim.measures.products import loss_product
 from linsim.monitoring.layers import holding
-from linsim.monitoring.top_eigenvalue import Carry, begun, dot, extended, top_eigenvalue
+from linsim.monitoring.top_eigenvalue import Carry, begun, extended, top_eigenvalue
 from linsim.monitoring.trees import Batch, Loss, Params, shapes_of, spread
-
-
-_begun = jax.jit(begun)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,31 +49,34 @@ class Sharpness:
         """
         shapes = sorted({str(shapes_of(batch)) for batch in batches})
         require(len(shapes) == 1, "batches", f"shapes {shapes}", "microbatches of one shape, for top_eigenvalue")
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *batches)
         shares = np.asarray(sizes, np.float64) / np.sum(sizes)
-        leaves, structure = jax.tree.flatten(params)
-        drawn = zip(jax.random.split(key, len(leaves)), leaves, strict=True)
-        start = structure.unflatten([jax.random.normal(one, leaf.shape, leaf.dtype) for one, leaf in drawn])
-        (params, held, masks, start), stacked = spread((params, held, masks, start), stacked, axis=1)
+        start = np.random.default_rng(np.asarray(jax.random.key_data(key))).standard_normal(_length(params))
+        (params, held), stacked = spread((params, held), stacked, axis=1)
         count = len(jax.tree.leaves(masks)[0])
         blocks = [jax.tree.map(lambda mask, block=block: mask[block], masks) for block in range(count)]
         return [self._of_block(params, held, stacked, shares, start, block) for block in blocks]
 
     def _of_block(
-        self, params: Params, held: Params, batches: Batch, shares: np.ndarray, start: Params, mask: Params
+        self, params: Params, held: Params, batches: Batch, shares: np.ndarray, start: np.ndarray, mask: Params
     ) -> Estimate:
-        first = _begun(jax.tree.map(jnp.multiply, mask, start))
+        kind = jnp.result_type(*jax.tree.leaves(params))
+        inside = [np.broadcast_to(one, leaf.shape).ravel() for one, leaf in _pairs(mask, params)]
+
+        def place(vector: Any) -> Carry:
+            return spread(begun(vector), batches, axis=1)[0]
 
         def step(carry: Carry, weight: Any) -> Any:
-            return self._step(params, held, batches, jnp.asarray(shares, jnp.float32), mask, carry, weight)
+            return self._step(params, held, batches, shares.astype(np.float32), mask, carry, weight)
 
+        first = place((start * np.concatenate(inside)).astype(kind))
         found = top_eigenvalue(step, first, self.tolerance, self.most)
         scatter = 0.0
         if len(shares) > 1:
             carry = first
             for weight in found.weights:  # the same recurrence again, for the vector that was not kept
                 carry, _ = step(carry, float(weight))
-            along = step(_begun(carry.gathered), 0.0)[1].told
+            along = step(place(carry.gathered), 0.0)[1].told
             scatter = from_samples(np.asarray(along, np.float64), shares).error
         return Estimate(np.float64(found.value), np.hypot(scatter, found.error))
 
@@ -86,19 +87,26 @@ class Sharpness:
         def step(
             params: Params, held: Params, batches: Batch, shares: Array, mask: Params, carry: Carry, weight: Any
         ) -> Any:
-            loss = holding(self.loss, held)
+            loss, (flat, as_tree) = holding(self.loss, held), ravel_pytree(params)
 
-            def mean_product(vector: Params) -> tuple[Params, Array]:
-                def add(so_far: Params, part: tuple[Batch, Array]) -> tuple[Params, Array]:
-                    batch, share = part
-                    image = loss_product(loss, params, batch)(vector)
-                    mean = jax.tree.map(lambda sum_, leaf: sum_ + share.astype(leaf.dtype) * leaf, so_far, image)
-                    return mean, dot(image, vector)
+            def mean_product(vector: Array) -> tuple[Array, Array]:
+                direction = as_tree(vector)
 
-                nothing = jax.tree.map(jnp.zeros_like, vector)
-                mean, along = jax.lax.scan(add, nothing, (batches, shares))
-                return jax.tree.map(jnp.multiply, mask, mean), along
+                def add(so_far: Array, part: tuple[Batch, Array]) -> tuple[Array, Array]:
+                    image = loss_product(loss, params, part[0])(direction)
+                    image = ravel_pytree(jax.tree.map(jnp.multiply, mask, image))[0]
+                    return so_far + part[1].astype(flat.dtype) * image, jnp.sum(image * vector)
+
+                return jax.lax.scan(add, jnp.zeros_like(vector), (batches, shares))
 
             return extended(mean_product, carry, weight)
 
         return jax.jit(step)
+
+
+def _pairs(masks: Params, params: Params) -> list[tuple[Any, Any]]:
+    return list(zip(jax.tree.leaves(masks), jax.tree.leaves(params), strict=True))
+
+
+def _length(params: Params) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -12,11 +12,12 @@ from jaxtyping import Array, Float
 from scipy.linalg import eigh_tridiagonal
 
 from linsim.losses import Scalar
+from linsim.measures.matrix_free import scale_of
 
 _LOOK = 8  # products between two looks at how far it is
 _ENDED = 32  # in units of rounding: a step as small is none, and the space is whole
 
-Product = Callable[[Any], tuple[Any, Any]]
+Product = Callable[[Array], tuple[Array, Any]]
 """v -> H v, and whatever else is told of v."""
 
 
@@ -24,8 +25,11 @@ class Carry(NamedTuple):
     """Where the recurrence stands."""
 
     before: Any
+    """The vector before, of shape (n,)."""
     vector: Any
-    coupling: Scalar
+    """The next one, of length 1 or, where there is none, 0."""
+    coupling: Any
+    """Between the two."""
     gathered: Any
     """sum_k weight_k v_k over the vectors so far."""
 
@@ -49,22 +53,25 @@ class Top(NamedTuple):
 
 
 def begun(start: Any) -> Carry:
-    """The recurrence at a start of any length > 0."""
-    nothing, length = jax.tree.map(jnp.zeros_like, start), norm(start)
-    return Carry(nothing, _times(1 / length, start), jnp.zeros_like(length), nothing)
+    """The recurrence at a start of any length > 0, made in NumPy: nothing is compiled for it."""
+    vector = np.asarray(start)
+    scaled = vector / np.abs(vector).max()
+    vector, nothing = scaled / np.linalg.norm(scaled), np.zeros_like(vector)
+    return Carry(nothing, vector, np.zeros((), vector.dtype), nothing)
 
 
-def extended(product: Product, carry: Carry, weight: Scalar) -> tuple[Carry, Step]:
+def extended(product: Product, carry: Carry, weight: Any) -> tuple[Carry, Step]:
     """One more step of Lanczos' recurrence; to be compiled, once for all steps."""
-    image, told = product(carry.vector)
-    image = _less(image, carry.coupling, carry.before)
-    diagonal = dot(image, carry.vector)
-    image = _less(image, diagonal, carry.vector)
-    image = _less(image, dot(image, carry.vector), carry.vector)  # what rounding left
-    length = norm(image)
-    after = _times(1 / jnp.where(length > 0, length, 1), image)
-    gathered = _less(carry.gathered, -jnp.asarray(weight, length.dtype), carry.vector)
-    return Carry(carry.vector, after, length, gathered), Step(diagonal, length, told)
+    before, vector, coupling, gathered = carry
+    image, told = product(vector)
+    image = image - coupling * before
+    diagonal = jnp.sum(image * vector)
+    image = image - diagonal * vector
+    image = image - jnp.sum(image * vector) * vector  # what rounding left
+    unit = scale_of(image)
+    length = jnp.sqrt(jnp.sum((image / unit) ** 2))
+    after = image / unit / jnp.where(length > 0, length, 1)
+    return Carry(vector, after, unit * length, gathered + weight * vector), Step(diagonal, unit * length, told)
 
 
 def top_eigenvalue(
@@ -86,7 +93,7 @@ def top_eigenvalue(
 
     Source: Lanczos 1950; without orthogonalisation Paige 1980; the bound in Parlett 1998.
     """
-    rounding = float(_ENDED * np.finfo(jax.tree.leaves(carry.vector)[0].dtype).eps)
+    rounding = float(_ENDED * np.finfo(carry.vector.dtype).eps)
     steps: list[Step] = []
     while True:
         for _ in range(min(_LOOK, most - len(steps))):
@@ -106,30 +113,3 @@ def _largest(pairs: Float[np.ndarray, "k 2"]) -> Top:
     last = len(pairs) - 1
     values, vectors = eigh_tridiagonal(pairs[:, 0], pairs[:-1, 1], select="i", select_range=(last, last))
     return Top(float(values[0]), float(pairs[-1, 1] * abs(vectors[-1, 0])), vectors[:, 0])
-
-
-def norm(tree: Any) -> Scalar:
-    """||tree||, without overflow or loss of what is small."""
-    leaves, kind = jax.tree.leaves(tree), _kind(tree)
-    largest = jnp.max(jnp.stack([jnp.max(jnp.abs(leaf), initial=0).astype(kind) for leaf in leaves]))
-    unit = jnp.where(largest > 0, largest, 1)
-    scaled = _times(1 / unit, tree)
-    return unit * jnp.sqrt(dot(scaled, scaled))
-
-
-def dot(left: Any, right: Any) -> Array:
-    """Sum of the products of all entries."""
-    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
-    return jnp.sum(jnp.stack([jnp.sum(one * other, dtype=_kind(left)) for one, other in pairs]))
-
-
-def _kind(tree: Any) -> Any:
-    return jnp.result_type(*(leaf.dtype for leaf in jax.tree.leaves(tree)))
-
-
-def _times(factor: Scalar, tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: factor.astype(leaf.dtype) * leaf, tree)
-
-
-def _less(image: Any, share: Scalar, vector: Any) -> Any:
-    return jax.tree.map(lambda one, other: one - share.astype(other.dtype) * other, image, vector)
