@@ -2,11 +2,21 @@
 
     python -m experiments.watch --folder CHECKPOINTS --loss MODULE:NAME --batches MODULE:NAME --out DIR
 
-measures every checkpoint in a folder (orbax, safetensors, npz; nothing is unpickled), one in memory at a time. Modules
-are imported from the current folder or from where Python finds them. MODULE:NAME of the loss is a function
-`loss(params, batch)` or a `linsim.monitoring.predictive.Predictive`, which more measures are defined for; that of the
-batches an iterable of microbatches, or a function without arguments that returns one. The loss gets the parameters as
-nested dicts of arrays by name, positions in lists as integers, or in the structure of --template.
+measures every checkpoint in a folder (orbax, safetensors, npz, folders of Hugging Face; nothing is unpickled), one in
+memory at a time. Modules are imported from the current folder or from where Python finds them. MODULE:NAME of the loss
+is a function `loss(params, batch)` or a `linsim.monitoring.predictive.Predictive`, which more measures are defined for;
+that of the batches an iterable of microbatches, or a function without arguments that returns one. The loss gets the
+parameters as nested dicts of arrays by name, positions in lists as integers, or in the structure of --template.
+
+The number of training steps is read from a name where it is beyond doubt:
+
+    step_1000  checkpoint-500  epoch=3-step=1200  model_0001200  step_500k  iter_1.5M  step_1e3
+    ckpt_10_loss2.31  agent_10000_steps  1000
+
+It is the number at a word for steps (step, iter, update), or else the only one behind checkpoint, ckpt, model, weights,
+params or no word; epochs, losses, rates and seeds do not count. These leave a doubt, and --step-pattern decides:
+
+    epoch=1-loss=2.31  step_1_000  step_-100  step_2.5  checkpoint_2_5000  llama-7b  resnet50
 """
 
 from __future__ import annotations
@@ -32,12 +42,13 @@ from linsim.finding import Finding
 from linsim.labels import Label, label
 from linsim.measures.estimates import Estimate
 from linsim.monitoring.alarm import Alarm
-from linsim.monitoring.checkpoints import Checkpoint, Tolerance, read
+from linsim.monitoring.checkpoints import Checkpoint, Tolerance, parameters
 from linsim.monitoring.checkpoints import find as checkpoints_in
 from linsim.monitoring.measuring import MEASURES, Monitor, Reading
-from linsim.monitoring.stored.named_trees import put_into
 from linsim.monitoring.record import Record
-from linsim.monitoring.trees import examples_in, require_same_shapes, require_scalar, shapes_of
+from linsim.monitoring.stored.likeness import Likeness
+from linsim.monitoring.stored.parameters import repeated
+from linsim.monitoring.trees import examples_in, leaves_of, require_same_shapes, require_scalar, shapes_of
 from linsim.progress.showing import Progress
 from linsim.storage.provenance import provenance
 from linsim.sweeping.keeping import remembered
@@ -57,7 +68,10 @@ class Config:
     """What to measure, where, and when to worry."""
 
     folder: Path = Path("checkpoints")
-    """Folder of checkpoints; the last integer in a name is the number of training steps."""
+    """Folder of checkpoints, with the number of training steps in their names."""
+    step_pattern: str = ""
+    """Regular expression with one group, which holds the steps, such as 'epoch=(\\d+)'; what does not match is left
+    out."""
     loss: str = ""
     """MODULE:NAME of the loss."""
     batches: str = ""
@@ -65,8 +79,15 @@ class Config:
     template: str | None = None
     """MODULE:NAME of a Flax module or a tree of parameters, whose structure the loss wants and whose names and shapes
     every checkpoint must have."""
-    params: str = ""
+    part: str = ""
     """Path of the parameters in a checkpoint that holds more, such as model.params."""
+    params: str = ""
+    """Regular expression for whole levels of the names of the parameters that are measured, such as layers.1 or
+    lora_[ab]; the others are held; default all."""
+    by_layer: bool = False
+    """Tell every measure of each layer as well."""
+    stacked: str = ""
+    """Regular expression, likewise, for arrays whose first axis runs over layers."""
     measures: tuple[str, ...] = ()
     """Measures to take; default all that the loss allows."""
     probes: int = 4
@@ -75,8 +96,10 @@ class Config:
     """Size gamma of the weight noise of noise_increase."""
     relative: bool = True
     """Noise in units of the root mean square of each array of parameters."""
-    lanczos: int = 16
-    """Products with the Hessian for top_eigenvalue."""
+    lanczos: int = 500
+    """Most products with the Hessian for top_eigenvalue."""
+    tolerance: float = 1e-3
+    """Residual of top_eigenvalue, relative to it."""
     alarm_on: str | None = None
     """Measure that the alarm listens to; default the first that is taken."""
     alarm: Alarm = field(default_factory=Alarm)
@@ -97,13 +120,16 @@ class _Work:
     batches: Sequence[Any]
     template: Any
     record: Record = field(default_factory=Record)
+    likeness: Likeness = field(default_factory=Likeness)
+    notes: list[str] = field(default_factory=list)
+    """What is told of arrays in the first checkpoint."""
     shapes: dict[str, tuple[int, ...]] | None = None
 
     def measure(self, checkpoint: Checkpoint, tolerance: Tolerance) -> None:
         """Read one checkpoint and add it to the record; `InvalidInput` names it."""
         name = checkpoint.path.name
         with tolerance.of(name):
-            params = self._params(checkpoint)
+            params = self._params(checkpoint, tolerance)
             shapes = shapes_of(params)
             require_same_shapes(f"{name}: ", shapes, self.shapes or shapes)
         if name in tolerance.skipped:
@@ -114,12 +140,13 @@ class _Work:
         try:
             reading = self._reading(params)
         except InvalidInput as error:
-            if error.field not in ("loss", *MEASURES):  # no fault of the checkpoint
+            if error.field.partition("@")[0] not in ("loss", *MEASURES):  # no fault of the checkpoint
                 raise
             with tolerance.of(name):
                 raise InvalidInput(f"{name}: {error.field}", error.value, error.allowed) from error
             return
         self.record.add(checkpoint.budget, reading)
+        self.likeness.add(name, params)
 
     def _reading(self, params: Any) -> Reading:
         """What the monitor says, unless it has said so before this run was killed."""
@@ -129,17 +156,20 @@ class _Work:
             return {name: [float(each.mean), float(each.error)] for name, each in reading.items()}
 
         arrays = [np.asarray(leaf) for leaf in jax.tree.leaves((params, self.batches))]
-        told = remembered({"monitor": self.monitor, "seed": self.config.seed, "arrays": arrays}, measure)
+        of = {"monitor": self.monitor, "seed": self.config.seed, "names": list(leaves_of(params)), "arrays": arrays}
+        told = remembered(of, measure)
         return {name: Estimate(*pair) for name, pair in told.items()}
 
-    def _params(self, checkpoint: Checkpoint) -> Any:
-        tree: Any = read(checkpoint, self.config.params)
-        if self.template is not None:
-            try:
-                tree = put_into(self.template, tree)
-            except InvalidInput as error:
-                raise InvalidInput(f"{checkpoint.path.name}: {error.field}", error.value, error.allowed) from error
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, self.config.precision), tree)
+    def _params(self, checkpoint: Checkpoint, tolerance: Tolerance) -> Any:
+        """The arrays of a checkpoint, those that are measured and those that are held."""
+        tree = parameters(checkpoint, self.config.part, self.template, self.config.params, tolerance)
+        if self.shapes is None:
+            self.notes += [f"{first} and {second} hold the same numbers" for first, second in repeated(tree)]
+        return jax.tree.map(self._precise, tree)
+
+    def _precise(self, leaf: Any) -> Any:
+        floating = jnp.issubdtype(leaf.dtype, jnp.floating)
+        return jnp.asarray(leaf, self.config.precision if floating else leaf.dtype)
 
     def _try_loss(self, name: str, params: Any) -> None:
         """Tell a loss that fails, or is no scalar, from a checkpoint that does."""
@@ -153,7 +183,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     require_choices(config)
     require_integer("seed", config.seed, at_least=0)
     tolerance = Tolerance(config.skip_broken)
-    checkpoints = checkpoints_in(config.folder, tolerance)
+    checkpoints = checkpoints_in(config.folder, tolerance, config.step_pattern)
     _require_enough(len(checkpoints), config)
     with jax.default_matmul_precision("highest"):
         work = _prepare(config)
@@ -169,7 +199,8 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
 def _prepare(config: Config) -> _Work:
     loss = named("loss", config.loss)
     require(callable(loss), "loss", config.loss, "a function loss(params, batch) or a Predictive")
-    monitor = Monitor(loss, config.measures or None, config.probes, config.noise, config.relative, config.lanczos)
+    own = ("probes", "noise", "relative", "lanczos", "tolerance", "params", "by_layer", "stacked")
+    monitor = Monitor(loss, config.measures or None, **{name: getattr(config, name) for name in own})
     taken = monitor.measures or ()
     require(_alarm_on(config, monitor) in taken, "alarm_on", config.alarm_on, f"one of {', '.join(taken)}")
     batches = named("batches", config.batches)
@@ -189,7 +220,8 @@ def _require_enough(count: int, config: Config) -> None:
 
 
 def _tell(tolerance: Tolerance) -> None:
-    for kind, entries in (("ignored", tolerance.ignored), ("skipped", tolerance.skipped)):
+    told = {"ignored": tolerance.ignored, "skipped": tolerance.skipped, "left out": tolerance.left_out}
+    for kind, entries in told.items():
         for name, reason in entries.items():
             print(f"{kind} {reason if reason.startswith(name) else f'{name}: {reason}'}", file=sys.stderr)
 
@@ -210,6 +242,9 @@ def _judged(config: Config, work: _Work, checkpoints: Sequence[Checkpoint], tole
         checkpoints=json.dumps(names),
         skipped=json.dumps(tolerance.skipped),
         ignored=json.dumps(tolerance.ignored),
+        left_out=json.dumps(tolerance.left_out),
+        alike=json.dumps(work.likeness.told),
+        notes=json.dumps([*work.likeness.told_near, *work.notes]),
         measured=(
             f"{len(names)} checkpoints, {len(tolerance.skipped)} skipped; {examples} examples in {len(work.batches)} "
             f"microbatches, {config.precision}"
@@ -223,17 +258,20 @@ def find(dataset: xr.Dataset) -> Finding:
 
     Not seen where it stays silent over as many checkpoints as it needs to ring; of fewer nobody can tell.
     """
-    heard, details = dataset.attrs["alarm_on"], (f"{dataset.attrs['measured']}.",)
+    heard, notes = dataset.attrs["alarm_on"], json.loads(dataset.attrs.get("notes", "[]"))
+    alike = json.loads(dataset.attrs.get("alike", "[]"))
+    trust = f"Not to be trusted: {'; '.join(alike)}." if alike else ""
+    details = (f"{dataset.attrs['measured']}.", *(f"{note}." for note in notes))
     needs, count = Alarm(**json.loads(dataset.attrs["config"])["alarm"]).needs, dataset.sizes["pretrain_steps"]
     rings = dataset["pretrain_steps"].values[dataset["alarm_rings"].values]
     if rings.size:
         numbers = {"steps": rings[0], "rings": rings.size}
-        return Finding(f"The alarm on {heard} rings at {rings[0]:,} steps", "seen", numbers, details)
+        return Finding(f"The alarm on {heard} rings at {rings[0]:,} steps", "seen", numbers, details, trust)
     if count < needs:
         told = f"The alarm on {heard} does not ring: it needs {needs} checkpoints and has {count}"
-        return Finding(told, "cannot tell", {"checkpoints": count, "needs": needs}, details)
+        return Finding(told, "cannot tell", {"checkpoints": count, "needs": needs}, details, trust)
     numbers = {"checkpoints": count, "rings": 0}
-    return Finding(f"The alarm on {heard} does not ring in {count} checkpoints", "not seen", numbers, details)
+    return Finding(f"The alarm on {heard} does not ring in {count} checkpoints", "not seen", numbers, details, trust)
 
 
 def table(dataset: xr.Dataset) -> list[str]:

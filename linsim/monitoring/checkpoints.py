@@ -7,17 +7,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 
 from linsim.errors import InvalidInput, require
-from linsim.monitoring.stored.formats import ALLOWED, Foreign, Form, arrays_of, form_of, is_one_checkpoint, reason, weights_in
-from linsim.monitoring.stored.named_trees import Tree, part_of, plain, without_value_level
+from linsim.monitoring.layers import chosen_in
+from linsim.monitoring.stored.formats import (
+    ALLOWED,
+    Foreign,
+    Form,
+    arrays_of,
+    form_of,
+    is_one_checkpoint,
+    reason,
+    weights_in,
+)
+from linsim.monitoring.stored.named_trees import Tree, part_of, plain, put_into, without_value_level
 from linsim.monitoring.stored.orbax_trees import UNFINISHED
 from linsim.monitoring.stored.parameters import without_state
 from linsim.monitoring.stored.steps import require_pattern, step_in
+from linsim.monitoring.trees import leaves_of
 
 _BESIDE = {".json", ".jsonl", ".yaml", ".yml", ".toml", ".txt", ".md", ".log", ".csv", ".tsv", ".html", ".py", ".sh"}
 _BESIDE |= {".png", ".jpg", ".jpeg", ".svg", ".pdf", ".gif", ".ipynb"}
@@ -131,6 +142,43 @@ def read(checkpoint: Checkpoint, part: str = "", tolerance: Tolerance | None = N
     return tree
 
 
+def parameters(
+    checkpoint: Checkpoint,
+    part: str = "",
+    template: Any = None,
+    pattern: str = "",
+    tolerance: Tolerance | None = None,
+) -> Any:
+    """The arrays of a checkpoint as a loss takes them: nested dicts, or like a template.
+
+    Args:
+      checkpoint: as `find` returns it.
+      part: see `read`.
+      template: see `linsim.monitoring.stored.named_trees.put_into`; None for nested dicts.
+      pattern: of the parameters to be measured, which have to be floating-point; see
+        `linsim.monitoring.layers.chosen_in`.
+      tolerance: where to note which arrays were left out.
+
+    Raises:
+      InvalidInput: as `read`; names or shapes other than the template's; a pattern that chooses nothing.
+    """
+    name, noted = checkpoint.path.name, Tolerance() if tolerance is None else tolerance
+    tree: Any = read(checkpoint, part, noted)
+    try:
+        if template is not None:
+            tree = put_into(template, tree, noted.left_out)
+        arrays = leaves_of(tree)
+        for each in chosen_in(arrays, pattern):
+            kind = arrays[each].dtype
+            floating = jnp.issubdtype(kind, jnp.floating)
+            require(floating, each, f"dtype {kind}", "floating-point numbers; --part or --params says where they are")
+    except InvalidInput as error:
+        if error.field == "params":  # no fault of the checkpoint
+            raise
+        raise InvalidInput(f"{name}: {error.field}", error.value, error.allowed) from error
+    return tree
+
+
 def _told(path: Path, step_pattern: str) -> Checkpoint | str:
     """An entry of a folder as a checkpoint, or why it is none; `InvalidInput` where it should have been one."""
     if path.name.startswith(".") or UNFINISHED in path.name:
@@ -159,8 +207,7 @@ def _beside(checkpoints: list[Checkpoint]) -> dict[str, str]:
     folders = [each.path for each in checkpoints if each.form != "orbax" and each.path.is_dir()]
     names: set[str] = set()
     for folder in folders:
-        listed, files = weights_in(folder)
-        used = {file.name for file in files}
+        used = {file.name for file in weights_in(folder)[1]}
         names |= {path.name for path in folder.iterdir() if path.name not in used}
     where = f"beside the weights, in {len(folders)} checkpoints"
     return {", ".join(sorted(names)): where} if names else {}

@@ -24,7 +24,7 @@ class Piece(NamedTuple):
     """An array, or a slice of one in which layers are stacked."""
 
     name: str
-    index: int | None
+    at: int | None
     """Along the first axis; None is all of it."""
 
 
@@ -113,7 +113,7 @@ def sums_of(parts: Params, layers: Layers) -> dict[str, Array]:
     leaves = leaves_of(parts)
 
     def total(piece: Piece) -> Array:
-        return jnp.sum(leaves[piece.name] if piece.index is None else leaves[piece.name][piece.index])
+        return jnp.sum(leaves[piece.name] if piece.at is None else leaves[piece.name][piece.at])
 
     return {layer: reduce(jnp.add, map(total, pieces)) for layer, pieces in layers.items()}
 
@@ -127,7 +127,7 @@ def masks_of(tree: Params, layers: Layers) -> Params:
         for number, pieces in enumerate(layers.values()):
             for piece in pieces:
                 if piece.name == name:
-                    ones[number, ... if piece.index is None else piece.index] = 1
+                    ones[number, ... if piece.at is None else piece.at] = 1
         return ones.astype(leaf.dtype)
 
     return jax.tree.unflatten(jax.tree.structure(tree), [mask(*each) for each in leaves_of(tree).items()])

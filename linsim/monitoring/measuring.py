@@ -106,6 +106,7 @@ class Monitor:
         require_number("noise", self.noise, above=0)
         require_integer("lanczos", self.lanczos, at_least=2)
         require_number("tolerance", self.tolerance, above=0, below=1)
+        require(self.by_layer or not self.stacked, "stacked", self.stacked, "empty, unless by_layer is set")
 
     def measure(self, model: Any, batches: Iterable[Batch], key: Array) -> Reading:
         """Take all measures at one checkpoint, microbatch after microbatch.

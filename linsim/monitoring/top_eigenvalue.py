@@ -74,9 +74,7 @@ def extended(product: Product, carry: Carry, weight: Any) -> tuple[Carry, Step]:
     return Carry(vector, after, unit * length, gathered + weight * vector), Step(diagonal, unit * length, told)
 
 
-def top_eigenvalue(
-    step: Callable[[Carry, Any], tuple[Carry, Step]], carry: Carry, tolerance: float, most: int
-) -> Top:
+def top_eigenvalue(step: Callable[[Carry, Any], tuple[Carry, Step]], carry: Carry, tolerance: float, most: int) -> Top:
     """The largest eigenvalue of H, the algebraically largest and not that of largest size, by Lanczos.
 
     Products are taken, eight between two looks, until the residual of the Ritz vector is at most `tolerance` of the

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from flax.core.meta import AxisMetadata
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from linsim.errors import require
@@ -46,11 +47,17 @@ def parameters_of(model: Any) -> Params:
 
 
 def leaves_of(tree: Any) -> dict[str, Any]:
-    """Every leaf by its name, layers.0.kernel, whatever kinds of trees are nested; Flax variables count as leaves."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    variables = all(len(path) > 1 and path[-1] == jax.tree_util.GetAttrKey("value") for path, _ in leaves)
-    named = ((path[:-1] if variables else path, leaf) for path, leaf in leaves)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in named}
+    """Every leaf by its name, layers.0.kernel, whatever kinds of trees are nested; boxes of Flax are seen through."""
+    named = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_box):
+        (inner,) = jax.tree.leaves(leaf) or (None,)
+        named[jax.tree_util.keystr(path, simple=True, separator=".")] = inner
+    return named
+
+
+def _is_box(node: Any) -> bool:
+    """A variable of nnx, or a parameter of linen that says how it is partitioned."""
+    return isinstance(node, nnx.Variable | AxisMetadata)
 
 
 def shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -6,7 +6,7 @@ import ast
 import json
 import zipfile
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import ml_dtypes
 import numpy as np
@@ -93,7 +93,9 @@ def weights_in(folder: Path) -> tuple[dict[str, str], list[Path]]:
     an index nothing is said of which array is where.
     """
     name, indices = folder.name, sorted(folder.glob(f"*{INDEX}"))
-    single = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".npz") and path.name[0] != ".")
+    single = sorted(
+        path for path in folder.iterdir() if path.suffix in (".safetensors", ".npz") and path.name[0] != "."
+    )
     if not indices:
         shards = [path.name for path in single if "-of-" in path.name]
         require(not shards, name, f"shards without their index: {shards[:2]}", f"a file *{INDEX} beside them")
@@ -102,14 +104,24 @@ def weights_in(folder: Path) -> tuple[dict[str, str], list[Path]]:
         return {}, single
     whole = [path.name for path in single if path.name == indices[0].name.removesuffix(".index.json")]
     require(len(indices) == 1 and not whole, name, [*(path.name for path in indices), *whole], "one set of weights")
-    listed = json.loads(indices[0].read_text(encoding="utf-8"))
-    listed = listed.get("weight_map") if isinstance(listed, dict) else None
-    sound = isinstance(listed, dict) and all(isinstance(shard, str) and "/" not in shard for shard in listed.values())
-    require(sound and len(listed) > 0, indices[0].name, "no weight_map of names and files", ALLOWED)
+    listed = _listed(indices[0])
     files = [folder / shard for shard in sorted(set(listed.values()))]
     for file in files:
         require(file.is_file(), name, f"no {file.name}", f"all shards that {indices[0].name} names")
     return listed, files
+
+
+def _listed(index: Path) -> dict[str, str]:
+    """Names of arrays and of the files that they are in."""
+    told = json.loads(index.read_text(encoding="utf-8"))
+    listed = told.get("weight_map") if isinstance(told, dict) else None
+    if (
+        isinstance(listed, dict)
+        and listed
+        and all(isinstance(each, str) and "/" not in each for each in listed.values())
+    ):
+        return listed
+    raise InvalidInput(index.name, "no weight_map of names and files", ALLOWED)
 
 
 def _form_of_folder(path: Path) -> Form:
@@ -147,7 +159,7 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     if not set(kinds.values()) & set(_EIGHT_BITS):
         return dict(load_file(path))
     arrays = {}
-    for name, told in deserialize(path.read_bytes()):
+    for name, told in deserialize(path.read_bytes()):  # type: ignore[no-untyped-call]
         kind = _EIGHT_BITS.get(told["dtype"]) or _OTHERS.get(told["dtype"])
         require(kind is not None, name, told["dtype"], f"one of {', '.join([*_OTHERS, *_EIGHT_BITS])}")
         arrays[name] = np.frombuffer(told["data"], kind).reshape(told["shape"])
@@ -178,15 +190,15 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _read_foreign_kind(member: IO[bytes]) -> np.ndarray | None:
+def _read_foreign_kind(member: Any) -> np.ndarray | None:
     """An array in the format of NumPy whose kind NumPy itself cannot name; None of any other."""
     version = np.lib.format.read_magic(member)
     length = int.from_bytes(member.read(2 if version[0] == 1 else 4), "little")
     header = ast.literal_eval(member.read(length).decode("latin1"))
     if (kind := _OF_BYTES.get(header["descr"])) is None:
         return None
-    order = "F" if header["fortran_order"] else "C"
-    return np.frombuffer(member.read(), kind).reshape(header["shape"], order=order)
+    array = np.frombuffer(member.read(), kind)
+    return array.reshape(header["shape"][::-1]).T if header["fortran_order"] else array.reshape(header["shape"])
 
 
 def reason(error: Exception) -> str:

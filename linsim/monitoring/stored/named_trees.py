@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from linsim.errors import require
 from linsim.monitoring.trees import Params, leaves_of, parameters_of
@@ -77,15 +78,17 @@ def without_value_level(tree: Tree) -> Tree:
     return lifted(tree)
 
 
-def put_into(template: Any, tree: Tree) -> Params:
+def put_into(template: Any, tree: Tree, left_out: dict[str, str] | None = None) -> Params:
     """The arrays of a tree in the structure of a model's parameters, name by name.
 
     `nnx.merge` pairs the sorted names of a plain dict with those of the module without comparing them; here they must
-    be the same.
+    be the same. Left out is what the template knows as no parameter (statistics, random streams), and an array under a
+    second name that holds the numbers of one that the template has, as tied layers do.
 
     Args:
       template: a Flax module, or a tree of parameters: dicts, lists, tuples, dataclasses, states of Flax.
       tree: nested dicts, as `linsim.monitoring.checkpoints.read` returns them.
+      left_out: where to note names that were left out, and what they are.
 
     Returns:
       A tree like the template, or like `nnx.state(template, nnx.Param)`.
@@ -93,11 +96,46 @@ def put_into(template: Any, tree: Tree) -> Params:
     Raises:
       InvalidInput: names or shapes that differ.
     """
-    own = parameters_of(template)
+    own, no_parameters = parameters_of(template), _no_parameters(template)
     wanted = {name: leaf.shape for name, leaf in leaves_of(own).items()}
-    given = leaves_of(tree)
+    given = {_unboxed(name, wanted): leaf for name, leaf in leaves_of(tree).items()}
+    noted: dict[str, str] = {}
     for name in [*wanted, *given]:
+        told = no_parameters.get(name) or (name in wanted or _tied(given, name, wanted))
+        if isinstance(told, str):
+            noted[name] = told
+            continue
         found = f"shape {given[name].shape}" if name in given else "no such array"
         allowed = f"shape {wanted[name]}" if name in wanted else "no such array"
         require(found == allowed, name, found, f"{allowed}, as in the template")
+    if left_out is not None:
+        left_out |= noted
     return jax.tree.unflatten(jax.tree.structure(own), [jnp.asarray(given[name]) for name in wanted])
+
+
+def _no_parameters(template: Any) -> dict[str, str]:
+    """What else a Flax module holds, by name."""
+    if not isinstance(template, nnx.Module):
+        return {}
+    rest = nnx.state(template, nnx.Not(nnx.Param))
+    variables = jax.tree_util.tree_leaves_with_path(rest, is_leaf=lambda node: isinstance(node, nnx.Variable))
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): f"of nnx.{type(variable).__name__}"
+        for path, variable in variables
+    }
+
+
+def _unboxed(name: str, wanted: Mapping[str, Any]) -> str:
+    """Without a level `value` that only some arrays have: parameters of linen in boxes beside others."""
+    bare = name.removesuffix(f".{_VALUE}")
+    return bare if name not in wanted and bare in wanted else name
+
+
+def _tied(given: Mapping[str, Any], name: str, wanted: Mapping[str, Any]) -> str | bool:
+    """Whether an array holds the numbers of one that is wanted, and what to tell; not where all are the same number."""
+    array = given[name]
+    if array.size < 2 or np.all(array == array.flat[0]):
+        return False
+    same = (other for other in wanted if other in given and np.array_equal(given[other], array))
+    found = next(same, "")
+    return f"the same numbers as {found}" if found else False

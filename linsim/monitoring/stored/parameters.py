@@ -18,7 +18,14 @@ COLLECTION = "variables that are no parameters"
 
 _STREAM = {"count", "key"}  # of nnx.RngState
 _SCALES = {"scale", "bias"}  # beside which mean and var are those of nnx.BatchStat
-_COLLECTIONS = {"batch_stats", "cache", "intermediates", "losses", "metrics", "perturbations"}  # of linen, beside params
+_COLLECTIONS = {
+    "batch_stats",
+    "cache",
+    "intermediates",
+    "losses",
+    "metrics",
+    "perturbations",
+}  # of linen, beside params
 
 
 def without_state(tree: Tree) -> tuple[Tree, dict[str, str]]:
@@ -31,7 +38,7 @@ def without_state(tree: Tree) -> tuple[Tree, dict[str, str]]:
     return _without(tree, set(left_out), ""), left_out
 
 
-def repeated(tree: Tree) -> list[tuple[str, str]]:
+def repeated(tree: Any) -> list[tuple[str, str]]:
     """Pairs of names that hold the same numbers, as tied layers do; arrays of a single value are not compared."""
     seen: dict[bytes, str] = {}
     pairs = []

@@ -24,7 +24,18 @@ EXAMPLES = {
 REFUSED = ("epoch=1-loss=2.31", "step_1_000", "step_-100", "step_2.5", "checkpoint_2_5000", "llama-7b", "resnet50")
 """Names that leave a doubt."""
 
-_COUNTS = {"step", "steps", "globalstep", "timestep", "timesteps", "iter", "iteration", "iterations", "update", "updates"}
+_COUNTS = {
+    "step",
+    "steps",
+    "globalstep",
+    "timestep",
+    "timesteps",
+    "iter",
+    "iteration",
+    "iterations",
+    "update",
+    "updates",
+}
 _SAVED = {"checkpoint", "ckpt", "chkpt", "snapshot"}
 _MODEL = {"model", "weights", "params", ""}  # behind which 7b and 70M are sizes
 _ELSE = {"epoch", "epochs", "loss", "acc", "accuracy", "error", "score", "ppl", "perplexity"}
@@ -102,7 +113,9 @@ def require_pattern(pattern: str) -> None:
         groups = re.compile(pattern).groups
     except re.error as error:
         raise InvalidInput("step_pattern", pattern, f"a regular expression ({error})") from error
-    require(not pattern or groups == 1, "step_pattern", pattern, r"one group, which holds the step, such as 'epoch=(\d+)'")
+    require(
+        not pattern or groups == 1, "step_pattern", pattern, r"one group, which holds the step, such as 'epoch=(\d+)'"
+    )
 
 
 def _by_pattern(name: str, pattern: str) -> int | None:
