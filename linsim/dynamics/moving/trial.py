@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from optax.contrib import DifferentiallyPrivateAggregateState
 
 from linsim.dynamics import descent
 from linsim.dynamics.seen import SeenTask
@@ -54,8 +55,12 @@ def _try(name: str, phase: Phase, weights: _Shapes, *tasks: SeenTask) -> None:
     for term in phase.terms:
         _attempt(f"{name}.{term.name}", term.of, _TERM, jax.grad(term.of), weights, weights, *tasks)
     part_by_part = replace(phase, moves=None, gradient_at=None, averaging=None)
-    if phase.optimizer is not None:
-        _take_steps(f"{name}.optimizer", phase.optimizer, _OPTIMIZER, part_by_part, weights)
+    if (optimizer := phase.optimizer) is not None:
+        _take_steps(f"{name}.optimizer", optimizer, _OPTIMIZER, part_by_part, weights)
+        memory = jax.eval_shape(lambda phase, at: phase.build_optimizer().init(at), part_by_part, weights)
+        alone = any(map(_is_private, jax.tree.leaves(memory, is_leaf=_is_private)))
+        single = f"{_OPTIMIZER}; this takes the gradients of single examples"
+        require(not alone, f"{name}.optimizer", _name(optimizer), single)
     for part, allowed in _PARTS.items():
         if (value := getattr(phase, part)) is not None:
             part_by_part = replace(part_by_part, **{part: value})
@@ -83,6 +88,11 @@ def _attempt(field: str, value: Any, allowed: str, function: Callable[..., Any],
     except Exception as error:  # whatever a user's code raises
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InvalidInput(field, _name(value), f"{allowed}; this fails with {reason}") from error
+
+
+def _is_private(state: Any) -> bool:
+    """Of what takes the rows of a gradient for those of single examples, and fails at no shape of weights."""
+    return isinstance(state, DifferentiallyPrivateAggregateState)
 
 
 def _name(value: Any) -> Any:
