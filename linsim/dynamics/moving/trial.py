@@ -55,12 +55,8 @@ def _try(name: str, phase: Phase, weights: _Shapes, *tasks: SeenTask) -> None:
     for term in phase.terms:
         _attempt(f"{name}.{term.name}", term.of, _TERM, jax.grad(term.of), weights, weights, *tasks)
     part_by_part = replace(phase, moves=None, gradient_at=None, averaging=None)
-    if (optimizer := phase.optimizer) is not None:
-        _take_steps(f"{name}.optimizer", optimizer, _OPTIMIZER, part_by_part, weights)
-        memory = jax.eval_shape(lambda phase, at: phase.build_optimizer().init(at), part_by_part, weights)
-        alone = any(map(_is_private, jax.tree.leaves(memory, is_leaf=_is_private)))
-        single = f"{_OPTIMIZER}; this takes the gradients of single examples"
-        require(not alone, f"{name}.optimizer", _name(optimizer), single)
+    if phase.optimizer is not None:
+        _take_steps(f"{name}.optimizer", phase.optimizer, _OPTIMIZER, part_by_part, weights)
     for part, allowed in _PARTS.items():
         if (value := getattr(phase, part)) is not None:
             part_by_part = replace(part_by_part, **{part: value})
@@ -72,7 +68,10 @@ def _take_steps(field: str, value: Any, allowed: str, phase: Phase, weights: _Sh
 
     def run(phase: Phase, weights: Any) -> Any:
         key = jax.random.key(0)
-        return descent.follow(lambda at, _: at, descent.begin(weights, phase, key), phase, 2, key).state
+        begun = descent.begin(weights, phase, key)
+        private = any(map(_is_private, jax.tree.leaves(begun.optimizer, is_leaf=_is_private)))
+        require(not private, field, _name(value), f"{allowed}; this takes the gradients of single examples")
+        return descent.follow(lambda at, _: at, begun, phase, 2, key).state
 
     reached = _attempt(field, value, allowed, run, phase, weights)
     alike = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), (reached, weights))
