@@ -164,6 +164,8 @@ class _Work:
         """The arrays of a checkpoint, those that are measured and those that are held."""
         tree = parameters(checkpoint, self.config.part, self.template, self.config.params, tolerance)
         if self.shapes is None:
+            held = ", ".join(tolerance.held[:6]) + ", ..." * (len(tolerance.held) > 6)
+            self.notes += [f"Held, not measured: {held}"] * bool(held)
             self.notes += [f"{first} and {second} hold the same numbers" for first, second in repeated(tree)]
         return jax.tree.map(self._precise, tree)
 
@@ -191,7 +193,8 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
             work.measure(checkpoint, tolerance)
             if report is not None:
                 report(done + 1, len(checkpoints))
-    _tell(tolerance)
+    for line in tolerance.told:
+        print(line, file=sys.stderr)
     _require_enough(len(work.record.budgets), config)
     return _judged(config, work, checkpoints, tolerance)
 
@@ -217,13 +220,6 @@ def _alarm_on(config: Config, monitor: Monitor) -> str:
 
 def _require_enough(count: int, config: Config) -> None:
     require(count >= 2, "checkpoints", count, f"at least 2 for a trend, {config.alarm.needs} for this alarm to ring")
-
-
-def _tell(tolerance: Tolerance) -> None:
-    told = {"ignored": tolerance.ignored, "skipped": tolerance.skipped, "left out": tolerance.left_out}
-    for kind, entries in told.items():
-        for name, reason in entries.items():
-            print(f"{kind} {reason if reason.startswith(name) else f'{name}: {reason}'}", file=sys.stderr)
 
 
 def _judged(config: Config, work: _Work, checkpoints: Sequence[Checkpoint], tolerance: Tolerance) -> xr.Dataset:
@@ -276,14 +272,20 @@ def find(dataset: xr.Dataset) -> Finding:
 
 def table(dataset: xr.Dataset) -> list[str]:
     """Every measure at the first and the last checkpoint."""
-    first, last = (dataset.isel(pretrain_steps=position) for position in (0, -1))
-    heads = [f"at {int(end['pretrain_steps']):,} steps" for end in (first, last)]
-    lines = [f"{'measure':<18}{heads[0]:>26}{heads[1]:>26}{'ratio':>10}"]
+    ends = [dataset.isel(pretrain_steps=position) for position in (0, -1)]
+    heads = [f"at {int(end['pretrain_steps']):,} steps" for end in ends]
+    width = 34 if "layer" in dataset.dims else 18
+    lines = [f"{'measure':<{width}}{heads[0]:>26}{heads[1]:>26}{'ratio':>10}"]
     for name in (str(name) for name in dataset.data_vars if f"{name}_error" in dataset):
-        ends = [(float(end[name]), float(end[f"{name}_error"])) for end in (first, last)]
-        ratio = ends[1][0] / ends[0][0] if ends[0][0] else np.nan
-        cells = [f"{value:.4g} ± {error:.1g}" for value, error in ends]
-        lines.append(f"{name:<18}{cells[0]:>26}{cells[1]:>26}{ratio:>10.3g}")
+        rows = {name: ends}
+        if "layer" in dataset[name].dims:
+            measure = name.removesuffix("_by_layer")
+            rows = {f"{measure} of {at}": [end.sel(layer=at) for end in ends] for at in dataset["layer"].values}
+        for told, both in rows.items():
+            pairs = [(float(end[name]), float(end[f"{name}_error"])) for end in both]
+            ratio = pairs[1][0] / pairs[0][0] if pairs[0][0] else np.nan
+            cells = [f"{value:.4g} ± {error:.1g}" for value, error in pairs]
+            lines.append(f"{told:<{width}}{cells[0]:>26}{cells[1]:>26}{ratio:>10.3g}")
     return lines
 
 

@@ -58,6 +58,15 @@ class Tolerance:
     """What is no checkpoint, by name: hidden, unfinished, foreign, without a step, or of the untrained model."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Arrays of checkpoints that are no parameters, by name."""
+    held: tuple[str, ...] = ()
+    """Arrays that the loss gets and that are not measured, in the checkpoint read last."""
+
+    @property
+    def told(self) -> list[str]:
+        """A line for each entry and each array that is left out."""
+        kinds = {"ignored": self.ignored, "skipped": self.skipped, "left out": self.left_out}
+        named = [(kind, name, why) for kind, entries in kinds.items() for name, why in entries.items()]
+        return [f"{kind} {why if why.startswith(name) else f'{name}: {why}'}" for kind, name, why in named]
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
@@ -168,7 +177,9 @@ def parameters(
         if template is not None:
             tree = put_into(template, tree, noted.left_out)
         arrays = leaves_of(tree)
-        for each in chosen_in(arrays, pattern):
+        measured = chosen_in(arrays, pattern)
+        noted.held = tuple(each for each in arrays if each not in measured)
+        for each in measured:
             kind = arrays[each].dtype
             floating = jnp.issubdtype(kind, jnp.floating)
             require(floating, each, f"dtype {kind}", "floating-point numbers; --part or --params says where they are")

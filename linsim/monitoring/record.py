@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from linsim.errors import require
-from linsim.labels import labelled
+from linsim.labels import labelled, texts
 from linsim.monitoring.alarm import Alarm, Watched
 from linsim.monitoring.measuring import Monitor, Reading
 from linsim.monitoring.trees import Batch, require_same_shapes, shapes_of, state_of
@@ -84,8 +84,8 @@ class Record:
                     variables[called] = (dims, means, {"long_name": what})
                     variables[f"{called}_error"] = (dims, errors, {"long_name": f"standard error of {what}"})
         steps = labelled("pretrain_steps", np.asarray(self.budgets, np.int64))
-        coordinates = {"pretrain_steps": steps} | ({"layer": layers} if layers else {})
-        return xr.Dataset(variables, coordinates)
+        along = {"layer": xr.Variable("layer", texts(layers), {"long_name": "layer"})} if layers else {}
+        return xr.Dataset(variables, {"pretrain_steps": steps} | along)
 
 
 def _of(measure: str, layers: list[str], names: list[str]) -> list[str]:

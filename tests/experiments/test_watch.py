@@ -308,6 +308,37 @@ def one_line_of(capsys):
     return capsys.readouterr().err
 
 
+def test_equal_checkpoints_are_told_and_their_record_is_not_trusted(tmp_path, capsys):
+    save(tmp_path / "checkpoints", (10, 20, 30, 40), lambda budget: 2.0 if budget < 40 else 2.0 + 1e-6)
+    assert command(tmp_path / "checkpoints", "--out", str(tmp_path / "out")) == 4
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Not to be trusted: step_20.npz, step_30.npz hold the same weights as step_10.npz." in told
+    assert "step_40.npz holds nearly the weights of step_10.npz" in told
+
+
+def test_layers_and_some_of_the_parameters_are_measured_and_what_is_held_is_told(tmp_path):
+    save(tmp_path, (10, 20))
+    layered = run(config(tmp_path, loss="watched_model:of_dict", by_layer=True))
+    assert list(layered["layer"].values) == ["bias", "kernel"]
+    each = layered["gradient_square_by_layer"]
+    np.testing.assert_allclose(each.sum("layer"), layered["gradient_square"], rtol=1e-6)  # sums of float32
+    assert "gradient_square_by_layer_error" in layered
+    of_bias = run(config(tmp_path, loss="watched_model:of_dict", params="bias"))
+    np.testing.assert_allclose(of_bias["gradient_square"], each.sel(layer="bias"), rtol=1e-6)
+    assert "Held, not measured: kernel." in Finding.of(of_bias).details
+    with pytest.raises(InvalidInput, match="params: got heads; allowed: .* one of bias, kernel"):
+        run(config(tmp_path, params="heads"))
+
+
+def test_a_pattern_says_the_steps_that_names_leave_in_doubt(tmp_path, capsys):
+    for epoch in (1, 2):
+        (tmp_path / "runs").mkdir(exist_ok=True)
+        np.savez(tmp_path / "runs" / f"epoch={epoch}-loss=2.{epoch}.npz", **weights(epoch))
+    assert command(tmp_path / "runs", "--out", str(tmp_path / "out")) == 2
+    assert one_line(capsys).startswith("epoch=1-loss=2.1.npz: got 1, 2.1, which leaves a doubt; allowed: ")
+    np.testing.assert_array_equal(run(config(tmp_path / "runs", step_pattern=r"epoch=(\d+)"))["pretrain_steps"], [1, 2])
+
+
 def test_a_template_refuses_weights_of_other_names(tmp_path):
     # Without it `nnx.merge` takes any names in sorted order.
     save(tmp_path, (10, 20))
