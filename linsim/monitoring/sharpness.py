@@ -94,7 +94,8 @@ class Sharpness:
 
                 def add(so_far: Array, part: tuple[Batch, Array]) -> tuple[Array, Array]:
                     image = loss_product(loss, params, part[0])(direction)
-                    image = ravel_pytree(jax.tree.map(jnp.multiply, mask, image))[0]
+                    inside = jax.tree.map(lambda one, leaf: one.astype(leaf.dtype) * leaf, mask, image)
+                    image = ravel_pytree(inside)[0]
                     return so_far + part[1].astype(flat.dtype) * image, jnp.sum(image * vector)
 
                 return jax.lax.scan(add, jnp.zeros_like(vector), (batches, shares))
