@@ -101,9 +101,8 @@ def put_into(template: Any, tree: Tree, left_out: dict[str, str] | None = None) 
     given = {_unboxed(name, wanted): leaf for name, leaf in leaves_of(tree).items()}
     noted: dict[str, str] = {}
     for name in [*wanted, *given]:
-        told = no_parameters.get(name) or (name in wanted or _tied(given, name, wanted))
-        if isinstance(told, str):
-            noted[name] = told
+        if name not in wanted and (what := no_parameters.get(name) or _tied(given, name, wanted)):
+            noted[name] = what
             continue
         found = f"shape {given[name].shape}" if name in given else "no such array"
         allowed = f"shape {wanted[name]}" if name in wanted else "no such array"
@@ -131,11 +130,11 @@ def _unboxed(name: str, wanted: Mapping[str, Any]) -> str:
     return bare if name not in wanted and bare in wanted else name
 
 
-def _tied(given: Mapping[str, Any], name: str, wanted: Mapping[str, Any]) -> str | bool:
-    """Whether an array holds the numbers of one that is wanted, and what to tell; not where all are the same number."""
+def _tied(given: Mapping[str, Any], name: str, wanted: Mapping[str, Any]) -> str:
+    """What to tell of an array that holds the numbers of one that is wanted; nothing where all are the same number."""
     array = given[name]
     if array.size < 2 or np.all(array == array.flat[0]):
-        return False
+        return ""
     same = (other for other in wanted if other in given and np.array_equal(given[other], array))
     found = next(same, "")
-    return f"the same numbers as {found}" if found else False
+    return f"the same numbers as {found}" if found else ""
