@@ -18,14 +18,7 @@ COLLECTION = "variables that are no parameters"
 
 _STREAM = {"count", "key"}  # of nnx.RngState
 _SCALES = {"scale", "bias"}  # beside which mean and var are those of nnx.BatchStat
-_COLLECTIONS = {
-    "batch_stats",
-    "cache",
-    "intermediates",
-    "losses",
-    "metrics",
-    "perturbations",
-}  # of linen, beside params
+_COLLECTIONS = {"batch_stats", "cache", "intermediates", "losses", "metrics", "perturbations"}  # of linen
 
 
 def without_state(tree: Tree) -> tuple[Tree, dict[str, str]]:
@@ -61,7 +54,7 @@ def digest_of(arrays: Mapping[str, Any]) -> bytes:
 
 
 def _state(tree: Tree, path: str) -> Iterator[tuple[str, str]]:
-    groups = {name for name, value in tree.items() if isinstance(value, dict)}
+    groups = [name for name, value in tree.items() if isinstance(value, dict)]
     arrays = {name: value for name, value in tree.items() if name not in groups}
     integers = {name for name, value in arrays.items() if value.dtype.kind in "iu"}
     if path == "" and "params" in groups and set(tree) <= _COLLECTIONS | {"params"}:
