@@ -20,8 +20,9 @@ from flax import nnx
 
 from benchmarks.racing import Row, main, race
 from linsim.monitoring import probes
-from linsim.monitoring.measuring import OF_LOSSES, OF_OUTPUTS, Monitor
+from linsim.monitoring.measuring import OF_LOSSES, OF_OUTPUTS
 from linsim.monitoring.predictive import CROSS_ENTROPY, Predictive
+from linsim.monitoring.sharpness import Sharpness
 
 PRODUCTS = 16  # of one Lanczos run
 
@@ -81,18 +82,21 @@ def peers(module: nnx.Module, batch: Any) -> dict[str, tuple[Callable[[], Any], 
         return value, jax.tree.map(lambda weight, slope: weight - 0.1 * slope, weights, gradient)
 
     def compiled(probe: Callable[..., Any], *settings: Any) -> Callable[[], Any]:
-        run = jax.jit(lambda weights, rows, one: probe(loss, weights, rows, one, *settings))
+        run = jax.jit(lambda weights, rows, one: probes.total(probe(loss, weights, rows, one, *settings)))
         return lambda: run(params, batch, key)
 
-    descend, lanczos = jax.jit(step), Monitor(loss, ("top_eigenvalue",), lanczos=PRODUCTS)._lanczos
-    square = jax.jit(lambda weights, rows: probes.square(jax.grad(loss)(weights, rows)))
-    stacked, shares = jax.tree.map(lambda leaf: leaf[None], batch), jnp.ones(1)
+    descend, sharpness = jax.jit(step), Sharpness(loss, 1e-30, PRODUCTS)  # a tolerance that no residual comes to
+    square = jax.jit(lambda weights, rows: probes.total(jax.tree.map(jnp.square, jax.grad(loss)(weights, rows))))
+    nothing, masks = (
+        jax.tree.map(lambda _: None, params),
+        jax.tree.map(lambda leaf: jnp.ones((1,) * (leaf.ndim + 1)), params),
+    )
     return {
         "gradient step": (lambda: descend(params, batch), 1),
         "gradient_square": (lambda: square(params, batch), 1),
         **{name: (compiled(probe), 1) for name, probe in (OF_OUTPUTS | OF_LOSSES).items()},
         "noise_increase": (compiled(probes.noise_increase, 0.01, True), 1),
-        "top_eigenvalue": (lambda: lanczos(params, stacked, shares, key), PRODUCTS),
+        "top_eigenvalue": (lambda: sharpness.measure(params, nothing, [batch], [1], key, masks), PRODUCTS),
     }
 
 

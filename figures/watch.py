@@ -33,7 +33,7 @@ _DECADES = 0.2  # height of the lowest logarithmic axis: less is noise blown up
 
 def _paint(dataset: xr.Dataset) -> Figure:
     """One panel a measure, over the budget."""
-    measures = [str(name) for name in dataset.data_vars if f"{name}_error" in dataset.variables]
+    measures = [str(name) for name in dataset.data_vars if f"{name}_error" in dataset and dataset[name].ndim == 1]
     measures.sort(key=lambda name: [*_TITLES, name].index(name))  # a stored result has lost the order
     require(len(measures) > 0, "dataset", "no measure with its error", "a record of monitors")
     heard, rings = dataset.attrs.get("alarm_on", ""), dataset["alarm_rings"].values.astype(bool)

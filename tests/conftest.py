@@ -40,7 +40,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "by_hand")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--all", action="store_true", help="run the thorough tests and every case of the sampled ones, too")
+    parser.addoption(
+        "--all", action="store_true", help="run the thorough tests and every case of the sampled ones, too"
+    )
 
 
 def pytest_configure(config):

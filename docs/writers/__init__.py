@@ -1,4 +1,4 @@
-"""Pages that nobody edits: claims, experiments with the gallery, notes, benchmarks, the reference.
+"""Pages that nobody edits: claims, experiments with the gallery, notes, benchmarks, optimisers, the reference.
 
 Each is plain Markdown, by its path in the folder `docs/generated`. `make docs` writes them all before it reads any.
 """
@@ -6,7 +6,7 @@ Each is plain Markdown, by its path in the folder `docs/generated`. `make docs` 
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import benchmarks, claims, experiments, notes, reference
+from . import benchmarks, claims, experiments, notes, optimisers, reference
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,6 +18,7 @@ def pages() -> Mapping[str, str]:
         **experiments.pages(ROOT),
         **notes.pages(ROOT),
         **benchmarks.pages(ROOT / "docs/measured"),
+        **optimisers.pages(ROOT),
         **reference.pages(ROOT / "linsim/__init__.pyi"),
     }
 

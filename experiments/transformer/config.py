@@ -86,7 +86,7 @@ class MonitorSettings:
     noise: float = 0.1
     """Standard deviation of the monitor of noise, in units of each array's root mean square."""
     lanczos: int = 12
-    """Products with the Hessian for its largest eigenvalue."""
+    """Most products with the Hessian for its largest eigenvalue."""
 
 
 class Size(NamedTuple):

@@ -2,43 +2,46 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
-import logging
-import re
-import sys
-import time
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 
-from linsim.errors import InvalidInput, require, require_integer
-from linsim.monitoring.named_trees import Tree, nested, part_of, plain, without_value_level
-from linsim.storage.archives import require_room
+from linsim.errors import InvalidInput, require
+from linsim.monitoring.layers import chosen_in
+from linsim.monitoring.stored.formats import (
+    ALLOWED,
+    Foreign,
+    Form,
+    arrays_of,
+    form_of,
+    is_one_checkpoint,
+    reason,
+    weights_in,
+)
+from linsim.monitoring.stored.named_trees import Tree, part_of, plain, put_into, without_value_level
+from linsim.monitoring.stored.orbax_trees import UNFINISHED
+from linsim.monitoring.stored.parameters import without_state
+from linsim.monitoring.stored.steps import require_pattern, step_in
+from linsim.monitoring.trees import leaves_of
 
-Form = Literal["orbax", "safetensors", "npz"]
-
-_ALLOWED = "a whole checkpoint in orbax, safetensors or npz"
-_TREE = "_METADATA"  # in the folder of every tree that orbax has written to its end
-_ORBAX = (_TREE, "_CHECKPOINT_METADATA", "manifest.ocdbt")
-_UNFINISHED = ".orbax-checkpoint-tmp"
-_MOST_STEPS = 2**53  # exact in float64
-_SETTLING = 0.2  # seconds for what is under way when a read fails
+_BESIDE = {".json", ".jsonl", ".yaml", ".yml", ".toml", ".txt", ".md", ".log", ".csv", ".tsv", ".html", ".py", ".sh"}
+_BESIDE |= {".png", ".jpg", ".jpeg", ".svg", ".pdf", ".gif", ".ipynb"}
+"""Endings of what is no checkpoint, whatever step its name says."""
 
 
 class Checkpoint(NamedTuple):
     """Where the parameters after some training steps lie."""
 
     budget: int
-    """Training steps, the last integer in the name."""
+    """Training steps, by `linsim.monitoring.stored.steps.step_in`."""
     path: Path
-    """A file, or the folder of one save of orbax."""
+    """A file, the folder of one save of orbax, or one with the files of weights in it."""
     form: Form
     """Recognised by content, whatever the name."""
 
@@ -52,7 +55,18 @@ class Tolerance:
     skipped: dict[str, str] = field(default_factory=dict)
     """What is wrong with those left out, by name."""
     ignored: dict[str, str] = field(default_factory=dict)
-    """Entries that are no checkpoints by their names: hidden, unfinished, or of the untrained model."""
+    """What is no checkpoint, by name: hidden, unfinished, foreign, without a step, or of the untrained model."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Arrays of checkpoints that are no parameters, by name."""
+    held: tuple[str, ...] = ()
+    """Arrays that the loss gets and that are not measured, in the checkpoint read last."""
+
+    @property
+    def told(self) -> list[str]:
+        """A line for each entry and each array that is left out."""
+        kinds = {"ignored": self.ignored, "skipped": self.skipped, "left out": self.left_out}
+        named = [(kind, name, why) for kind, entries in kinds.items() for name, why in entries.items()]
+        return [f"{kind} {why if why.startswith(name) else f'{name}: {why}'}" for kind, name, why in named]
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
@@ -65,175 +79,146 @@ class Tolerance:
             self.skipped[name] = str(error)
 
 
-def find(folder: Path, tolerance: Tolerance | None = None) -> list[Checkpoint]:
+def find(folder: Path, tolerance: Tolerance | None = None, step_pattern: str = "") -> list[Checkpoint]:
     """The checkpoints in a folder by increasing budget; of files, only the first bytes are read.
 
-    Hidden entries and unfinished saves of orbax are ignored, and so is step 0: a budget is positive.
+    Ignored, and noted, are hidden entries, unfinished saves of orbax, names without a number, step 0 (a budget is
+    positive), and what is no checkpoint: a file of another kind, unless its name says a step and its ending is not that
+    of a text, a table or a picture.
 
     Args:
-      folder: of orbax folders (by `StandardCheckpointer`, or the steps of a `CheckpointManager`) and files.
-      tolerance: of entries of other kinds; None raises.
+      folder: of orbax folders (by `StandardCheckpointer`, or the steps of a `CheckpointManager`), of folders with
+        safetensors in them (as of Hugging Face, in shards or not), and of files.
+      tolerance: of what cannot be used, and what was ignored; None raises.
+      step_pattern: see `linsim.monitoring.stored.steps.step_in`.
 
     Raises:
-      InvalidInput: no such folder, no checkpoint in it, two of one budget; an entry of another kind.
+      InvalidInput: no such folder, no checkpoint in it, two of one budget, a step in doubt; a broken checkpoint.
     """
     tolerance = Tolerance() if tolerance is None else tolerance
+    require_pattern(step_pattern)
     require(folder.is_dir(), "folder", str(folder), "a folder of checkpoints")
-    single = any((folder / name).exists() for name in _ORBAX)
-    require(not single, "folder", str(folder), "a folder of checkpoints, and this is one of them")
+    one = is_one_checkpoint(folder)
+    require(not one, "folder", str(folder), "a folder of checkpoints, and this is one of them")
     found = []
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or _UNFINISHED in path.name:
-            tolerance.ignored[path.name] = "hidden" if path.name.startswith(".") else "an unfinished save of orbax"
-            continue
         with tolerance.of(path.name):
-            form, budget = _form_of(path), _budget_of(path)
-            if budget == 0:
-                tolerance.ignored[path.name] = "step 0 is no budget"
-                continue
-            found.append(Checkpoint(budget, path, form))
+            told = _told(path, step_pattern)
+            if isinstance(told, str):
+                tolerance.ignored[path.name] = told
+            else:
+                found.append(told)
     found.sort()
-    for one, other in itertools.pairwise(found):
-        both = f"{one.path.name} and {other.path.name}"
-        require(
-            one.budget != other.budget, "folder", both, "one checkpoint for each budget, the last integer in a name"
-        )
-    left_out = f" ({len(tolerance.skipped)} skipped)" if tolerance.skipped else ""
-    require(len(found) > 0, "folder", f"{folder}{left_out}", "a folder with at least one checkpoint")
+    for first, second in itertools.pairwise(found):
+        both = f"{first.path.name} and {second.path.name}, both {first.budget} steps"
+        require(first.budget != second.budget, "folder", both, "one checkpoint for each number of steps")
+    tolerance.ignored |= _beside(found)
+    why = [f"{len(tolerance.skipped)} skipped"] * bool(tolerance.skipped)
+    why += [f"ignored {name}: {told}" for name, told in list(tolerance.ignored.items())[:1]]
+    noted = f" ({'; '.join(why)})" if why else ""
+    require(len(found) > 0, "folder", f"{folder.name}{noted}", "a folder with at least one checkpoint")
     return found
 
 
-def read(checkpoint: Checkpoint, part: str = "") -> Tree:
+def read(checkpoint: Checkpoint, part: str = "", tolerance: Tolerance | None = None) -> Tree:
     """The parameters of a checkpoint: nested dicts of NumPy arrays by name.
 
     Of a Flax module that is what `nnx.to_pure_dict(nnx.state(module, nnx.Param))` gives: lists and tuples, and dicts
     whose names are all numbers, have integers for names; a last level `value`, if every array has one, is left out.
     Names of flat files are cut at "/", or at "." where none has a "/". The items of a step that a `CheckpointManager`
-    saved are one level of names, but for an item `default` alone.
+    saved are one level of names, but for an only item that nobody named. What is known to be no parameter is left out,
+    see `linsim.monitoring.stored.parameters.without_state`.
 
     Args:
       checkpoint: as `find` returns it.
       part: path of the parameters in the tree, such as "model.params", where more was saved than they.
+      tolerance: where to note which arrays were left out.
 
     Raises:
-      InvalidInput: the file is broken, has no such part, or the part holds anything but floating-point arrays.
+      InvalidInput: the file is broken, has no such part, or the part holds no arrays.
     """
     name = checkpoint.path.name
     try:
-        saved = _READERS[checkpoint.form](checkpoint.path.absolute())  # orbax takes no other
+        saved = plain(arrays_of(checkpoint.path, checkpoint.form))
     except InvalidInput as error:
         raise InvalidInput(f"{name}: {error.field}", error.value, error.allowed) from error
     except Exception as error:  # whatever the formats' libraries raise of a file that is not whole
-        raise InvalidInput(name, f"not readable ({_reason(error)})", _ALLOWED) from error
-    tree = without_value_level(part_of(name, plain(saved), part))
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    require(len(leaves) > 0, name, "no arrays", "at least one array of parameters")
-    for path, leaf in leaves:
-        floating = jax.numpy.issubdtype(leaf.dtype, jax.numpy.floating)
-        where = f"{name}: {jax.tree_util.keystr(path, simple=True, separator='.')}"
-        require(floating, where, f"dtype {leaf.dtype}", "floating-point numbers; --params names the parameters' part")
+        raise InvalidInput(name, f"not readable ({reason(error)})", ALLOWED) from error
+    tree, left_out = without_state(without_value_level(part_of(name, saved, part)))
+    if tolerance is not None:
+        tolerance.left_out |= left_out
+    require(len(jax.tree.leaves(tree)) > 0, name, "no arrays", "at least one array of parameters")
     return tree
 
 
-def _budget_of(path: Path) -> int:
-    numbers = re.findall(r"\d+", path.name.removesuffix(".npz").removesuffix(".safetensors"), re.ASCII)
-    require(len(numbers) > 0, path.name, "no number in its name", "the budget as last number, such as step_1000")
-    budget = int(numbers[-1][:40])
-    require_integer(f"{path.name}: budget", budget, at_least=0, at_most=_MOST_STEPS)
-    return budget
+def parameters(
+    checkpoint: Checkpoint,
+    part: str = "",
+    template: Any = None,
+    pattern: str = "",
+    tolerance: Tolerance | None = None,
+) -> Any:
+    """The arrays of a checkpoint as a loss takes them: nested dicts, or like a template.
 
+    Args:
+      checkpoint: as `find` returns it.
+      part: see `read`.
+      template: see `linsim.monitoring.stored.named_trees.put_into`; None for nested dicts.
+      pattern: of the parameters to be measured, which have to be floating-point; see
+        `linsim.monitoring.layers.chosen_in`.
+      tolerance: where to note which arrays were left out.
 
-def _form_of(path: Path) -> Form:
-    """What an entry is by its content; `InvalidInput` says what else it is."""
+    Raises:
+      InvalidInput: as `read`; names or shapes other than the template's; a pattern that chooses nothing.
+    """
+    name, noted = checkpoint.path.name, Tolerance() if tolerance is None else tolerance
+    tree: Any = read(checkpoint, part, noted)
     try:
-        if path.is_dir():
-            if (path / _TREE).is_file() or _items(path):
-                return "orbax"
-            started = any((path / name).exists() for name in (*_ORBAX, "d", "default"))
-            raise InvalidInput(path.name, "a half-written save of orbax" if started else "some other folder", _ALLOWED)
-        require(path.is_file(), path.name, "neither a file nor a folder", _ALLOWED)
-        with path.open("rb") as file:
-            first = file.read(9)
-        if first.startswith(b"PK\x03\x04"):
-            return _form_of_zip(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InvalidInput(path.name, f"not readable ({_reason(error)})", _ALLOWED) from error
-    if first[8:] == b"{" or path.name.endswith(".safetensors"):
-        return "safetensors"
-    if first[:1] == b"\x80" or path.suffix in (".pkl", ".pickle", ".pt", ".pth"):
-        raise InvalidInput(path.name, "a pickle, which is never read: that would run its code", _ALLOWED)
-    raise InvalidInput(path.name, "some other file" if first else "an empty file", _ALLOWED)
+        if template is not None:
+            tree = put_into(template, tree, noted.left_out)
+        arrays = leaves_of(tree)
+        measured = chosen_in(arrays, pattern)
+        noted.held = tuple(each for each in arrays if each not in measured)
+        for each in measured:
+            kind = arrays[each].dtype
+            floating = jnp.issubdtype(kind, jnp.floating)
+            require(floating, each, f"dtype {kind}", "floating-point numbers; --part or --params says where they are")
+    except InvalidInput as error:
+        if error.field == "params":  # no fault of the checkpoint
+            raise
+        raise InvalidInput(f"{name}: {error.field}", error.value, error.allowed) from error
+    return tree
 
 
-def _form_of_zip(path: Path) -> Form:
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    if any(name.endswith(".pkl") for name in names):
-        raise InvalidInput(path.name, "a pickle of PyTorch, which is never read: that would run its code", _ALLOWED)
-    arrays = len(names) > 0 and all(name.endswith(".npy") for name in names)
-    require(arrays, path.name, "a zip archive of something other than arrays", _ALLOWED)
-    return "npz"
-
-
-def _items(path: Path) -> list[Path]:
-    """The trees in a step that a `CheckpointManager` saved."""
-    return sorted(item for item in path.iterdir() if (item / _TREE).is_file())
-
-
-def _read_orbax(path: Path) -> Any:
-    if (path / _TREE).is_file():
-        return _read_orbax_tree(path)
-    items = {item.name: _read_orbax_tree(item) for item in _items(path)}
-    return items["default"] if list(items) == ["default"] else items
-
-
-def _read_orbax_tree(path: Path) -> Any:
-    """One tree as NumPy arrays, on whatever devices it was saved."""
-    import orbax.checkpoint as ocp  # where needed: it takes seconds
-
-    with _quiet():
-        try:
-            with closing(ocp.PyTreeCheckpointHandler()) as handler:
-                as_arrays = jax.tree.map(
-                    lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(path).tree
-                )
-                return handler.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_arrays))
-        except Exception as error:
-            reason = _reason(error)
-        time.sleep(_SETTLING)
-        gc.collect()  # of the tasks, which complain when they go
-    raise OSError(reason)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Let one error speak for all: each array that orbax has begun to open beside a broken one prints a traceback."""
-    hook, logger = sys.unraisablehook, logging.getLogger("asyncio")
-    disabled = logger.disabled
-    sys.unraisablehook, logger.disabled = lambda _: None, True
+def _told(path: Path, step_pattern: str) -> Checkpoint | str:
+    """An entry of a folder as a checkpoint, or why it is none; `InvalidInput` where it should have been one."""
+    if path.name.startswith(".") or UNFINISHED in path.name:
+        return "hidden" if path.name.startswith(".") else "an unfinished save of orbax"
     try:
-        yield
-    finally:
-        sys.unraisablehook, logger.disabled = hook, disabled
+        form = form_of(path)
+    except InvalidInput as error:
+        if isinstance(error, Foreign) and (path.suffix.lower() in _BESIDE or not _says_step(path, step_pattern)):
+            return str(error.value)
+        raise
+    budget = step_in(path.name, step_pattern)
+    if budget is None:
+        return "its name does not match --step-pattern" if step_pattern else "no number of steps in its name"
+    return Checkpoint(budget, path, form) if budget > 0 else "step 0 is no budget"
 
 
-def _read_safetensors(path: Path) -> Tree:
-    from safetensors.numpy import load_file
-
-    return nested(load_file(path))
-
-
-def _read_npz(path: Path) -> Tree:
-    require_room(path)
-    with np.load(path, allow_pickle=False) as archive:  # arrays of objects are pickles
-        arrays = {name: archive[name] for name in archive.files}
-    for name, array in arrays.items():
-        require(isinstance(array, np.ndarray), name, "no array of NumPy", _ALLOWED)
-    return nested(arrays)
+def _says_step(path: Path, step_pattern: str) -> bool:
+    try:
+        return step_in(path.name, step_pattern) is not None
+    except InvalidInput:
+        return False
 
 
-_READERS: Mapping[Form, Any] = {"orbax": _read_orbax, "safetensors": _read_safetensors, "npz": _read_npz}
-
-
-def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0][:200]
+def _beside(checkpoints: list[Checkpoint]) -> dict[str, str]:
+    """What lies beside the weights in checkpoints that are folders of files."""
+    folders = [each.path for each in checkpoints if each.form != "orbax" and each.path.is_dir()]
+    names: set[str] = set()
+    for folder in folders:
+        used = {file.name for file in weights_in(folder)[1]}
+        names |= {path.name for path in folder.iterdir() if path.name not in used}
+    where = f"beside the weights, in {len(folders)} checkpoints"
+    return {", ".join(sorted(names)): where} if names else {}

@@ -14,23 +14,24 @@ from jaxtyping import Array
 
 from linsim.errors import brief_fields, require, require_integer, require_number
 from linsim.measures.estimates import Estimate, from_samples
-from linsim.measures.matrix_free import curvature_along, top_eigenvalues
-from linsim.measures.products import loss_product
 from linsim.monitoring import probes
+from linsim.monitoring.layers import Layers, chosen_in, holding, layers_of, masks_of, split, sums_of
 from linsim.monitoring.predictive import Predictive
+from linsim.monitoring.sharpness import Sharpness
 from linsim.monitoring.trees import (
     Batch,
     Loss,
     Params,
     examples_in,
+    leaves_of,
     parameters_of,
     require_scalar,
-    shapes_of,
     spread,
+    state_of,
 )
 
 Reading = dict[str, Estimate]
-"""What a monitor says of one checkpoint, by the names of its measures."""
+"""What a monitor says of one checkpoint, by the names of its measures; of a layer by MEASURE@LAYER."""
 
 OF_OUTPUTS: dict[str, probes.Probe] = {"fisher": probes.fisher, "gauss_newton": probes.gauss_newton}
 OF_LOSSES: dict[str, probes.Probe] = {
@@ -54,8 +55,12 @@ class Monitor:
                       it carries the scatter of single gradients over the microbatch's size
     hessian_trace     tr H
     noise_increase    E L(W + noise Z) - L(W), Z standard normal; relative noise leaves arrays of zeros alone
-    top_eigenvalue    largest eigenvalue of H on these batches, by Lanczos: from below in the number of products, above
-                      that of all data where these are few, as maxima are; its error knows neither
+    top_eigenvalue    largest eigenvalue of H on these batches, not the one of largest size: by Lanczos until its
+                      residual is `tolerance` of it; above that of all data where these are few, as maxima are
+
+    All of them are of the parameters that `params` chooses: the others are held, as frozen layers beside an adapter.
+    With `by_layer` they are told of each layer as well, as MEASURE@LAYER: of its gradients, its diagonal block of the
+    Hessian, noise on it alone.
 
     Example:
       >>> from linsim.monitoring.predictive import SQUARED_ERROR
@@ -77,8 +82,16 @@ class Monitor:
     """gamma of `noise_increase`."""
     relative: bool = True
     """Whether gamma is in units of the root mean square of each array of parameters, or absolute."""
-    lanczos: int = 16
-    """Products with the Hessian for `top_eigenvalue`."""
+    lanczos: int = 500
+    """Most products with the Hessian for `top_eigenvalue`."""
+    tolerance: float = 1e-3
+    """Residual of `top_eigenvalue`, relative to it: H has an eigenvalue no further away."""
+    params: str = ""
+    """Which parameters, by a pattern as `linsim.monitoring.layers.chosen_in` takes it; empty for all."""
+    by_layer: bool = False
+    """Whether every measure is told of each layer as well."""
+    stacked: str = ""
+    """Pattern of arrays whose first axis runs over layers."""
 
     __repr__ = brief_fields
 
@@ -92,6 +105,8 @@ class Monitor:
         require_integer("probes", self.probes, at_least=1)
         require_number("noise", self.noise, above=0)
         require_integer("lanczos", self.lanczos, at_least=2)
+        require_number("tolerance", self.tolerance, above=0, below=1)
+        require(self.by_layer or not self.stacked, "stacked", self.stacked, "empty, unless by_layer is set")
 
     def measure(self, model: Any, batches: Iterable[Batch], key: Array) -> Reading:
         """Take all measures at one checkpoint, microbatch after microbatch.
@@ -106,10 +121,10 @@ class Monitor:
           key: of everything that is drawn.
 
         Raises:
-          InvalidInput: parameters that are not floating-point, no or an empty batch, a loss that is no scalar, a value
-            that is not finite.
+          InvalidInput: parameters that are not floating-point, or none that `params` chooses, no or an empty batch, a
+            loss that is no scalar, a value that is not finite.
         """
-        params, keeps = parameters_of(model), "top_eigenvalue" in self._measures
+        (params, held), keeps = self._chosen(model), "top_eigenvalue" in self._measures
         for_probes, for_start = jax.random.split(key)
         sizes: list[int] = []
         samples: list[dict[str, np.ndarray]] = []
@@ -117,8 +132,9 @@ class Monitor:
         for number, batch in enumerate(batches):
             sizes.append(self._size(batch))
             if number == 0:
-                require_scalar(self.loss, params, batch)
-            taken = jax.device_get(self._sample(*spread(params, batch), jax.random.fold_in(for_probes, number)))
+                require_scalar(holding(self.loss, held), params, batch)
+            placed, rows = spread((params, held), batch)
+            taken = jax.device_get(self._sample(*placed, rows, jax.random.fold_in(for_probes, number)))
             for name in ("loss", *taken):
                 finite = bool(np.isfinite(taken[name]).all())
                 require(finite, name, f"{np.mean(taken[name])} of batch {number}", "a finite number")
@@ -129,13 +145,32 @@ class Monitor:
         enough = self.probes > 1 or len(samples) > 1
         require(enough, "probes", self.probes, "at least 2 with a single microbatch: one alone tells no error")
         reading = {name: _estimate([one[name] for one in samples], sizes) for name in samples[0]}
-        if "noise_increase" in reading:  # the rounding of L(W) is the same in all probes
-            rounding = np.finfo(samples[0]["loss"].dtype).eps * abs(reading["loss"].mean)
-            mean, error = reading["noise_increase"]
-            reading["noise_increase"] = Estimate(mean, np.hypot(error, rounding))
+        for name in reading:
+            if name.startswith("noise_increase"):  # the rounding of L(W) is the same in all probes
+                rounding = np.finfo(samples[0]["loss"].dtype).eps * abs(reading["loss"].mean)
+                mean, error = reading[name]
+                reading[name] = Estimate(mean, np.hypot(error, rounding))
+        layers = list(self._layers(params))
         if keeps:
-            reading["top_eigenvalue"] = self._top_eigenvalue(params, kept, sizes, for_start)
-        return {name: reading[name] for name in (*self._measures, "loss")}
+            masks = self._masks(params)
+            tops = self._sharpness.measure(params, held, kept, sizes, for_start, masks)
+            reading |= dict(zip(_names("top_eigenvalue", layers), tops, strict=True))
+        names = [*self._measures, "loss", *(f"{name}@{layer}" for name in self._measures for layer in layers)]
+        return {name: reading[name] for name in names}
+
+    def _chosen(self, model: Any) -> tuple[Params, Params]:
+        """The parameters that are measured and those that are held, each with None in place of the other."""
+        tree = state_of(model)
+        chosen, held = split(tree, chosen_in(leaves_of(tree), self.params))
+        return parameters_of(chosen), jax.tree.map(jnp.asarray, held)
+
+    def _layers(self, params: Params) -> Layers:
+        return layers_of(params, self.stacked) if self.by_layer else {}
+
+    def _masks(self, params: Params) -> Params:
+        """Of all parameters, then of each layer."""
+        masks = masks_of(params, self._layers(params))
+        return jax.tree.map(lambda mask: np.concatenate([np.ones((1, *mask.shape[1:]), mask.dtype), mask]), masks)
 
     @property
     def _measures(self) -> tuple[str, ...]:
@@ -143,58 +178,47 @@ class Monitor:
 
     @cached_property
     def _sample(self) -> Any:
-        """(params, batch, key) -> samples of every measure on one microbatch; compiled once for each shape."""
+        """(params, held, batch, key) -> samples of every measure on one microbatch; compiled once for each shape."""
         wanted = {name: probe for name, probe in (OF_OUTPUTS | OF_LOSSES).items() if name in self._measures}
 
-        def sample(params: Params, batch: Batch, key: Array) -> dict[str, Array]:
+        def sample(params: Params, held: Params, batch: Batch, key: Array) -> dict[str, Array]:
+            loss, layers = holding(self.loss, held), self._layers(params)
+
+            def told(name: str, parts: Params) -> dict[str, Array]:
+                sums = [probes.total(parts), *sums_of(parts, layers).values()]
+                return dict(zip(_names(name, layers), sums, strict=True))
+
             def probe(one: Array) -> dict[str, Array]:
-                drawn = {name: take(self.loss, params, batch, one) for name, take in wanted.items()}
+                drawn: dict[str, Array] = {}
+                for name, take in wanted.items():
+                    drawn |= told(name, take(loss, params, batch, one))
                 if "noise_increase" in self._measures:
-                    drawn["noise_increase"] = probes.noise_increase(
-                        self.loss, params, batch, one, self.noise, self.relative
-                    )
+
+                    def increase(mask: Params) -> Array:
+                        return probes.noise_increase(loss, params, batch, one, self.noise, self.relative, mask)
+
+                    rises = jax.lax.map(increase, self._masks(params))
+                    drawn |= dict(zip(_names("noise_increase", layers), rises, strict=True))
                 return drawn
 
-            value, gradient = jax.value_and_grad(self.loss)(params, batch)
-            exact = {"loss": value, "gradient_square": probes.square(gradient)}
+            value, gradient = jax.value_and_grad(loss)(params, batch)
+            exact = {"loss": value} | told("gradient_square", jax.tree.map(jnp.square, gradient))
             return exact | jax.lax.map(probe, jax.random.split(key, self.probes))
 
         return jax.jit(sample)
+
+    @cached_property
+    def _sharpness(self) -> Sharpness:
+        return Sharpness(self.loss, self.tolerance, self.lanczos)
 
     def _size(self, batch: Batch) -> int:
         """How much a microbatch counts."""
         examples = examples_in(batch)
         return self.loss.count(batch) if isinstance(self.loss, Predictive) else examples
 
-    def _top_eigenvalue(self, params: Params, batches: Sequence[Batch], sizes: Sequence[int], key: Array) -> Estimate:
-        """The largest eigenvalue of the mean Hessian over microbatches of one shape."""
-        shapes = [str(shapes_of(batch)) for batch in batches]
-        same = len(set(shapes)) == 1
-        require(same, "batches", f"shapes {sorted(set(shapes))}", "microbatches of one shape, for top_eigenvalue")
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
-        shares = jnp.asarray(np.asarray(sizes) / np.sum(sizes), jnp.float32)
-        return Estimate(*self._lanczos(*spread(params, stacked, axis=1), shares, key))
 
-    @cached_property
-    def _lanczos(self) -> Any:
-        def top(params: Params, batches: Batch, shares: Array, key: Array) -> tuple[Array, Array]:
-            def mean_product(direction: Params) -> Params:
-                each = jax.lax.map(lambda batch: loss_product(self.loss, params, batch)(direction), batches)
-                return jax.tree.map(lambda leaf: jnp.tensordot(shares.astype(leaf.dtype), leaf, 1), each)
-
-            found = top_eigenvalues(mean_product, params, key, count=1, steps=self.lanczos)
-            vector = jax.tree.map(lambda leaf: leaf[0], found.vectors)
-
-            def curvature(batch: Batch) -> Array:
-                return curvature_along(loss_product(self.loss, params, batch), vector)
-
-            # To first order the eigenvalue scatters over microbatches as the curvature along its own direction does.
-            along = jax.lax.map(curvature, batches)
-            scatter = from_samples(along, shares.astype(along.dtype)).error
-            alone = jax.tree.leaves(batches)[0].shape[0] == 1
-            return found.values[0], jnp.hypot(0.0 if alone else scatter, found.errors[0])
-
-        return jax.jit(top)
+def _names(measure: str, layers: Iterable[str]) -> list[str]:
+    return [measure, *(f"{measure}@{layer}" for layer in layers)]
 
 
 def _estimate(samples: Sequence[np.ndarray], sizes: Sequence[int]) -> Estimate:

@@ -12,10 +12,10 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from linsim.errors import require
-from linsim.labels import labelled
+from linsim.labels import labelled, texts
 from linsim.monitoring.alarm import Alarm, Watched
 from linsim.monitoring.measuring import Monitor, Reading
-from linsim.monitoring.trees import Batch, parameters_of, require_same_shapes, shapes_of
+from linsim.monitoring.trees import Batch, require_same_shapes, shapes_of, state_of
 
 
 @dataclass
@@ -66,15 +66,31 @@ class Record:
         return alarm.watch(np.asarray(self.budgets), means, errors)
 
     def to_dataset(self) -> xr.Dataset:
-        """The record over `pretrain_steps`, each measure beside its standard error, MEASURE_error."""
-        variables = {}
-        for measure in self.readings[0] if self.readings else ():
-            means, errors = self.series(measure)
-            name = measure.replace("_", " ")
-            variables[measure] = ("pretrain_steps", means, {"long_name": name})
-            variables[f"{measure}_error"] = ("pretrain_steps", errors, {"long_name": f"standard error of {name}"})
+        """The record over `pretrain_steps`, each measure beside its standard error, MEASURE_error.
+
+        What layers say, MEASURE@LAYER, is MEASURE_by_layer over `pretrain_steps` and `layer`, beside its error.
+        """
+        variables, names = {}, list(self.readings[0]) if self.readings else []
+        layers = list(dict.fromkeys(name.partition("@")[2] for name in names if "@" in name))
+        for measure in (name for name in names if "@" not in name):
+            told = measure.replace("_", " ")
+            for called, what, dims, parts in (
+                (measure, told, ("pretrain_steps",), [measure]),
+                (f"{measure}_by_layer", f"{told} of a layer", ("pretrain_steps", "layer"), _of(measure, layers, names)),
+            ):
+                if parts:
+                    values = np.stack([self.series(part) for part in parts], axis=-1)  # (2, checkpoints, parts)
+                    means, errors = values if "layer" in dims else values[..., 0]
+                    variables[called] = (dims, means, {"long_name": what})
+                    variables[f"{called}_error"] = (dims, errors, {"long_name": f"standard error of {what}"})
         steps = labelled("pretrain_steps", np.asarray(self.budgets, np.int64))
-        return xr.Dataset(variables, {"pretrain_steps": steps})
+        along = {"layer": xr.Variable("layer", texts(layers), {"long_name": "layer"})} if layers else {}
+        return xr.Dataset(variables, {"pretrain_steps": steps} | along)
+
+
+def _of(measure: str, layers: list[str], names: list[str]) -> list[str]:
+    """What was read of a measure in every layer; nothing where it was not."""
+    return [name for layer in layers if (name := f"{measure}@{layer}") in names]
 
 
 @dataclass
@@ -111,7 +127,7 @@ class Watch:
           InvalidInput: as `Monitor.measure`; parameters of other shapes than before; a budget that does not increase.
         """
         budget = self.record.next_budget(budget)
-        shapes = shapes_of(parameters_of(model))
+        shapes = shapes_of(state_of(model))
         if self._shapes is None:
             self._shapes = shapes
         require_same_shapes("params", shapes, self._shapes)

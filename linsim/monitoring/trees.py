@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from flax.core.meta import AxisMetadata
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from linsim.errors import require
@@ -24,13 +25,18 @@ Loss = Callable[[Params, Batch], Any]
 """The mean loss of a batch, a scalar; a `Predictive` is one."""
 
 
+def state_of(model: Any) -> Any:
+    """The parameters of a Flax module, or the tree that was given, as they are."""
+    return nnx.state(model, nnx.Param) if isinstance(model, nnx.Module) else model
+
+
 def parameters_of(model: Any) -> Params:
     """The parameters of a Flax module, or the tree that was given, in float32 or better.
 
     Squares of half-precision gradients overflow or vanish, and differences of losses are lost in rounding.
     `InvalidInput` for anything but floating leaves.
     """
-    tree = nnx.state(model, nnx.Param) if isinstance(model, nnx.Module) else model
+    tree = state_of(model)
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     require(len(leaves) > 0, "params", tree, "a tree with at least one array")
     for path, leaf in leaves:
@@ -41,11 +47,17 @@ def parameters_of(model: Any) -> Params:
 
 
 def leaves_of(tree: Any) -> dict[str, Any]:
-    """Every leaf by its name, layers.0.kernel, whatever kinds of trees are nested; Flax variables count as leaves."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    variables = all(len(path) > 1 and path[-1] == jax.tree_util.GetAttrKey("value") for path, _ in leaves)
-    named = ((path[:-1] if variables else path, leaf) for path, leaf in leaves)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in named}
+    """Every leaf by its name, layers.0.kernel, whatever kinds of trees are nested; boxes of Flax are seen through."""
+    named = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_box):
+        (inner,) = jax.tree.leaves(leaf) or (None,)
+        named[jax.tree_util.keystr(path, simple=True, separator=".")] = inner
+    return named
+
+
+def _is_box(node: Any) -> bool:
+    """A variable of nnx, or a parameter of linen that says how it is partitioned."""
+    return isinstance(node, nnx.Variable | AxisMetadata)
 
 
 def shapes_of(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -271,7 +271,7 @@ def bad_checkpoint(kind, path):
 BAD = {
     "other names": "no such leaf; allowed: ",
     "other shapes": "(3, 4); allowed: (3, 2)",
-    "integers": "step_20.npz: bias: got dtype int32; allowed: floating-point numbers; --params",
+    "integers": "step_20.npz: bias: got dtype int32; allowed: floating-point numbers; --part or --params",
     "not finite": "step_20.npz: loss: got nan of batch 0; allowed: a finite number",
     "infinite loss": "step_20.npz: loss: got inf of batch 0; allowed: a finite number",
     "truncated": "step_20.npz: got not readable (File is not a zip file); allowed: a whole checkpoint",
@@ -301,12 +301,43 @@ def test_foreign_files_are_named_and_ignored_ones_are_told(tmp_path, capsys):
     assert command(tmp_path / "checkpoints", "--out", str(tmp_path / "out")) == 0
     assert one_line_of(capsys) == "ignored step_0.npz: step 0 is no budget\n"
     (tmp_path / "checkpoints" / "config.json").write_text("{}")
-    assert command(tmp_path / "checkpoints", "--out", str(tmp_path / "again")) == 2
-    assert one_line(capsys).startswith("config.json: got some other file; allowed: ")
+    assert command(tmp_path / "checkpoints", "--out", str(tmp_path / "again")) == 0
+    assert one_line_of(capsys).splitlines()[0] == "ignored config.json: some other file"
 
 
 def one_line_of(capsys):
     return capsys.readouterr().err
+
+
+def test_equal_checkpoints_are_told_and_their_record_is_not_trusted(tmp_path, capsys):
+    save(tmp_path / "checkpoints", (10, 20, 30, 40), lambda budget: 2.0 if budget < 40 else 2.0 + 1e-6)
+    assert command(tmp_path / "checkpoints", "--out", str(tmp_path / "out")) == 4
+    told = " ".join(capsys.readouterr().out.split())
+    assert "Not to be trusted: step_20.npz, step_30.npz hold the same weights as step_10.npz." in told
+    assert "step_40.npz holds nearly the weights of step_10.npz" in told
+
+
+def test_layers_and_some_of_the_parameters_are_measured_and_what_is_held_is_told(tmp_path):
+    save(tmp_path, (10, 20))
+    layered = run(config(tmp_path, loss="watched_model:of_dict", by_layer=True))
+    assert list(layered["layer"].values) == ["bias", "kernel"]
+    each = layered["gradient_square_by_layer"]
+    np.testing.assert_allclose(each.sum("layer"), layered["gradient_square"], rtol=1e-6)  # sums of float32
+    assert "gradient_square_by_layer_error" in layered
+    of_bias = run(config(tmp_path, loss="watched_model:of_dict", params="bias"))
+    np.testing.assert_allclose(of_bias["gradient_square"], each.sel(layer="bias"), rtol=1e-6)
+    assert "Held, not measured: kernel." in Finding.of(of_bias).details
+    with pytest.raises(InvalidInput, match="params: got heads; allowed: .* one of bias, kernel"):
+        run(config(tmp_path, params="heads"))
+
+
+def test_a_pattern_says_the_steps_that_names_leave_in_doubt(tmp_path, capsys):
+    for epoch in (1, 2):
+        (tmp_path / "runs").mkdir(exist_ok=True)
+        np.savez(tmp_path / "runs" / f"epoch={epoch}-loss=2.{epoch}.npz", **weights(epoch))
+    assert command(tmp_path / "runs", "--out", str(tmp_path / "out")) == 2
+    assert one_line(capsys).startswith("epoch=1-loss=2.1.npz: got 1, 2.1, which leaves a doubt; allowed: ")
+    np.testing.assert_array_equal(run(config(tmp_path / "runs", step_pattern=r"epoch=(\d+)"))["pretrain_steps"], [1, 2])
 
 
 def test_a_template_refuses_weights_of_other_names(tmp_path):

@@ -17,8 +17,8 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from linsim.errors import InvalidInput
-from linsim.monitoring.checkpoints import Checkpoint, Tolerance, find, read
-from linsim.monitoring.named_trees import nested, plain, put_into
+from linsim.monitoring.checkpoints import Checkpoint, Tolerance, find, parameters, read
+from linsim.monitoring.stored.named_trees import nested, plain, put_into
 
 LAYERS = 12  # more than ten: as text, layer 10 sorts before layer 2
 
@@ -102,20 +102,14 @@ def test_the_part_of_the_parameters_is_read_from_a_whole_training_state(tmp_path
     state = {"model": {"params": nnx.state(MODEL, nnx.Param)}, "step": jnp.asarray(7), "optimizer": [jnp.zeros(2)]}
     save_orbax(tmp_path / "step_7", state)
     save_steps(tmp_path / "managed", 7, weights=PARAMS, counters={"steps": jnp.asarray(7)})
-    with pytest.raises(InvalidInput, match=r"step_7: step: got dtype int.*; allowed: .*--params"):
-        read(Checkpoint(7, tmp_path / "step_7", "orbax"))
+    with pytest.raises(InvalidInput, match=r"step_7: step: got dtype int.*; allowed: .*--part"):
+        parameters(Checkpoint(7, tmp_path / "step_7", "orbax"))
     shutil.move(tmp_path / "managed", tmp_path.with_name("managed"))
     for folder, part in ((tmp_path, "model.params"), (tmp_path.with_name("managed"), "weights")):
         (checkpoint,) = find(folder)
         jax.tree.map(np.testing.assert_array_equal, read(checkpoint, part), PARAMS)
         with pytest.raises(InvalidInput, match=r"7: model\.weight: got no (model|weight); allowed: one of "):
             read(checkpoint, "model.weight")
-
-
-def test_counters_and_keys_beside_the_parameters_are_told_of(tmp_path):
-    save_orbax(tmp_path / "step_7", nnx.state(MODEL))
-    with pytest.raises(InvalidInput, match=r"step_7: dropout\.rngs\.count: got dtype uint32; allowed: floating-point"):
-        read(find(tmp_path)[0])
 
 
 def test_a_bfloat16_file_is_read_and_a_name_of_a_group_is_no_array(tmp_path):
@@ -132,7 +126,7 @@ def test_names_that_are_all_numbers_are_positions():
     assert "no" not in tree
 
 
-def test_checkpoints_are_sorted_by_the_last_number_of_their_names(tmp_path):
+def test_checkpoints_are_sorted_by_their_steps_whatever_their_endings(tmp_path):
     for name in ("run2-step=1000.npz", "run9-step=90.npz", "200", "epoch_3-step_300.weights"):
         buffer = io.BytesIO()
         np.savez(buffer, w=np.ones(2))
@@ -144,11 +138,23 @@ def test_checkpoints_are_sorted_by_the_last_number_of_their_names(tmp_path):
 def test_hidden_unfinished_and_untrained_entries_are_ignored_and_noted(tmp_path):
     np.savez(tmp_path / "step_5.npz", w=np.ones(2))
     np.savez(tmp_path / "step_0.npz", w=np.ones(2))
+    np.savez(tmp_path / "best.npz", w=np.ones(2))
     (tmp_path / ".DS_Store").write_text("")
+    (tmp_path / "step_5.json").write_text("{}")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "optimizer.pt").write_bytes(b"\x80")
     (tmp_path / "6.orbax-checkpoint-tmp-123").mkdir()
     tolerance = Tolerance()
     assert [one.budget for one in find(tmp_path, tolerance)] == [5]
-    assert sorted(tolerance.ignored) == [".DS_Store", "6.orbax-checkpoint-tmp-123", "step_0.npz"]
+    assert tolerance.ignored.pop("optimizer.pt").startswith("a pickle, which is never read")
+    assert tolerance.ignored == {
+        ".DS_Store": "hidden",
+        "6.orbax-checkpoint-tmp-123": "an unfinished save of orbax",
+        "best.npz": "no number of steps in its name",
+        "logs": "some other folder",
+        "step_0.npz": "step 0 is no budget",
+        "step_5.json": "some other file",
+    }
 
 
 class Bomb:
@@ -228,14 +234,14 @@ def broken(kind, folder):
             (data,) = (orbax / "d").iterdir()
             data.unlink() if kind == "orbax without data" else data.write_bytes(data.read_bytes()[:50])
     elif kind == "a text":
-        (folder / "step_1.txt").write_text("1,2,3")
+        (folder / "step_1").write_text("1,2,3")
     elif kind == "a zip of texts":
         with zipfile.ZipFile(npz, "w") as archive:
             archive.writestr("notes.txt", "1")
     elif kind == "a folder":
         (folder / "step_1" / "inside").mkdir(parents=True)
-    elif kind == "no number":
-        np.savez(folder / "best.npz", w=np.ones(1))
+    elif kind == "no step":
+        np.savez(folder / "best_epoch_3.npz", w=np.ones(1))
     elif kind == "a number beyond counting":
         np.savez(folder / f"step_{10**30}.npz", w=np.ones(1))
     elif kind == "no arrays":
@@ -248,7 +254,7 @@ def broken(kind, folder):
     [
         *("npz without end", "npz of nothing", "safetensors without end", "safetensors of a few bytes"),
         *("a header that promises too much", "orbax without metadata", "orbax with half its metadata"),
-        *("orbax without data", "orbax with half its data", "a text", "a zip of texts", "a folder", "no number"),
+        *("orbax without data", "orbax with half its data", "a text", "a zip of texts", "a folder", "no step"),
         *("a number beyond counting", "no arrays"),
     ],
 )
@@ -260,6 +266,14 @@ def test_what_is_broken_or_foreign_is_named_in_one_line(tmp_path, capfd, kind):
     message = str(caught.value)
     assert message.startswith(f"{name}: ") and "\n" not in message and len(message) < 420
     assert capfd.readouterr().err == ""  # of the arrays that orbax was opening beside the broken one
+
+
+def test_an_empty_folder_says_what_was_ignored(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(
+        InvalidInput, match=r"\(ignored config.json: some other file\); allowed: a folder with at least"
+    ):
+        find(tmp_path)
 
 
 def test_the_tolerant_skip_what_is_broken_and_read_the_rest(tmp_path):
@@ -274,9 +288,9 @@ def test_the_tolerant_skip_what_is_broken_and_read_the_rest(tmp_path):
 
 
 def test_two_checkpoints_of_one_budget_are_an_error_for_the_tolerant_too(tmp_path):
-    np.savez(tmp_path / "a_1.npz", w=np.ones(1))
-    save_file({"w": np.ones(1)}, tmp_path / "b_1.safetensors")
-    with pytest.raises(InvalidInput, match=r"folder: got a_1\.npz and b_1\.safetensors; allowed: one checkpoint"):
+    np.savez(tmp_path / "ckpt_1.npz", w=np.ones(1))
+    save_file({"w": np.ones(1)}, tmp_path / "step_1.safetensors")
+    with pytest.raises(InvalidInput, match=r"folder: got ckpt_1\.npz and step_1\.safetensors, both 1 steps; allowed"):
         find(tmp_path, Tolerance(skip=True))
 
 

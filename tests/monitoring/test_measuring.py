@@ -333,7 +333,9 @@ def test_the_number_of_devices_does_not_matter():
     monitor = Monitor(CLASSES, [name for name in MEASURES if name != "top_eigenvalue"], probes=3)
     spread = monitor.measure(PARAMS, [labelled()], jax.random.key(0))
     for_probes = jax.random.split(jax.random.key(0))[0]
-    alone = monitor._sample(PARAMS, labelled(), jax.random.fold_in(for_probes, 0))  # all on the first
+    alone = monitor._sample(
+        PARAMS, dict.fromkeys(PARAMS), labelled(), jax.random.fold_in(for_probes, 0)
+    )  # all on the first
     for name, samples in alone.items():
         np.testing.assert_allclose(spread[name].mean, np.mean(samples), rtol=1e-10, err_msg=name)
 
@@ -347,7 +349,7 @@ def test_a_second_checkpoint_compiles_nothing():
     monitor = Monitor(CLASSES, ("fisher", "top_eigenvalue"), probes=2)
     monitor.measure(PARAMS, [labelled()], jax.random.key(0))
     monitor.measure(jax.tree.map(lambda leaf: 2 * leaf, PARAMS), [labelled()], jax.random.key(5))
-    assert monitor._sample._cache_size() == monitor._lanczos._cache_size() == 1
+    assert monitor._sample._cache_size() == monitor._sharpness._step._cache_size() == 1
 
 
 GOOD = (jnp.ones((4, 5)), jnp.zeros(4, int))

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from optax.contrib import DifferentiallyPrivateAggregateState
 
 from linsim.dynamics import descent
 from linsim.dynamics.seen import SeenTask
@@ -67,7 +68,10 @@ def _take_steps(field: str, value: Any, allowed: str, phase: Phase, weights: _Sh
 
     def run(phase: Phase, weights: Any) -> Any:
         key = jax.random.key(0)
-        return descent.follow(lambda at, _: at, descent.begin(weights, phase, key), phase, 2, key).state
+        begun = descent.begin(weights, phase, key)
+        private = any(map(_is_private, jax.tree.leaves(begun.optimizer, is_leaf=_is_private)))
+        require(not private, field, _name(value), f"{allowed}; this takes the gradients of single examples")
+        return descent.follow(lambda at, _: at, begun, phase, 2, key).state
 
     reached = _attempt(field, value, allowed, run, phase, weights)
     alike = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), (reached, weights))
@@ -83,6 +87,11 @@ def _attempt(field: str, value: Any, allowed: str, function: Callable[..., Any],
     except Exception as error:  # whatever a user's code raises
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InvalidInput(field, _name(value), f"{allowed}; this fails with {reason}") from error
+
+
+def _is_private(state: Any) -> bool:
+    """Of what takes the rows of a gradient for those of single examples, and fails at no shape of weights."""
+    return isinstance(state, DifferentiallyPrivateAggregateState)
 
 
 def _name(value: Any) -> Any:

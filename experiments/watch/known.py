@@ -43,15 +43,22 @@ def known(earlier: xr.Dataset | None) -> dict[str, Reading]:
     """The readings in a result, by the name of the checkpoint."""
     if earlier is None:
         return {}
-    names = [str(name) for name in earlier.data_vars if f"{name}_error" in earlier]
-    return {
-        checkpoint: {name: Estimate(float(row[name]), float(row[f"{name}_error"])) for name in names}
-        for checkpoint, row in zip(json.loads(earlier.attrs["checkpoints"]), _rows(earlier), strict=True)
-    }
+    rows = (earlier.isel(pretrain_steps=at) for at in range(earlier.sizes["pretrain_steps"]))
+    return {name: _reading(row) for name, row in zip(json.loads(earlier.attrs["checkpoints"]), rows, strict=True)}
 
 
-def _rows(dataset: xr.Dataset) -> Iterator[xr.Dataset]:
-    return (dataset.isel(pretrain_steps=at) for at in range(dataset.sizes["pretrain_steps"]))
+def _reading(row: xr.Dataset) -> Reading:
+    """Of one checkpoint, as `Record.to_dataset` tells it."""
+    found = {}
+    for name in (str(name) for name in row.data_vars if f"{name}_error" in row):
+        measure = name.removesuffix("_by_layer")
+        parts = (
+            {f"{measure}@{layer}": {"layer": layer} for layer in row["layer"].values} if row[name].dims else {name: {}}
+        )
+        for part, where in parts.items():
+            pair = (row[each].sel(where) for each in (name, f"{name}_error"))
+            found[part] = Estimate(*(float(each) for each in pair))
+    return found
 
 
 @lru_cache(maxsize=2)
