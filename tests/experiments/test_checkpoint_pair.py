@@ -9,6 +9,7 @@ from experiments.checkpoint_pair import Config, experiment, main, partners, run,
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig, ShiftConfig
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from tests.computed import computed
 
 SMALL = Config(
     dim=4,
@@ -21,7 +22,7 @@ SMALL = Config(
 
 @pytest.fixture(scope="module")
 def result():
-    return run(SMALL)
+    return computed(experiment, SMALL)
 
 
 def test_partners_are_the_nearest_budgets_in_the_logarithm():

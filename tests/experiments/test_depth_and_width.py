@@ -10,6 +10,7 @@ from linsim.commands.transfers import build_transfer
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
 from linsim.theory.stages import critical_time
+from tests.computed import computed
 
 PRETRAINING = PretrainConfig(steps=30_000, budgets=24, first=10)
 
@@ -34,7 +35,7 @@ def config(**changes):
 
 @pytest.fixture(scope="module")
 def result():
-    return run(config())
+    return computed(experiment, config())
 
 
 def test_one_layer_costs_at_most_the_square_of_a_cotangent(result):

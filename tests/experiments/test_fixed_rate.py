@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.fixed_rate import Config, main, run
+from experiments.fixed_rate import Config, experiment, main, run
 from experiments.fixed_rate.experiment import overshoot
 from experiments.fixed_rate.finding import find
 from linsim import shifts, spectra
@@ -13,6 +13,7 @@ from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
 from linsim.tasks import LinearTask
+from tests.computed import computed
 
 SMALL = Config(
     dim=4,
@@ -27,7 +28,7 @@ SMALL = Config(
 
 @pytest.fixture(scope="module")
 def result():
-    return run(SMALL)
+    return computed(experiment, SMALL)
 
 
 def descended(weights, target, rate, steps):

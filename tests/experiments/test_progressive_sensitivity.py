@@ -10,6 +10,7 @@ from experiments.progressive_sensitivity.finding import KINDS, find, loss_gap, t
 from linsim.commands.config import NetworkConfig, PretrainConfig, TaskConfig
 from linsim.finding import Finding
 from linsim.sweeping.running import running
+from tests.computed import computed
 
 CONFIG = Config(
     dim=4,
@@ -24,7 +25,7 @@ TARGET = np.diag(2 / np.arange(1, 5))
 
 @pytest.fixture(scope="module")
 def small():
-    return run(CONFIG)
+    return computed(experiment, CONFIG)
 
 
 @pytest.fixture(scope="module")

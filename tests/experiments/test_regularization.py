@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from experiments.regularization import Config, family, main, run
+from experiments.regularization import Config, experiment, family, main, run
 from experiments.regularization.finding import find
 from experiments.regularization.fronts import limits, matched, threshold
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from tests.computed import computed
 
 PRETRAINING = PretrainConfig(steps=8000, budgets=24)
 STRENGTHS = (0.0, 0.5, 1.9, 2.1, 12.0)
@@ -22,7 +23,7 @@ def config(**changes):
 
 @pytest.fixture(scope="module")
 def result():
-    return run(config())
+    return computed(experiment, config())
 
 
 def descend(start, target, regularizer, strength, steps=4000):

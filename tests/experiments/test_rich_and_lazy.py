@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.rich_and_lazy import Config, main, run
+from experiments.rich_and_lazy import Config, experiment, main, run
 from experiments.rich_and_lazy.finding import find, table
 from experiments.rich_and_lazy.matching import at_equal_loss, at_tuned_rates, losses_of
 from linsim.commands.config import FinetuneConfig, PretrainConfig, ShiftConfig
 from linsim.finding import Finding
+from tests.computed import computed
 
 CONFIG = Config(
     dim=3,
@@ -28,7 +29,7 @@ FINETUNE = np.diag([2, 4, 8 / 3])
 
 @pytest.fixture(scope="module")
 def small():
-    return run(CONFIG)
+    return computed(experiment, CONFIG)
 
 
 def descended(first, second, target, rate, steps):

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.sweep import Config, main, run
+from experiments.sweep import Config, experiment, main, run
 from experiments.sweep.axes import axes_of
 from experiments.sweep.collapse import Collapsed, _cubic, collapsed, flow_time
 from experiments.sweep.effects import moved, quantiles_along
 from linsim.commands.config import FinetuneConfig, PretrainConfig, TaskConfig
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from tests.computed import computed
 
 STEPS = 100
 ALSO = ("momentum=0,0.5", "pretrain_learning_rate=0.005:0.01:2")
@@ -31,7 +32,7 @@ def config(**changes):
 
 @pytest.fixture(scope="module")
 def result():
-    return run(config())
+    return computed(experiment, config())
 
 
 def descend(weights, target, anchor, rate, momentum, penalty, steps, keep=()):

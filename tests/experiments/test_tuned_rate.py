@@ -12,6 +12,7 @@ from experiments.tuned_rate.rules import RULES, Curves, best, first_below
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig
 from linsim.finding import Finding
 from linsim.theory.stages import tuned
+from tests.computed import computed
 
 SMALL = Config(
     dim=3,
@@ -26,7 +27,7 @@ SMALL = Config(
 
 @pytest.fixture(scope="module")
 def result():
-    return run(SMALL)
+    return computed(experiment, SMALL)
 
 
 def descend(first, second, target, rate, steps):

@@ -1,21 +1,20 @@
 """The picture of pairs of checkpoints: theory and simulation told apart, the message from the data, the same bytes."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
-from experiments.checkpoint_pair import experiment, run, with_pairs
+from experiments.checkpoint_pair import experiment, with_pairs
 from figures import checkpoint_pair as figure
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from tests.computed import computed
 from tests.experiments.test_checkpoint_pair import SMALL
 from tests.figures.pictures import assert_redrawn, in_full, words
 
 
 @pytest.fixture(scope="module")
 def result():
-    return run(dataclasses.replace(SMALL, seeds=2))
+    return computed(experiment, SMALL)
 
 
 def test_simulation_is_hollow_markers_and_theory_is_lines(result):
@@ -64,6 +63,7 @@ RESULTS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", RESULTS)
 def test_any_result_can_be_drawn(result, name):
     change, said = RESULTS[name]

@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 
-from experiments.depth_and_width import run
+from experiments.depth_and_width import experiment
 from figures import depth_and_width as figure
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from tests.computed import computed
 from tests.experiments.test_depth_and_width import config
 from tests.figures.pictures import assert_redrawn, in_full, words
 
 
 @pytest.fixture(scope="module")
 def result():
-    return run(config())
+    return computed(experiment, config())
 
 
 def test_theory_and_simulation_are_drawn_and_told_apart(result):
@@ -31,6 +32,7 @@ def test_theory_and_simulation_are_drawn_and_told_apart(result):
     assert "range of 3 seeds" in text
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", ["one budget", "one depth", "one seed", "no closed form", "all diverged"])
 def test_any_result_can_be_drawn(result, case):
     changed = {

@@ -1,22 +1,21 @@
 """The picture of fixed rates: theory and simulation told apart, the message from the data, the same bytes twice."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
-from experiments.fixed_rate import experiment, run
+from experiments.fixed_rate import experiment
 from figures import fixed_rate as figure
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from tests.computed import computed
 from tests.experiments.test_fixed_rate import SMALL
 from tests.figures.pictures import assert_redrawn, in_full, words
 
 
 @pytest.fixture(scope="module")
 def result():
-    whole = run(dataclasses.replace(SMALL, checkpoints=("real",)))
-    return experiment.found(whole.isel(shift=[0, 5, 7]))  # drawing many panels takes seconds
+    whole = computed(experiment, SMALL)
+    return experiment.found(whole.isel(shift=[0, 5, 7], checkpoints=[0]))  # drawing many panels takes seconds
 
 
 def with_theory(dataset):
@@ -76,6 +75,7 @@ RESULTS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", RESULTS)
 def test_any_result_can_be_drawn(result, name):
     change, verdict = RESULTS[name]

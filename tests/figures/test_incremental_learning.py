@@ -81,6 +81,7 @@ RESULTS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", RESULTS)
 def test_any_result_can_be_drawn(name):
     drawn = figure.draw(RESULTS[name]())

@@ -4,19 +4,21 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from experiments.monitors.experiment import Config, experiment, run
+from experiments.monitors.experiment import experiment
 from experiments.monitors.values import MONITORS
 from figures import __main__ as command
 from figures import monitors as figure
 from figures.monitor_example import typical
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from tests.computed import computed
+from tests.experiments.monitors.test_experiment import SMALL
 from tests.figures.pictures import words
 
 
 @pytest.fixture(scope="module")
 def result():
-    return run(Config(transfers=4, lanes=("random-2",), resamples=10))
+    return computed(experiment, SMALL)
 
 
 def test_every_monitor_has_a_row_and_the_example_its_name(result):

@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 
-from experiments.progressive_sensitivity import experiment, run
+from experiments.progressive_sensitivity import experiment
 from figures import progressive_sensitivity as figure
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from tests.computed import computed
 from tests.experiments.test_progressive_sensitivity import CONFIG
 from tests.figures.pictures import assert_redrawn, in_full, words
 
 
 @pytest.fixture(scope="module")
 def small():
-    return run(CONFIG)
+    return computed(experiment, CONFIG)
 
 
 def test_simulation_is_hollow_and_theory_is_a_line(small):
@@ -66,6 +67,7 @@ RESULTS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", RESULTS)
 def test_any_result_can_be_drawn(small, name):
     change, said = RESULTS[name]

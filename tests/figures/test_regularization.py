@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 
-from experiments.regularization import run
+from experiments.regularization import experiment
 from figures import regularization as figure
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from tests.computed import computed
 from tests.experiments.test_regularization import config
 from tests.figures.pictures import assert_redrawn, in_full, words
 
 
 @pytest.fixture(scope="module")
 def result():
-    return run(config())
+    return computed(experiment, config())
 
 
 def curves(axes):

@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 
-from experiments.rich_and_lazy import experiment, run
+from experiments.rich_and_lazy import experiment
 from figures import rich_and_lazy as figure
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from tests.computed import computed
 from tests.experiments.test_rich_and_lazy import CONFIG
 from tests.figures.pictures import assert_redrawn, in_full, words
 
 
 @pytest.fixture(scope="module")
 def small():
-    return run(CONFIG)
+    return computed(experiment, CONFIG)
 
 
 def test_simulation_is_hollow_and_theory_is_a_line(small):

@@ -3,19 +3,20 @@
 import numpy as np
 import pytest
 
-from experiments.sweep import experiment, run
+from experiments.sweep import experiment
 from experiments.sweep.effects import add_effects
 from figures import sweep as figure
 from figures.panels.axes import spaced_in_log
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from tests.computed import computed
 from tests.experiments.test_sweep import config
 from tests.figures.pictures import assert_redrawn, in_full, words
 
 
 @pytest.fixture(scope="module")
 def result():
-    return run(config())
+    return computed(experiment, config())
 
 
 def panels(drawn):

@@ -7,13 +7,14 @@ from experiments.tuned_rate import experiment
 from figures import tuned_rate as figure
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from tests.computed import computed
 from tests.experiments.test_tuned_rate import SMALL
 from tests.figures.pictures import in_full, words
 
 
 @pytest.fixture(scope="module")
 def result():
-    return experiment.run(SMALL)
+    return computed(experiment, SMALL)
 
 
 def test_theory_is_lines_and_simulation_is_hollow_markers(result):

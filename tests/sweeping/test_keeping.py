@@ -85,6 +85,7 @@ def test_what_is_finished_is_not_computed_again(begun, kept, ran):
     assert ran == []
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("damage", "name"), [*product([delete, flip], VARIABLES), *product(DAMAGES[1:-1], ["forgetting", "diverged"])]
 )
@@ -155,6 +156,7 @@ def test_chunks_of_one_block_that_are_missing_are_pre_trained_once(begun, kept, 
     assert done[-1] == total[0] == 54 * 30 + 8 * 40  # the pre-training of the other block is not done and not counted
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("when", range(0, 13, 3))
 def test_stopped_after_any_chunk_it_goes_on_to_the_same_bits(begun, tmp_path, when, monkeypatch, ran):
     keep = OnDisk.keep

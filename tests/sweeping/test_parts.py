@@ -57,6 +57,7 @@ def small(pretrain=None, finetune=None, **changes):
     return gaussian_problem(dim=4, scale=0.8, budgets=np.asarray((5, 16)), finetune_steps=12, **phases, **changes)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("phase", ["pretrain", "finetune"])
 def test_every_number_of_every_part_is_an_axis_of_either_phase(phase):
     prefix = "pretrain_" if phase == "pretrain" else ""
@@ -265,6 +266,7 @@ def test_axes_that_no_phase_of_the_problem_has_are_one_line(axis):
         sweep(small(finetune=Phase(0.1, moves=LowRank())), {"rank": [1, 9]}, rechecked=0)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "factory",
     [

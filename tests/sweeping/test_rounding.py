@@ -43,6 +43,7 @@ def saddle(name, basis, budgets=(100, 2000), finetune_steps=200):
     return Problem(Transfer(task, task), weights, Phase(0.01), Phase(0.01), np.asarray(budgets), finetune_steps)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("solver", ["modes", "dense", "gram", "flow"])
 @pytest.mark.parametrize("basis", BASES)
 @pytest.mark.parametrize("name", SADDLES)
@@ -85,6 +86,7 @@ def test_a_saddle_that_is_not_left_within_the_budgets_is_trusted(name):
     assert found["rounding_deviation"] < 1e-9
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("problem", "solver"),
     [

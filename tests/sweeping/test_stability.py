@@ -152,6 +152,7 @@ PHASES = {
 # --- the verdict -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("name", "depth", "aligned"),
     [
@@ -169,6 +170,7 @@ def test_lanes_are_unstable_where_dense_hessians_at_every_step_say_so(name, dept
     assert not found.all()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("solver", ["modes", "gram", "dense"])
 def test_all_solvers_say_the_same(solver):
     problem = small(2, 1, PHASES["penalty"], aligned=True)

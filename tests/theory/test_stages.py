@@ -87,8 +87,8 @@ def test_stage_losses_are_those_of_the_rank_n_checkpoints(pretrain, finetune, pe
     losses = np.asarray(stage_losses(pretrain, finetune, penalty))
     for stage in range(4):
         checkpoint = np.where(np.arange(3) < stage, pretrain, 0.0)
-        end = [float(tuned(s, f, penalty, 200.0)) for s, f in zip(checkpoint, finetune, strict=True)]
-        assert losses[stage] == pytest.approx(np.sum((np.asarray(end) - pretrain) ** 2), rel=1e-10, abs=1e-12)
+        end = np.asarray(tuned(checkpoint, finetune, penalty, 200.0))
+        assert losses[stage] == pytest.approx(np.sum((end - pretrain) ** 2), rel=1e-10, abs=1e-12)
 
 
 def test_the_critical_effort_is_the_critical_time_at_any_depth():

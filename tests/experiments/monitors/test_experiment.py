@@ -24,13 +24,14 @@ from linsim.storage import store
 from linsim.sweeping.running import running
 from linsim.sweeping.sweep import chart
 from linsim.theory.rises import flow_time
+from tests.computed import computed
 
 SMALL = Config(transfers=5, lanes=("random-2",), resamples=20)
 
 
 @pytest.fixture(scope="module")
 def result():
-    return run(SMALL)
+    return computed(experiment, SMALL)
 
 
 # The family
