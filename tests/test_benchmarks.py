@@ -12,7 +12,10 @@ from linsim.monitoring.measuring import MEASURES
 PEERS = {"dense": "torch", "gram": None, "flow": "diffrax", "scaling": None, "monitor_costs": None}
 
 
-@pytest.mark.parametrize("name", PEERS)
+FLOW = pytest.param("flow", marks=pytest.mark.thorough("by the other benchmarks; it integrates for a minute"))
+
+
+@pytest.mark.parametrize("name", [FLOW if name == "flow" else name for name in PEERS])
 def test_a_benchmark_runs_and_its_rows_are_json(name, tmp_path):
     if (peer := PEERS[name]) is not None:
         pytest.importorskip(peer, reason=f"{peer}, the peer of this benchmark, is not installed: pip install .[bench]")

@@ -21,7 +21,7 @@ from linsim.claims.registry import CLAIMS
 from linsim.finding import Finding
 
 ROOT = Path(__file__).parent.parent.parent
-CLAIM = CLAIMS["zero-mode-stays-zero"]
+CLAIM = CLAIMS["critical-rate-times-steps"]
 SMALL = ["--only", CLAIM.id, "--examples", "10"]
 
 
@@ -38,11 +38,11 @@ def registered(monkeypatch):
 @pytest.fixture
 def quick(registered):
     """The same claim with a check that only looks."""
-    registered(check=lambda problem: -1.0 if problem["inner"] + problem["outer"] + problem["turn"] > 0 else 1.0)
+    registered(check=lambda problem, **wrong: -1.0 if wrong or problem["steps"] < 300 else 1.0)
 
 
 def fails(problem, **_):
-    return 5.0 - problem["steps"]
+    return 305.0 - problem["steps"]
 
 
 def test_a_run_prints_a_table_and_writes_the_same_as_data(tmp_path, capsys):
@@ -52,9 +52,9 @@ def test_a_run_prints_a_table_and_writes_the_same_as_data(tmp_path, capsys):
         assert column in shown.splitlines()[2]
     for told in (
         CLAIM.id,
-        "A mode that is exactly 0",
+        "A misaligned mode learned in full",
         "holds",
-        "not: the fine-tuning task shares the singular vectors",
+        "not: steps are small",
     ):
         assert told in shown
     assert shown.startswith("1 of 1 claims hold; 2 of 2 wrong variants are refuted.")
@@ -73,7 +73,7 @@ def test_a_run_prints_a_table_and_writes_the_same_as_data(tmp_path, capsys):
         "sound": True,
     }
     assert claim["examples_tried"] == 10
-    assert claim["worst_margin"] > 0.99
+    assert claim["worst_margin"] > 0
     assert data["config"] == {"examples": 10, "only": [CLAIM.id], "seed": 3}
     assert {"linsim", "jax", "hypothesis"} <= data["versions"].keys()
     assert set(claim["variants"]) == {wrong.name for wrong in CLAIM.variants}
@@ -83,22 +83,23 @@ def test_counterexamples_in_the_file_can_be_run_again(tmp_path):
     assert main([*SMALL, "--out", str(tmp_path)]) == 0
     (claim,) = read(tmp_path)["claims"]
     outside = claim["outside"]
-    failed = [claim["variants"]["tiny-instead-of-zero"], outside["kept"], outside["found"]]
-    for trial in failed:
+    failed = [(claim["variants"][wrong.name], wrong.changes) for wrong in CLAIM.variants]
+    for trial, changes in [*failed, (outside["kept"], {}), (outside["found"], {})]:
         case = trial["counterexample"]
         assert trial["status"] == "refuted"
-        assert CLAIM.check(plain_from_json(case["problem"])) == case["margin"] <= 0
+        assert CLAIM.check(plain_from_json(case["problem"]), **changes) == case["margin"] <= 0
     assert plain_from_json(outside["kept"]["counterexample"]["problem"]) == CLAIM.beyond.example
 
 
 def test_the_same_seed_writes_the_same_claims_and_another_one_others(tmp_path):
-    flags = ["--only", "logistic-mode", "--examples", "10"]
+    flags = ["--only", "saturation", "--examples", "10"]
     for name, seed in (("first", "3"), ("second", "3"), ("third", "4")):
         assert main([*flags, "--seed", seed, "--out", str(tmp_path / name)]) == 0
     assert read(tmp_path / "first")["claims"] == read(tmp_path / "second")["claims"]
     assert read(tmp_path / "first")["claims"] != read(tmp_path / "third")["claims"]
 
 
+@pytest.mark.thorough("with --only, by test_a_run_prints_a_table_and_writes_the_same_as_data")
 @pytest.mark.usefixtures("quick")
 def test_every_claim_is_tried_unless_some_are_named(tmp_path, monkeypatch):
     quick = CLAIMS[CLAIM.id]
@@ -114,7 +115,7 @@ def test_a_refuted_claim_is_written_and_exits_1(tmp_path, capsys, registered):
     assert main([*SMALL, "--out", str(tmp_path)]) == 1
     (claim,) = read(tmp_path)["claims"]
     assert claim["status"] == "refuted"
-    assert claim["counterexample"]["problem"]["steps"] == 5
+    assert claim["counterexample"]["problem"]["steps"] == 305
     shown = capsys.readouterr().out
     assert f"{CLAIM.id}: refuted, margin 0 at" in shown
     assert "0 of 1 claims hold" in shown
@@ -125,7 +126,7 @@ def test_a_variant_that_survives_and_an_example_that_holds_exit_1(tmp_path, caps
     assert main([*SMALL, "--out", str(tmp_path)]) == 1
     assert read(tmp_path)["finding"]["verdict"] == "not seen"
     shown = capsys.readouterr().out
-    assert "wrong variant tiny-instead-of-zero was not refuted in 30 examples" in shown
+    assert "wrong variant rate-of-the-half-loss was not refuted in 30 examples" in shown
     assert "the kept example outside the domain is no counterexample" in shown
     assert read(tmp_path)["claims"][0]["outside"]["kept"]["status"] == "holds"
 
@@ -147,8 +148,8 @@ def test_a_check_that_raises_or_gives_nan_is_told_and_the_file_stays_readable(tm
     ("flags", "said"),
     [
         (
-            ["--only", "zero-mode-stay-zero"],
-            "only: got zero-mode-stay-zero; allowed: did you mean zero-mode-stays-zero",
+            ["--only", "critical-rate-times-step"],
+            "only: got critical-rate-times-step; allowed: did you mean critical-rate-times-steps",
         ),
         (["--only", "xyz"], f"only: got xyz; allowed: one of {', '.join(CLAIMS)}"),
         (["--examples", "0"], "examples: got 0; allowed: an integer >= 1"),
@@ -217,7 +218,7 @@ def three(monkeypatch, check):
 
 
 def sound(name, problem, holds=1.0):
-    return -1.0 if name == "third" and problem["steps"] > 20 else holds
+    return -1.0 if name == "third" and problem["steps"] > 350 else holds
 
 
 def outcome(folder):
@@ -272,7 +273,7 @@ from pytest import MonkeyPatch
 from experiments.claims import main
 from tests.experiments.test_claims import sound, three
 def killed(name, problem, holds=1.0):
-    if name == "third" and problem["steps"] > 20:
+    if name == "third" and problem["steps"] > 350:
         Path(sys.argv[1], "reached").touch()
         sys.stdin.read()
     return sound(name, problem, holds)
@@ -298,7 +299,7 @@ def test_nothing_finished_is_lost_by_a_kill_and_nobody_else_writes_meanwhile(tmp
     assert main(again) == 1
     assert outcome(out) == undisturbed
     assert [claim["status"] for claim in undisturbed["claims"]] == ["holds", "holds", "refuted"]
-    assert undisturbed["claims"][2]["counterexample"]["problem"]["steps"] == 21
+    assert undisturbed["claims"][2]["counterexample"]["problem"]["steps"] == 351
     assert "third: refuted, margin -1 at " in capsys.readouterr().out
 
 
