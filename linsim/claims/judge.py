@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
-import jax
 import numpy as np
 from hypothesis import Phase, Verbosity, find, settings, target
 from hypothesis import strategies as st
@@ -20,6 +19,7 @@ from linsim.claims.claim import Check, Claim, PlainProblem, require_plain
 from linsim.claims.margins import REFUTED, holds
 from linsim.claims.searching import impatient, without_loaded_constants
 from linsim.errors import require_integer
+from linsim.precision import computing_in
 from linsim.progress.showing import Progress, showing
 from linsim.testing.draws import undisturbed
 
@@ -188,7 +188,7 @@ def on_domain(claim: Claim, examples: int = 100, seed: int = 0) -> Trial:
 
 @contextlib.contextmanager
 def _judging() -> Iterator[None]:
-    with jax.enable_x64(True), np.errstate(all="ignore"), without_loaded_constants(), impatient():
+    with computing_in("float64"), np.errstate(all="ignore"), without_loaded_constants(), impatient():
         yield
 
 

@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 import zarr
+from zarr.errors import ZarrUserWarning
 
 from linsim.errors import InvalidInput, RunFailed, require
 from linsim.storage.checksums import CODECS, WRITING, create, missing
@@ -157,6 +159,9 @@ def _write(dataset: xr.Dataset, path: Path) -> None:
             array = create(group, name, variable.shape, chunks, variable.dtype, dims, variable.attrs)
             for part in _parts(variable.shape, chunks):
                 array[part] = variable[part].values
+    with warnings.catch_warnings():  # zarr's, that version 3 of the format does not have it yet; xarray warns without
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        zarr.consolidate_metadata(path, zarr_format=3)
 
 
 def _settle(folder: Path) -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,10 @@ def test_a_chunk_that_is_damaged_while_it_is_copied_leaves_no_half_result(tmp_pa
     with pytest.raises(ValueError, match="checksum"):
         store.save(viewed, out)
     assert list(out.iterdir()) == []
+
+
+def test_plain_xarray_opens_a_result_without_a_word(tmp_path):
+    store.save(xr.Dataset({"loss": ("steps", np.arange(3.0))}, coords={"steps": [1, 2, 4]}), tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert xr.open_zarr(tmp_path / store.DATA).sizes == {"steps": 3}
