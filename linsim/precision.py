@@ -36,6 +36,11 @@ def computing_in(precision: Precision) -> Iterator[None]:
         yield
 
 
+def _no_tree(node: object) -> bool:
+    """Iterators are used up where they are looked at."""
+    return isinstance(node, Iterator)
+
+
 @cache
 def require_platform() -> None:
     """Raise `InvalidInput` where JAX_PLATFORMS asks for what is not here."""
@@ -54,7 +59,7 @@ def in_float64(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def computed(*args: P.args, **kwargs: P.kwargs) -> R:
-        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs)))
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs), is_leaf=_no_tree))
         with nullcontext() if traced else computing_in("float64"):
             return function(*args, **kwargs)
 

@@ -18,7 +18,7 @@ from hypothesis.errors import NoSuchExample, Unsatisfiable, UnsatisfiedAssumptio
 from linsim.claims.claim import Check, Claim, PlainProblem, require_plain
 from linsim.claims.margins import REFUTED, holds
 from linsim.claims.searching import impatient, without_loaded_constants
-from linsim.errors import require_integer
+from linsim.errors import require_integer, require_kind
 from linsim.precision import computing_in
 from linsim.progress.showing import Progress, showing
 from linsim.testing.draws import undisturbed
@@ -151,8 +151,10 @@ def judge(
       >>> print(ls.judge(claim, examples=10))
       no-square-is-negative holds; 10 examples, worst margin 0.01; 1 of 1 wrong variants refuted
     """
-    require_integer("examples", examples, at_least=1)
+    require_kind("claim", claim, Claim)
+    require_integer("examples", examples, at_least=1, at_most=10**9)
     require_integer("seed", seed, at_least=0)
+    require_kind("shrink", shrink, bool)
 
     enough, done = max(examples, _LEAST), 0
     total = examples + enough * len(claim.variants) + (claim.beyond is not None) * (1 + enough)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Real
 from scipy.stats import t as student
 
-from linsim.errors import brief_fields, require, require_integer, require_number
+from linsim.errors import brief_fields, numbers, require, require_integer, require_number
 
 
 class Watched(NamedTuple):
@@ -66,7 +66,7 @@ class Alarm:
     """Checkpoints in a row that must exceed."""
 
     def __post_init__(self) -> None:
-        require_integer("window", self.window, at_least=3)
+        require_integer("window", self.window, at_least=3, at_most=10**6)
         require_number("growth", self.growth, at_least=0)
         require_number("confidence", self.confidence, at_least=0.5, below=1)
         require_integer("consecutive", self.consecutive, at_least=1)
@@ -89,16 +89,19 @@ class Alarm:
           values: of the monitor. Values that are not positive and finite have no logarithm: no window with one exceeds.
           errors: standard errors of the values; None means exact.
 
+        Returns:
+          Growth and its bound, NaN before the first whole window and where a value of the window has no logarithm.
+
         Raises:
           InvalidInput: budgets that do not increase, lengths that differ, fewer than two checkpoints.
         """
+        budgets, values = numbers("budgets", budgets, 1), numbers("values", values, 1, finite=False)
         count = len(budgets)
-        budgets, values = np.asarray(budgets, np.float64), np.asarray(values, np.float64)
         require(count >= 2, "checkpoints", count, f"at least 2, and {self.needs} for this alarm to ring")
         require(len(values) == count, "values", f"{len(values)} values", f"one for each of {count} checkpoints")
         rising = bool(budgets[0] > 0 and np.all(np.diff(budgets) > 0) and np.isfinite(budgets).all())
         require(rising, "budgets", budgets, "strictly increasing finite numbers > 0")
-        spread = np.zeros(count) if errors is None else np.asarray(errors, np.float64)
+        spread = np.zeros(count) if errors is None else numbers("errors", errors, 1, finite=False)
         require(spread.shape == (count,), "errors", f"shape {spread.shape}", f"one for each of {count} checkpoints")
         usable = np.isfinite(values) & (values > 0) & np.isfinite(spread) & (spread >= 0)
         logs = np.log(np.where(usable, values, 1.0))

@@ -15,7 +15,7 @@ import xarray as xr
 import zarr
 from zarr.errors import ZarrUserWarning
 
-from linsim.errors import InvalidInput, RunFailed, require
+from linsim.errors import InvalidInput, RunFailed, brief, require
 from linsim.storage.checksums import CODECS, WRITING, create, missing
 
 DATA = "data.zarr"
@@ -132,6 +132,7 @@ def write_json(told: Any, file: Path) -> Path:
 
 
 def _readable(folder: Path | str) -> xr.Dataset:
+    require(isinstance(folder, str | Path), "folder", brief(folder), "a folder, as a path")
     path = Path(folder) / DATA
     require(path.is_dir(), "folder", str(folder), f"a folder with a {DATA} inside")
     try:
