@@ -21,7 +21,7 @@ SMALLEST, LARGEST = 1e-70, 1e70
 """Sizes of what is multiplied: products of four, as in a loss, neither vanish nor overflow in float64."""
 
 _SHOWN = 6  # numbers of a row
-_SHAPES = ("a number", "a list", "a matrix")
+_SHAPES = ("a", "a list of", "a matrix of")
 
 K = TypeVar("K")
 
@@ -68,7 +68,12 @@ def require_number(
     allowed = f"a finite number {' and '.join(bounds)}".rstrip()
     ok = isinstance(value, Real) and not isinstance(value, bool) and _is_finite(value)
     number = float(value) if ok else math.nan
-    require(ok and above < number < below and at_least <= number <= at_most, field, brief(value), allowed)
+    require(
+        ok and above < number < below and at_least <= number <= at_most,
+        field,
+        value if isinstance(value, Real) else brief(value),
+        allowed,
+    )
 
 
 def require_integer(field: str, value: Any, *, at_least: int, at_most: int | None = None) -> None:
@@ -120,8 +125,10 @@ def numbers(
     *,
     above: float = -math.inf,
     at_least: float = -math.inf,
+    most: float = math.inf,
     sized: bool = False,
     finite: bool = True,
+    least: int = 1,
 ) -> Any:
     """Values as an array of finite real numbers in float64, at least one; those within a compiled program pass.
 
@@ -132,21 +139,26 @@ def numbers(
       above: lower bound of every number.
       at_least: the same, itself allowed.
       finite: False where NaN and infinite ones mean something.
+      least: how many there must be.
+      most: largest size of a number, whatever its sign.
       sized: whether the largest must be of a size that may be multiplied, see `require_size`.
     """
     bounds = "".join(f" {sign} {bound:g}" for sign, bound in ((">", above), (">=", at_least)) if bound > -math.inf)
-    allowed = f"{'numbers' if dims is None else _SHAPES[dims]}{' of numbers' * bool(dims)}{', finite' * finite}{bounds}"
+    limit = f" and <= {most:g} in size" * (most < math.inf)
+    words = f"{'finite ' * finite}number{'s' * (dims != 0)}{bounds}{limit}"
+    allowed = words if dims is None else f"{_SHAPES[dims]} {words}"
     array = _array_of(values)
     if array is None:
         return values
     real = array.dtype.kind in "iuf" and not isinstance(values, np.ma.MaskedArray)
-    require(real and array.size > 0 and dims in (None, array.ndim), field, brief(values), allowed)
-    array = array.astype(np.float64)
+    some = ", at least one" * (array.size < least)
+    require(real and not some and dims in (None, array.ndim), field, brief(values), allowed + some)
+    array = array.astype(np.float64, copy=False)
     if finite:
-        bad = array[~(np.isfinite(array) & (array > above) & (array >= at_least))]
+        bad = array[~(np.isfinite(array) & (array > above) & (array >= at_least) & (np.abs(array) <= most))]
         require(bad.size == 0, field, float(bad[0]) if bad.size else None, allowed)
     if sized:
-        require_size(field, float(np.max(np.abs(array))))
+        require_size(field, float(np.max(np.abs(array), initial=0.0)))
     return array
 
 

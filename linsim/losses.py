@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.lax import Precision
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from linsim.errors import brief, numbers, require
+from linsim.errors import LARGEST, brief, numbers, require
 from linsim.precision import in_float64
 
 Weights = tuple[Float[Array, "_ _"], ...]
@@ -40,7 +40,7 @@ def require_chain(weights: Weights) -> None:
     matrices = isinstance(weights, list | tuple) and all(getattr(layer, "ndim", None) == 2 for layer in weights)
     require(matrices and len(weights) > 0, "weights", brief(weights), "a tuple of matrices (W_1, ..., W_L)")
     for layer in weights:
-        numbers("weights", layer, 2, sized=True)
+        numbers("weights", layer, 2, most=LARGEST)
     for layer, (inner, outer) in enumerate(itertools.pairwise(weights), start=1):
         shapes = f"W_{layer} {inner.shape} then W_{layer + 1} {outer.shape}"
         require(outer.shape[1] == inner.shape[0], "weights", shapes, "shapes that chain")
@@ -70,12 +70,12 @@ def population_loss(
       8.0
     """
     require_chain(weights)
-    numbers("target", target, 2, sized=True)
+    numbers("target", target, 2, most=LARGEST)
     target = jnp.asarray(target)
     ends = (weights[-1].shape[0], weights[0].shape[1])
     require(target.shape == ends, "target", f"shape {target.shape}", f"shape {ends}, as the network's map")
     if covariance is not None:
-        numbers("covariance", covariance, 2, sized=True)
+        numbers("covariance", covariance, 2, most=LARGEST)
         covariance = jnp.asarray(covariance)
         square = covariance.shape == (ends[1], ends[1])
         require(square, "covariance", f"shape {covariance.shape}", f"shape ({ends[1]}, {ends[1]})")

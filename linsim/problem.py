@@ -9,7 +9,7 @@ from functools import reduce
 import numpy as np
 from jaxtyping import Float, Int
 
-from linsim.errors import brief, brief_row, listed, numbers, require, require_integer, require_kind
+from linsim.errors import LARGEST, brief, brief_row, listed, numbers, require, require_integer, require_kind
 from linsim.phase import Phase, Regularizer, Strength
 from linsim.tasks import Transfer
 
@@ -113,7 +113,7 @@ def stack_seeds(weights: Sequence[Sequence[object]]) -> tuple[Float[np.ndarray, 
     networks = listed("weights", weights, allowed)
     require(len(networks) > 0, "weights", networks, f"{allowed}, at least one")
     layers = [
-        [numbers("weights", layer, 2, sized=True) for layer in listed("weights", each, allowed)] for each in networks
+        [numbers("weights", layer, 2, most=LARGEST) for layer in listed("weights", each, allowed)] for each in networks
     ]
     shapes = [[layer.shape for layer in each] for each in layers]
     require(len(shapes[0]) > 0, "weights", shapes, f"{allowed}, of at least one layer")
@@ -126,7 +126,7 @@ def _seeds_of(field: str, weights: object) -> tuple[Float[np.ndarray, "seeds _ _
     allowed = "a tuple (W_1, ..., W_L), of shape (seed, rows, columns) each"
     several = isinstance(weights, list | tuple) and len(weights) > 0
     require(several, field, brief(weights), allowed)
-    layers = [numbers(field, layer, sized=True) for layer in weights]  # type: ignore[attr-defined]
+    layers = [numbers(field, layer, most=LARGEST) for layer in weights]  # type: ignore[attr-defined]
     dims = {layer.ndim for layer in layers}
     require(dims in ({2}, {3}), field, [layer.shape for layer in layers], allowed)
     return tuple(layer[None] if dims == {2} else layer for layer in layers)

@@ -129,7 +129,7 @@ class NewModes:
 
     def __call__(self, task: LinearTask) -> LinearTask:
         free = np.flatnonzero(_require_task(task).strengths == 0)
-        given = numbers("strengths", self.strengths, 1)
+        given = numbers("strengths", self.strengths, 1, least=0)
         require(len(given) <= len(free), "strengths", given, f"at most {len(free)} values, the number of zero modes")
         strengths = task.strengths.copy()
         strengths[free[: len(given)]] = given

@@ -74,7 +74,7 @@ class LinearTask:
         Raises:
           InvalidInput: more strengths than min(outputs, inputs), or bases that are not orthonormal.
         """
-        strengths = numbers("strengths", strengths, 1)
+        strengths = numbers("strengths", strengths, 1, least=0)
         outputs = len(strengths) if outputs is None else outputs
         inputs = len(strengths) if inputs is None else inputs
         require_integer("outputs", outputs, at_least=1, at_most=_WIDEST)

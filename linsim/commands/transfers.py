@@ -10,7 +10,7 @@ import numpy as np
 from linsim import spectra
 from linsim.commands.config import LARGEST_DIM, ShiftConfig, ShiftedConfig, TaskConfig, require_choices
 from linsim.commands.shifting import shifted_as
-from linsim.errors import InvalidInput, fields_of, require, require_integer, require_number
+from linsim.errors import InvalidInput, fields_of, require, require_integer, require_kind, require_number
 from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
 
 _ARRAYS = ("X", "Y", "X_ft", "Y_ft")
@@ -62,7 +62,10 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             missing = [name for name in _ARRAYS if name not in getattr(archive, "files", ())]
             require(not missing, "task.data", f"{path} without {', '.join(missing)}", allowed)
-            return {name: archive[name] for name in _ARRAYS}
+            arrays = {name: archive[name] for name in _ARRAYS}
+            for name, array in arrays.items():  # a member that is no array comes as bytes
+                require_kind(f"task.data.{name}", array, np.ndarray, "an array of numbers, as np.savez writes it")
+            return arrays
     except InvalidInput:
         raise
     except Exception as error:  # a damaged zip raises anything from BadZipFile to zlib.error

@@ -14,7 +14,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from linsim.errors import numbers, require
+from linsim.errors import LARGEST, numbers, require
 from linsim.losses import Scalar, Weights, matmul, population_loss, require_chain
 from linsim.precision import in_float64
 
@@ -59,7 +59,7 @@ def expected_loss(weights: Weights, target: Matrix, scales: Scales, covariance: 
       0.0808
     """
     increase = expected_increase(weights, scales, covariance)
-    numbers("target", target, 2, sized=True)
+    numbers("target", target, 2, most=LARGEST)
     ends = (weights[-1].shape[0], weights[0].shape[1])
     require(target.shape == ends, "target", f"shape {target.shape}", f"shape {ends}, as the network's map")
     second = None if covariance is None else jnp.asarray(covariance)
@@ -174,12 +174,12 @@ def _require_each_layer(field: str, shape: tuple[int, ...], weights: Weights) ->
 
 def require_not_negative(field: str, value: object) -> None:
     """Numbers, or arrays of them, that are finite and >= 0; those within a compiled program pass."""
-    numbers(field, value, at_least=0, sized=True)
+    numbers(field, value, at_least=0, most=LARGEST)
 
 
 def _require_chain(weights: Weights, covariance: Matrix | None) -> None:
     require_chain(weights)
     if covariance is not None:
-        numbers("covariance", covariance, 2, sized=True)
+        numbers("covariance", covariance, 2, most=LARGEST)
         inputs = weights[0].shape[1]
         require(covariance.shape == (inputs,) * 2, "covariance", f"shape {covariance.shape}", f"({inputs}, {inputs})")

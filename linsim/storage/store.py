@@ -136,6 +136,7 @@ def _readable(folder: Path | str) -> xr.Dataset:
     path = Path(folder) / DATA
     require(path.is_dir(), "folder", str(folder), f"a folder with a {DATA} inside")
     try:
+        _require_heads(path)
         for name, array in zarr.open_group(path, mode="r").arrays():
             if lost := missing(array):
                 raise ValueError(f"{lost} chunks of {name} are missing")
@@ -145,6 +146,15 @@ def _readable(folder: Path | str) -> xr.Dataset:
         return dataset
     except Exception as error:  # whatever the layers below say of a damaged store
         raise InvalidInput("folder", str(folder), f"a complete {DATA} ({error})") from error
+
+
+def _require_heads(path: Path) -> None:
+    """ValueError unless all arrays that the group tells of are there, and say of themselves what it says of them."""
+    group = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    for name, told in (group.get("consolidated_metadata") or {}).get("metadata", {}).items():
+        own = json.loads((path / name / "zarr.json").read_text(encoding="utf-8"))
+        if {**own, "attributes": None} != {**told, "attributes": None}:
+            raise ValueError(f"{name} is not what the store says that it is")
 
 
 def _write(dataset: xr.Dataset, path: Path) -> None:

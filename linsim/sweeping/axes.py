@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
-from linsim.errors import brief, listed, numbers, require, require_axis, require_choice, require_kind, require_number
+from linsim.errors import brief, numbers, require, require_axis, require_choice, require_kind, require_number
 from linsim.labels import Label, label_of
 from linsim.phase import LARGEST_NUMBER, REGULARIZERS, SWEPT, Phase, Regularizer, Sweepable
 from linsim.problem import Problem
@@ -51,7 +50,7 @@ class Field(NamedTuple):
         """
         found = _fields(phases)
         allowed = f"one of {', '.join(found)}; what changes shapes or tasks is an axis of linsim.along"
-        require(axis in found, "axes", brief(axis), allowed)
+        require(axis in found, "axes", axis if isinstance(axis, str) else brief(axis), allowed)
         return found[axis]
 
     def attrs(self, axis: str) -> dict[str, str]:
@@ -148,10 +147,10 @@ class Axes:
 
 
 def of_numbers(field: str, given: Any) -> Float[np.ndarray, " _"]:
-    """The values of an axis, of which a single number is one."""
-    one = isinstance(given, Real) and not isinstance(given, bool)
-    given = [given] if one else given if hasattr(given, "dtype") else listed(field, given, "a list of numbers")
-    values: np.ndarray = numbers(field, given, 1)
+    """The values of an axis, from whatever gives some; a single number is none."""
+    several = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
+    require(several and getattr(given, "shape", None) != (), field, brief(given), "a list of numbers")
+    values: np.ndarray = numbers(field, given if hasattr(given, "dtype") else list(given), 1)
     require(bool(values.max() <= LARGEST_NUMBER), field, values, f"numbers up to {LARGEST_NUMBER:g}")
     return values
 

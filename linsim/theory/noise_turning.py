@@ -66,8 +66,8 @@ def noise_inflection(
       >>> round(found.time, 3)
       2.844
     """
-    strengths = numbers("strengths", strengths, 1, at_least=0, sized=True)
-    starts = numbers("starts", starts, 1, at_least=0, sized=True)
+    strengths = numbers("strengths", strengths, 1, at_least=0, most=LARGEST)
+    starts = numbers("starts", starts, 1, at_least=0, most=LARGEST)
     require(strengths.shape == starts.shape, "starts", f"{len(starts)} values", f"{len(strengths)}, one a strength")
     require_number("price", price, at_least=0, at_most=LARGEST)
     require_number("first", first, above=0, at_most=LARGEST)

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from linsim.dynamics.modes.mode_flow import Values, mode_flow
-from linsim.errors import numbers, require, require_together
+from linsim.errors import LARGEST, numbers, require, require_together
 from linsim.precision import in_float64
 from linsim.tasks import LinearTask
 from linsim.theory.rises import flow_time
@@ -55,7 +55,7 @@ def tuned(checkpoint: Values, finetune: Values, penalty: Values, time: Values) -
       array([1.   , 2.255, 3.   ])
     """
     _require_mode(penalty, checkpoint=checkpoint, finetune=finetune)
-    numbers("time", time, at_least=0, sized=True)
+    numbers("time", time, at_least=0, most=LARGEST)
     require_together(checkpoint=checkpoint, finetune=finetune, penalty=penalty, time=time)
     checkpoint, finetune, penalty = (jnp.asarray(value) for value in (checkpoint, finetune, penalty))
     return mode_flow(checkpoint, finetune + penalty * checkpoint, 1 + penalty, time)
@@ -227,6 +227,6 @@ def learning_time(depth: int, begun: Values, finetune: Values, penalty: Values =
 def _require_mode(penalty: Values, **strengths: Values) -> None:
     """Raise `InvalidInput` for strengths and a penalty that are no numbers; those within a compiled program pass."""
     for name, value in strengths.items():
-        numbers(name, value, sized=True)
-    numbers("penalty", penalty, at_least=0, sized=True)
+        numbers(name, value, most=LARGEST)
+    numbers("penalty", penalty, at_least=0, most=LARGEST)
     require_together(**strengths, penalty=penalty)

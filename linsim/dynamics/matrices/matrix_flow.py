@@ -15,9 +15,8 @@ from linsim.dynamics.matrices.width import balance_of, narrowed
 from linsim.errors import brief, numbers, require, require_number
 from linsim.precision import in_float64
 
-_SMALLEST, _LARGEST = 1e-30, 1e30  # sizes of matrices, of whose powers decompositions are taken
-_SIZES = f"0, or sizes from {_SMALLEST:g} to {_LARGEST:g}"
-_LONGEST = 1e15  # rate x time: beyond it rounding of the rate alone decides
+_LARGEST = 1e30  # of matrices, of whose powers decompositions are taken
+_LONGEST = 1e20  # rate x time: beyond it rounding of the rate alone decides
 _WHITE = 1e-12  # relative to its norm, what an input covariance may be off from a multiple of the identity
 
 
@@ -127,9 +126,7 @@ def _covariance(values: Any, inputs: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _matrix(field: str, values: Any) -> Float[np.ndarray, "_ _"]:
-    matrix: np.ndarray = numbers(field, values, 2)
-    size = float(np.max(np.abs(matrix)))
-    require(size == 0 or _SMALLEST <= size <= _LARGEST, field, f"of size {size:.3g}", _SIZES)
+    matrix: np.ndarray = numbers(field, values, 2, most=_LARGEST)
     return matrix
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from linsim.errors import numbers, require_together
+from linsim.errors import LARGEST, numbers, require_together
 from linsim.precision import in_float64
 
 Values = Float[ArrayLike, "..."]
@@ -93,9 +93,9 @@ def mode_flow(
 def require_flow(start: Values, drive: Values, stiffness: Values, time: Values, balance: Values = 0.0) -> None:
     """Raise `InvalidInput` for what is no flow of a mode; what is within a compiled program passes."""
     for name, value in (("start", start), ("drive", drive), ("balance", balance)):
-        numbers(name, value, sized=True)
+        numbers(name, value, most=LARGEST)
     for name, value in (("stiffness", stiffness), ("time", time)):
-        numbers(name, value, at_least=0, sized=True)
+        numbers(name, value, at_least=0, most=LARGEST)
     require_together(start=start, drive=drive, stiffness=stiffness, time=time, balance=balance)
 
 
