@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -22,8 +22,6 @@ SMALLEST, LARGEST = 1e-70, 1e70
 
 _SHOWN = 6  # numbers of a row
 _SHAPES = ("a", "a list of", "a matrix of")
-
-K = TypeVar("K")
 
 
 class InvalidInput(ValueError):
@@ -84,7 +82,7 @@ def require_integer(field: str, value: Any, *, at_least: int, at_most: int | Non
     require(ok, field, value, f"an integer >= {at_least}{upper}")
 
 
-def require_kind(field: str, value: Any, kind: type[K], allowed: str = "") -> K:
+def require_kind(field: str, value: Any, kind: type[Any], allowed: str = "") -> Any:
     """The value, if it is of a kind; `InvalidInput` says `allowed`, by default the name of the kind."""
     if not isinstance(value, kind):
         words = "True or False" if kind is bool else f"a linsim.{kind.__name__}"

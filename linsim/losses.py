@@ -39,8 +39,8 @@ def require_chain(weights: Weights) -> None:
     """Raise `InvalidInput` unless there is a layer, all are matrices, and the shapes of consecutive ones chain."""
     matrices = isinstance(weights, list | tuple) and all(getattr(layer, "ndim", None) == 2 for layer in weights)
     require(matrices and len(weights) > 0, "weights", brief(weights), "a tuple of matrices (W_1, ..., W_L)")
-    for layer in weights:
-        numbers("weights", layer, 2, most=LARGEST)
+    for weight in weights:
+        numbers("weights", weight, 2, most=LARGEST)
     for layer, (inner, outer) in enumerate(itertools.pairwise(weights), start=1):
         shapes = f"W_{layer} {inner.shape} then W_{layer + 1} {outer.shape}"
         require(outer.shape[1] == inner.shape[0], "weights", shapes, "shapes that chain")

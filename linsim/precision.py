@@ -29,9 +29,9 @@ def computing_in(precision: Precision) -> Iterator[None]:
     require_platform()
     with ExitStack() as settings:
         settings.enter_context(jax.enable_x64(precision == "float64"))
-        if jax.config.jax_debug_nans:
+        if jax.config.values["jax_debug_nans"]:
             settings.enter_context(jax.debug_nans(False))
-        if jax.config.jax_debug_infs:
+        if jax.config.values["jax_debug_infs"]:
             settings.enter_context(jax.debug_infs(False))
         yield
 

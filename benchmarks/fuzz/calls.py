@@ -78,15 +78,15 @@ LOSSES = np.array([3.0, 1.0, 2.0])
 
 
 def _tasks() -> Iterator[Call]:
-    whole = {"left": np.eye(3), "right": np.eye(3), "input_covariance": np.eye(3), "label_noise": 0.0}
+    whole: dict[str, Any] = {"left": np.eye(3), "right": np.eye(3), "input_covariance": np.eye(3), "label_noise": 0.0}
     yield _call("LinearTask", strengths=SIGMA[[0, 1, 1]], **whole)
     create = ls.LinearTask.create
     yield _call("LinearTask.create", create, strengths=SIGMA, outputs=3, inputs=3, **whole)
-    target = {"target": np.eye(3), "input_covariance": np.eye(3), "label_noise": 0.0}
+    target: dict[str, Any] = {"target": np.eye(3), "input_covariance": np.eye(3), "label_noise": 0.0}
     yield _call("LinearTask.from_target", ls.LinearTask.from_target, **target)
     X = np.arange(12.0).reshape(6, 2) % 5
     yield _call("LinearTask.from_data", ls.LinearTask.from_data, X=X, Y=X[:, :1])
-    posed = {"size": 4, "noise": 0.1, "rng": np.random.default_rng(0), "inputs": "normal"}
+    posed: dict[str, Any] = {"size": 4, "noise": 0.1, "rng": np.random.default_rng(0), "inputs": "normal"}
     yield _call("LinearTask.posed", TASK.posed, **posed)
     yield _call("LinearTask.along_modes", TASK.along_modes, product=np.eye(3))
     yield _call("LinearTask.loss_of", TASK.loss_of, product=np.eye(3))
@@ -140,19 +140,19 @@ def _phases() -> Iterator[Call]:
     parts: dict[str, Any] = dict.fromkeys(("optimizer", "schedule", "batch_size", "averaging", "gradient_at", "moves"))
     yield _call("Phase", _problem, learning_rate=0.1, nesterov=False, terms=(), **numbers, **parts)
     yield _call("Phase.put", PHASE.put, values={"momentum": 0.5})
-    at = {"learning_rate": 0.1, "regularizer": "product_penalty", "strength": 0.5}
+    at: dict[str, Any] = {"learning_rate": 0.1, "regularizer": "product_penalty", "strength": 0.5}
     yield _call("Phase.at", PHASE.at, **at)
     yield _call("Problem.put", PROBLEM.put, pretrain={}, finetune={"momentum": 0.5})
     yield _call("Problem.tuned", PROBLEM.tuned, **at)
     yield _part("Term", lambda **fields: {"terms": (ls.Term(**fields),)}, name="size", of=_term, strength=0.1)
     yield _part("ExponentialAverage", lambda **fields: {"averaging": ls.ExponentialAverage(**fields)}, decay=0.9)
     yield _part("TailAverage", lambda **fields: {"averaging": ls.TailAverage(**fields)}, start=2)
-    sharp = {"radius": 0.1, "start": 0}
+    sharp: dict[str, Any] = {"radius": 0.1, "start": 0}
     yield _part("SharpnessAware", lambda **fields: {"gradient_at": ls.SharpnessAware(**fields)}, **sharp)
     yield _part("Layers", lambda **fields: {"moves": ls.Layers(**fields)}, layers=(1,))
     ones = (np.ones((3, 3)), np.zeros((3, 3)))
     yield _part("Masked", lambda **fields: {"moves": ls.Masked(**fields)}, masks=ones)
-    low = {"rank": 1, "scale": 1.0, "layers": (1,), "orthonormal": False, "most": 2}
+    low: dict[str, Any] = {"rank": 1, "scale": 1.0, "layers": (1,), "orthonormal": False, "most": 2}
     yield _part("LowRank", lambda **fields: {"moves": ls.LowRank(**fields)}, **low)
     yield _call("Problem", **FIELDS)
 
@@ -167,27 +167,34 @@ def _term(weights: Any, *_: Any) -> Any:
 
 
 def _closed_forms() -> Iterator[Call]:
-    flow = {"start": START, "drive": SIGMA, "stiffness": 1.0, "time": 0.5}
+    flow: dict[str, Any] = {"start": START, "drive": SIGMA, "stiffness": 1.0, "time": 0.5}
     yield _call("mode_flow", **flow, balance=0.0)
     yield _call("deep_mode_flow", slow=True, **flow, depth=3)
     yield _call("rise_time", strength=SIGMA, start=START)
-    matrices = {"weights": WEIGHTS, "target": np.eye(3), "times": [0.0, 0.5], "weight_decay": 0.0}
+    matrices: dict[str, Any] = {"weights": WEIGHTS, "target": np.eye(3), "times": [0.0, 0.5], "weight_decay": 0.0}
     yield _call("matrix_flow", **matrices, input_covariance=np.eye(3))
     yield _call("flow_rounding", slow=True, **matrices, input_covariance=np.eye(3))
-    two = {"pretrain": SIGMA, "finetune": 3 * SIGMA, "penalty": 0.1}
+    two: dict[str, Any] = {"pretrain": SIGMA, "finetune": 3 * SIGMA, "penalty": 0.1}
     yield _call("critical_time", **two)
     yield _call("misaligned", **two)
     yield _call("stage_losses", **two)
-    later = {"checkpoint": START, "finetune": SIGMA, "penalty": 0.1}
+    later: dict[str, Any] = {"checkpoint": START, "finetune": SIGMA, "penalty": 0.1}
     yield _call("tuned", **later, time=0.5)
     yield _call("tuned_limit", **later)
     yield _call("noise_price", scale=0.1, d_in=3, d_out=3)
-    noise = {"price": 0.1, "first": 0.1, "last": 10.0, "collective": 0.0}
+    noise: dict[str, Any] = {"price": 0.1, "first": 0.1, "last": 10.0, "collective": 0.0}
     yield _call("noise_inflection", strengths=SIGMA, starts=START, **noise)
-    curve = {"budgets": BUDGETS, "loss": LOSSES, "unknown": None, "scale": 4.0, "floor": 0.0, "criteria": None}
+    curve: dict[str, Any] = {
+        "budgets": BUDGETS,
+        "loss": LOSSES,
+        "unknown": None,
+        "scale": 4.0,
+        "floor": 0.0,
+        "criteria": None,
+    }
     yield _call("locate", **curve)
     yield _call("doubtful", **curve)
-    criteria = {"tolerance": 0.02, "least_harm": 0.01, "least_excess": 0.001}
+    criteria: dict[str, Any] = {"tolerance": 0.02, "least_harm": 0.01, "least_excess": 0.001}
     yield _call("Criteria", lambda **given: ls.locate(BUDGETS, LOSSES, criteria=ls.Criteria(**given)), **criteria)
     yield _call("Turn", lambda **given: ls.locate(**given), **curve)
     yield _call("over_seeds", values=LOSSES, statistic=np.median, level=0.9)
@@ -195,7 +202,15 @@ def _closed_forms() -> Iterator[Call]:
 
 
 def _computed() -> Iterator[Call]:
-    measure = {"name": "size", "of": _size, "dims": (), "long_name": "size", "units": "1", "at": "tuned", "coords": {}}
+    measure: dict[str, Any] = {
+        "name": "size",
+        "of": _size,
+        "dims": (),
+        "long_name": "size",
+        "units": "1",
+        "at": "tuned",
+        "coords": {},
+    }
     yield _call("Measure", **measure, up_to_rotation=False)
     yield _call("Measure.taken", ls.Measure("size", of=_size).taken, at="tuned", name="other")
     yield _call("built_in", text="hessian_trace", transfer=TRANSFER)
@@ -203,17 +218,24 @@ def _computed() -> Iterator[Call]:
     yield _call("rise_under_noise", scales=[0.1], relative=False)
     yield _call("rise_under_rounding", bits=[4])
     yield _call("choose", problem=PROBLEM, name="auto")
-    how = {"finetune_points": None, "solver": "modes", "precision": "float64", "tolerance": None}
+    how: dict[str, Any] = {"finetune_points": None, "solver": "modes", "precision": "float64", "tolerance": None}
     how |= {"least_harm": 0.01, "least_excess": 0.001, "rechecked": 0, "progress": False, "report": None}
-    chart = {"problem": PROBLEM, "learning_rates": np.array([0.01]), "strengths": np.array([0.5])}
-    regularizer = {"regularizer": "product_penalty"}
+    chart: dict[str, Any] = {"problem": PROBLEM, "learning_rates": np.array([0.01]), "strengths": np.array([0.5])}
+    regularizer: dict[str, Any] = {"regularizer": "product_penalty"}
     yield _call("chart", slow=True, **chart, **regularizer, measures=(), **how, predicted=False)
     yield _call("sweep", slow=True, problem=PROBLEM, axes={"learning_rate": [0.01]}, measures=(), **how)
     yield _call("predict", slow=True, **chart, **regularizer, criteria=None)
-    training = {"weights": WEIGHTS, "task": TASK, "phase": PHASE, "steps": 3, "heads": None, "measures": ()}
+    training: dict[str, Any] = {
+        "weights": WEIGHTS,
+        "task": TASK,
+        "phase": PHASE,
+        "steps": 3,
+        "heads": None,
+        "measures": (),
+    }
     training |= {"points": [0, 3], "solver": "dense", "precision": "float64", "seed": 0, "progress": False}
     yield _call("train", slow=True, **training, report=None)
-    session = {"problem": PROBLEM, "solver": ls.choose(PROBLEM).solver, "dtype": np.float64}
+    session: dict[str, Any] = {"problem": PROBLEM, "solver": ls.choose(PROBLEM).solver, "dtype": np.float64}
     yield _call("Session", _opened, **session)
     yield _call("along", axes={"depth": [2, 3]}, prepare=_prepare, report=None, progress=False)
     yield _call("running", lambda **given: ls.running(**given).__enter__(), memory=2**24, keep=None, recheck=0)
@@ -249,9 +271,9 @@ def _outputs(params: Any, inputs: Any) -> Any:
 def _monitors() -> Iterator[Call]:
     batch, params, key = (np.ones((2, 2)), np.zeros((2, 1))), np.ones((2, 1)), jax.random.key(0)
     yield _call("Alarm", window=3, growth=1.0, confidence=0.95, consecutive=1)
-    series = {"budgets": [1, 2, 4], "values": [1.0, 2.0, 4.0], "errors": [0.1, 0.1, 0.1]}
+    series: dict[str, Any] = {"budgets": [1, 2, 4], "values": [1.0, 2.0, 4.0], "errors": [0.1, 0.1, 0.1]}
     yield _call("Alarm.watch", ls.Alarm(window=3).watch, **series)
-    how = {"measures": ["gradient_square"], "probes": 2, "noise": 0.1, "relative": True, "lanczos": 2}
+    how: dict[str, Any] = {"measures": ["gradient_square"], "probes": 2, "noise": 0.1, "relative": True, "lanczos": 2}
     monitor = ls.Monitor(_loss, ["gradient_square"], probes=2)
     yield _call("Monitor", loss=_loss, **how)
     yield _call("Monitor.measure", monitor.measure, slow=True, model=params, batches=[batch], key=key)
@@ -262,9 +284,15 @@ def _monitors() -> Iterator[Call]:
     yield _call("Record", lambda **given: ls.Record(**given).to_dataset(), budgets=[1], readings=[reading])
     yield _call("Record.add", lambda **given: ls.Record().add(**given), budget=1, reading=reading)
     yield _call("Record.series", ls.Record([1], [reading]).series, measure="loss")
-    listening = {"measure": "loss", "alarm": ls.Alarm()}
+    listening: dict[str, Any] = {"measure": "loss", "alarm": ls.Alarm()}
     yield _call("Record.watch", ls.Record([1, 2], [reading, reading]).watch, **listening)
-    watch = {"monitor": monitor, "batches": [batch], "key": key, "measure": "gradient_square", "alarm": ls.Alarm()}
+    watch: dict[str, Any] = {
+        "monitor": monitor,
+        "batches": [batch],
+        "key": key,
+        "measure": "gradient_square",
+        "alarm": ls.Alarm(),
+    }
     yield _call("Watch", **watch, record=ls.Record())
     yield _call("Watch.__call__", lambda **given: ls.Watch(**watch)(**given), slow=True, budget=1, model=params)
 
@@ -275,14 +303,20 @@ def _claims() -> Iterator[Call]:
     yield _call("exceeds", larger=2.0, smaller=1.0, rounding=0.0, scale=1.0)
     yield _call("same_side", first=1.0, second=2.0, rounding=0.0)
     domain = st.fixed_dictionaries({"x": st.floats(0.5, 1.0)})
-    wrong = {"name": "wrong", "changes": {"sign": -1}, "domain": None}
+    wrong: dict[str, Any] = {"name": "wrong", "changes": {"sign": -1}, "domain": None}
     yield _call("Variant", **wrong)
-    outside = {"assumption": "x is positive", "domain": domain, "example": {"x": -1.0}}
+    outside: dict[str, Any] = {"assumption": "x is positive", "domain": domain, "example": {"x": -1.0}}
     yield _call("Outside", **outside)
-    texts = {"id": "a-claim", "statement": "x is positive", "source": "re-derived", "equation": "1.1"}
-    claim = {"domain": domain, "check": _check, "variants": [ls.Variant(**wrong)], "beyond": None, "lemma": False}
+    texts: dict[str, Any] = {"id": "a-claim", "statement": "x is positive", "source": "re-derived", "equation": "1.1"}
+    claim: dict[str, Any] = {
+        "domain": domain,
+        "check": _check,
+        "variants": [ls.Variant(**wrong)],
+        "beyond": None,
+        "lemma": False,
+    }
     yield _call("Claim", **texts, **claim)
-    judged = {"claim": ls.Claim(**texts, **claim), "examples": 1, "seed": 0, "shrink": False}
+    judged: dict[str, Any] = {"claim": ls.Claim(**texts, **claim), "examples": 1, "seed": 0, "shrink": False}
     yield _call("judge", slow=True, **judged, progress=False, report=None)
     yield _call("InvalidInput", field="x", value=1, allowed="2")
     yield _call("RunFailed", partial(_raised), reason="the disk is full")

@@ -41,7 +41,7 @@ _SOUND = 0.6  # of the values that a choice allows
 
 @cache
 def _flags() -> list[Flag]:
-    return [*flags_of(overtraining_chart.Config())]
+    return [*flags_of(overtraining_chart.experiment.config())]
 
 
 def _attempt(rng: np.random.Generator, folder: Path) -> str | None:

@@ -27,7 +27,7 @@ _SAVED = xr.Dataset(
 
 
 def _attempt(rng: np.random.Generator, folder: Path) -> str | None:
-    whole = _whole(store.CODECS)
+    whole = _whole(vars(store)["CODECS"])
     shutil.copytree(whole, folder / "result")
     for _ in range(int(rng.integers(1, 3))):
         _damage(folder / "result", rng)

@@ -43,7 +43,7 @@ VALUES: Mapping[str, Callable[[], Any]] = {
     "matrix without columns": lambda: np.zeros((2, 0)),
     "vector": lambda: np.array([3.0, 2.0, 1.0]),
     "negative vector": lambda: -np.ones(3),
-    "masked vector": lambda: np.ma.masked_array([1.0, 2.0, 3.0], [0, 1, 0]),  # type: ignore[no-untyped-call]
+    "masked vector": lambda: np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False]),
     "matrix": lambda: np.eye(3),
     "matrix of NaN": lambda: np.full((3, 3), NAN),
     "large matrix": lambda: 1e200 * np.eye(3),

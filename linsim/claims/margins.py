@@ -102,13 +102,12 @@ def _pair(first: Any, second: Any) -> tuple[np.ndarray, np.ndarray]:
     left, right = numbers("margin", first, finite=False), numbers("margin", second, finite=False)
     shapes = f"shapes {left.shape} and {right.shape}"
     require(left.shape == right.shape or right.ndim == 0, "margin", shapes, "equal shapes, or one number to compare to")
-    require(left.size > 0, "margin", shapes, "at least one number")
     return left, right
 
 
 def _scale(scale: float | None, first: np.ndarray, second: np.ndarray) -> float:
     if scale is not None:
-        require(np.isnan(numbers("scale", scale, 0, finite=False)) or scale > 0, "scale", scale, "a number > 0")
+        require(not float(numbers("scale", scale, 0, finite=False)) <= 0, "scale", scale, "a number > 0")
         return float(scale)
     return max(float(np.max(np.abs(first))), float(np.max(np.abs(second)))) or 1.0  # both are zero: exactly equal
 

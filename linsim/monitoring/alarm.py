@@ -95,23 +95,24 @@ class Alarm:
         Raises:
           InvalidInput: budgets that do not increase, lengths that differ, fewer than two checkpoints.
         """
-        budgets, values = numbers("budgets", budgets, 1), numbers("values", values, 1, finite=False)
-        count = len(budgets)
+        steps: np.ndarray = numbers("budgets", budgets, 1)
+        given: np.ndarray = numbers("values", values, 1, finite=False)
+        count = len(steps)
         require(count >= 2, "checkpoints", count, f"at least 2, and {self.needs} for this alarm to ring")
-        require(len(values) == count, "values", f"{len(values)} values", f"one for each of {count} checkpoints")
-        rising = bool(budgets[0] > 0 and np.all(np.diff(budgets) > 0) and np.isfinite(budgets).all())
-        require(rising, "budgets", budgets, "strictly increasing finite numbers > 0")
+        require(len(given) == count, "values", f"{len(given)} values", f"one for each of {count} checkpoints")
+        rising = bool(steps[0] > 0 and np.all(np.diff(steps) > 0) and np.isfinite(steps).all())
+        require(rising, "budgets", steps, "strictly increasing finite numbers > 0")
         spread = np.zeros(count) if errors is None else numbers("errors", errors, 1, finite=False)
         require(spread.shape == (count,), "errors", f"shape {spread.shape}", f"one for each of {count} checkpoints")
-        usable = np.isfinite(values) & (values > 0) & np.isfinite(spread) & (spread >= 0)
-        logs = np.log(np.where(usable, values, 1.0))
-        relative = np.where(usable, spread / np.where(usable, values, 1.0), 0.0)
+        usable = np.isfinite(given) & (given > 0) & np.isfinite(spread) & (spread >= 0)
+        logs = np.log(np.where(usable, given, 1.0))
+        relative = np.where(usable, spread / np.where(usable, given, 1.0), 0.0)
         growth, lower = np.full(count, np.nan), np.full(count, np.nan)
         quantile = student.ppf(self.confidence, self.window - 2)
         for last in range(self.window - 1, count):
             within = slice(last - self.window + 1, last + 1)
             if usable[within].all():
-                scaled = budgets[within] / np.mean(budgets[within])  # so that the slope is growth rate x budget
+                scaled = steps[within] / np.mean(steps[within])  # so that the slope is growth rate x budget
                 growth[last], error = _slope(scaled, logs[within], relative[within])
                 lower[last] = growth[last] - quantile * error
         with np.errstate(invalid="ignore"):

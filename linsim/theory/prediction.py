@@ -97,8 +97,8 @@ def predict(
         numbers("learning_rates", learning_rates, 1, above=0),
         numbers("strengths", strengths, 1),
     )
-    require_axis("learning_rates", learning_rates, above=0)
-    require_axis("strengths", strengths, at_least=0)
+    require_axis("learning_rates", learning_rates.tolist(), above=0)
+    require_axis("strengths", strengths.tolist(), at_least=0)
     criteria = Criteria() if criteria is None else require_kind("criteria", criteria, Criteria)
     criteria.validate()
     predictor = Predictor.open(problem, float(learning_rates[-1]), regularizer, float(strengths[-1]))

@@ -147,7 +147,7 @@ BAD = [
     ({"pretrain_steps": [1.0]}, "axes: got pretrain_steps"),
     ({"pretrain_pretrain_momentum": [0.1]}, "axes: got pretrain_pretrain_momentum"),
     ({"batch_size": [1.0]}, "axes: got batch_size"),
-    ({"momentum": []}, r"axes\['momentum'\]: got .*at least one value"),
+    ({"momentum": []}, r"axes\['momentum'\]: got .*at least one"),
     ({"momentum": [0.5, 1.0]}, r"axes\['momentum'\]: got 1.0; allowed: a finite number < 1"),
     ({"momentum": [-0.1]}, r"axes\['momentum'\]: got -0.1"),
     ({"momentum": [0.5, 0.5]}, r"axes\['momentum'\]: got .*strictly increasing"),
