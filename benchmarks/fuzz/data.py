@@ -81,9 +81,14 @@ def _table(rng: np.random.Generator) -> str:
     return chosen(rng, ["\n", "\r\n", ";"]).join(",".join(row) for row in rows)
 
 
+def _read(path: Path) -> dict[str, Any]:
+    with np.load(path) as archive:
+        return dict(archive)
+
+
 def _plant() -> AbstractContextManager[None]:
     """What reading an archive raises gets out."""
-    return put(transfers, "_read_npz", lambda path: dict(np.load(path)))
+    return put(transfers, "_read_npz", _read)
 
 
 KIND = Kind("data", _attempt, _plant)

@@ -75,7 +75,7 @@ class Session:
             losses have no room in it.
         """
         require_kind("problem", problem, Problem)
-        require_kind("solver", solver, Solver, "a solver, see linsim.choose")  # type: ignore[type-abstract] # a protocol
+        require_kind("solver", solver, Solver, "a solver, see linsim.choose")
         require(
             any(dtype is each for each in (np.float32, np.float64)),
             "dtype",

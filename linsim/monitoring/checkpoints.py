@@ -155,7 +155,7 @@ def _form_of(path: Path) -> Form:
             first = file.read(9)
         if first.startswith(b"PK\x03\x04"):
             return _form_of_zip(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
         raise InvalidInput(path.name, f"not readable ({_reason(error)})", _ALLOWED) from error
     if first[8:] == b"{" or path.name.endswith(".safetensors"):
         return "safetensors"
