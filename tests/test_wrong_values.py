@@ -50,3 +50,19 @@ def test_wrong_values_are_refused_in_one_line_or_give_what_the_docstring_names(c
 def test_what_may_not_stand_is_seen(function, expected):
     told = fault(Call("power_law", function, {"x": 0}), x=1)
     assert (told is None) if expected is None else told.startswith(expected)
+
+
+def swept(size, precision):
+    task = ls.LinearTask.create(np.array([size, size]))
+    phase, weights = ls.Phase(0.1), ls.stack_seeds([ls.identity((2, 2, 2), 1.0)])
+    problem = ls.Problem(ls.Transfer(task, task), weights, phase, phase, budgets=np.array([1]), finetune_steps=1)
+    return ls.sweep(problem, {"learning_rate": [0.1]}, precision=precision)
+
+
+SIZES = [(1e-30, "float32"), (1e30, "float32"), (1e-75, "float64"), (1e75, "float64")]
+
+
+@pytest.mark.parametrize(("size", "precision"), SIZES)
+def test_what_would_underflow_or_overflow_on_the_way_is_refused_with_its_size(size, precision):
+    with pytest.raises(InvalidInput, match="of size 1e[-+]75|of losses of 2e[-+]60"):
+        swept(size, precision)

@@ -82,7 +82,7 @@ def _table(rng: np.random.Generator) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with np.load(path) as archive:
+    with path.open("rb") as file, np.load(file) as archive:
         return dict(archive)
 
 

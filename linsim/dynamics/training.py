@@ -76,12 +76,13 @@ class Session:
         """
         require_kind("problem", problem, Problem)
         require_kind("solver", solver, Solver, "a solver, see linsim.choose")
-        require(
-            any(dtype is each for each in (np.float32, np.float64)),
-            "dtype",
-            brief(dtype),
-            "numpy.float32 or numpy.float64",
-        )
+        known = any(dtype is each for each in (np.float32, np.float64))
+        require(known, "dtype", brief(dtype), "numpy.float32 or numpy.float64")
+        least, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+        for task in (problem.transfer.pretrain, problem.transfer.finetune):
+            loss = task.zero_loss
+            told, allowed = f"{np.dtype(dtype)} of losses of {loss:.3g}", f"losses of 0, or {least:.0e} to {most:.0e}"
+            require(loss == 0 or least <= loss <= most, "precision", told, allowed)
         return cls(problem, solver, dtype, solver.encode(problem, dtype))
 
     def pretrain(

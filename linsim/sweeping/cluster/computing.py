@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from linsim.errors import InvalidInput, RunFailed
+from linsim.errors import InvalidInput, RunFailed, brief_error
 from linsim.progress.showing import Progress
 from linsim.sweeping.plan import Box
 from linsim.sweeping.work import Work
@@ -116,12 +116,12 @@ class Cluster:
         except (InvalidInput, RunFailed):
             raise
         except (CancelledError, OSError) as error:
-            raise RunFailed(f"cluster: the scheduler was lost ({named(error)})") from error
+            raise RunFailed(f"cluster: the scheduler was lost ({brief_error(error)})") from error
         except self._dask.KilledWorker as error:
             died = f"{error.allowed_failures + 1} workers died with a chunk under way"
             raise RunFailed(f"cluster: {died}, of lack of memory perhaps: --memory makes chunks smaller") from error
         except Exception as error:
-            raise RunFailed(f"cluster: {named(error)}") from error
+            raise RunFailed(f"cluster: {brief_error(error)}") from error
 
 
 def run_chunk(payload: bytes, box: Box, needed: Mapping[str, str]) -> dict[str, np.ndarray] | Failure:
@@ -133,7 +133,7 @@ def run_chunk(payload: bytes, box: Box, needed: Mapping[str, str]) -> dict[str, 
     except InvalidInput as error:
         return Failure((error.field, str(error.value), error.allowed))
     except Exception as error:
-        return Failure((str(error) if isinstance(error, RunFailed) else named(error),))
+        return Failure((str(error) if isinstance(error, RunFailed) else brief_error(error),))
 
 
 @lru_cache(maxsize=1)
@@ -189,9 +189,3 @@ def _require_alike(who: str, found: Mapping[str, str | None], needed: Mapping[st
     if differ:
         has = ", ".join(f"{name} {found.get(name) or 'missing'}" for name in differ)
         raise RunFailed(f"{who} has {has}; needed: {', '.join(f'{name} {needed[name]}' for name in differ)}")
-
-
-def named(error: BaseException) -> str:
-    """Kind and first line of an error."""
-    name, lines = type(error).__name__, str(error).splitlines()
-    return f"{name}: {lines[0]}" if lines else name

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from linsim.errors import InvalidInput, RunFailed, require, require_integer
+from linsim.errors import InvalidInput, RunFailed, brief_error, require, require_integer
 from linsim.sweeping.cluster.allowed import require_address, require_guard
-from linsim.sweeping.cluster.computing import Cluster, named
+from linsim.sweeping.cluster.computing import Cluster
 from linsim.sweeping.running import Hands, ThisProcess
 
 ANSWER = 10.0
@@ -73,7 +73,7 @@ def _started(dask: Any, workers: int) -> Iterator[Any]:
         try:
             cluster = dask.LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=None, **quiet, **unseen)
         except Exception as error:
-            raise RunFailed(f"workers: {workers} processes could not be started ({named(error)})") from error
+            raise RunFailed(f"workers: {workers} processes could not be started ({brief_error(error)})") from error
 
         async def dismiss() -> None:  # without the seconds that Dask leaves for what nobody waits for any more
             ends = (each.close(timeout=_GRACE) for each in cluster.workers.values())
@@ -93,7 +93,7 @@ def _connected(dask: Any, address: str) -> Iterator[Any]:
     try:
         client = dask.Client(address, timeout=ANSWER, set_as_default=False)
     except Exception as error:  # whatever the layers below say of names and ports
-        raise InvalidInput("scheduler", address, f"one that answers in {ANSWER:g} s ({named(error)})") from error
+        raise InvalidInput("scheduler", address, f"one that answers in {ANSWER:g} s ({brief_error(error)})") from error
     with client:
         try:
             client.wait_for_workers(1, timeout=ANSWER)
