@@ -152,9 +152,9 @@ def numbers(
     some = ", at least one" * (array.size < least)
     require(real and not some and dims in (None, array.ndim), field, brief(values), allowed + some)
     array = array.astype(np.float64, copy=False)
-    if finite:
-        bad = array[~(np.isfinite(array) & (array > above) & (array >= at_least) & (np.abs(array) <= most))]
-        require(bad.size == 0, field, float(bad[0]) if bad.size else None, allowed)
+    within = (array > above) & (array >= at_least) & (np.abs(array) <= most)
+    bad = array[~(np.isfinite(array) & within) if finite else np.isfinite(array) & ~within]
+    require(bad.size == 0, field, float(bad[0]) if bad.size else None, allowed)
     if sized:
         require_size(field, float(np.max(np.abs(array), initial=0.0)))
     return array

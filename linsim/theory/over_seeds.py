@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from linsim.errors import InvalidInput, brief, brief_error, brief_fields, numbers, require_number
+from linsim.errors import LARGEST, InvalidInput, brief, brief_error, brief_fields, numbers, require_number
 
 _RESAMPLES = 2000
 
@@ -49,7 +49,7 @@ def over_seeds(
       OverSeeds(middle=0.32, low=0.25, high=0.4, seeds=4)
     """
     require_number("level", level, above=0, below=1)
-    known = numbers("values", values, 1, finite=False)
+    known = numbers("values", values, 1, finite=False, most=LARGEST)
     known = known[np.isfinite(known)]
     if not known.size:
         return OverSeeds(np.nan, np.nan, np.nan, 0)

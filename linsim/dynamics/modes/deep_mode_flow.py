@@ -41,7 +41,7 @@ def deep_mode_flow(start: Values, drive: Values, stiffness: Values, time: Values
       depth: L >= 1.
 
     Returns:
-      s(t), to a few rounding errors of t; cost independent of t.
+      s(t), to a few rounding errors of t, infinite where b = 0 and nothing holds it; cost independent of t.
 
     Example:
       >>> np.asarray(ls.deep_mode_flow(0.01, 2.0, 1.0, np.array([0.0, 1.0, 5.0]), depth=3)).round(3)

@@ -41,7 +41,7 @@ def mode_flow(
       balance: l. All five broadcast.
 
     Returns:
-      s(t), without overflow for any t; cost independent of t.
+      s(t), without overflow for any t, but infinite where b = 0 and nothing holds it; cost independent of t.
 
     Raises:
       InvalidInput: what is no finite number, or b or t below 0.
