@@ -1,10 +1,11 @@
 # Each target sets up what it needs in .venv, once; needs Python 3.11 or later and nothing else.
 PYTHON ?= python3
+FUZZ_SECONDS ?= 60
 
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help run test test-all claims figures docs lint clean
+.PHONY: help run test test-all claims figures docs lint fuzz clean
 .NOTPARALLEL:
 
 help:
@@ -15,6 +16,7 @@ help:
 	@echo "make figures  draw the gallery again; computes the results that are missing, in some minutes"
 	@echo "make docs     build the pages, into docs/_build/html/index.html"
 	@echo "make lint     check style and types"
+	@echo "make fuzz     give linsim what nobody thought of, for FUZZ_SECONDS=60"
 	@echo "make clean    remove .venv, caches and results"
 	@echo "With another Python: make run PYTHON=python3.12"
 
@@ -43,6 +45,9 @@ lint: $(VENV)/dev
 	$(RUN) -m ruff check
 	$(RUN) -m ruff format --check
 	$(RUN) -m mypy
+
+fuzz: $(VENV)/test
+	$(RUN) -m benchmarks.fuzz --seconds $(FUZZ_SECONDS)
 
 clean:
 	rm -rf $(VENV) results docs/_build docs/generated .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -20,6 +20,7 @@ import xarray as xr
 
 import linsim
 from linsim import LinearTask, Measure, Phase, Problem, Rescale, Rotate, rise_under_noise, shifted, stack_seeds
+from linsim.commands import cli
 from linsim.commands.reading import OneLineParser
 from linsim.commands.spoken import described, spoken
 
@@ -34,9 +35,14 @@ MIDDLE: dict[str, Any] = {"learning_rate": 4, "seed": 0}  # the rate 0.001
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Tell the chapters in order; there are no flags but --help."""
+    """Command line, without flags but --help."""
     module = f"{__package__}.tour"
     OneLineParser(prog=spoken(module), description=described(module, __doc__)).parse_args(arguments)
+    return cli.complete(lambda _: tell())
+
+
+def tell() -> int:
+    """All chapters; returns the exit status."""
     rates, strengths = np.geomspace(1e-4, 1e-2, 9), np.array([0.0, 0.5, 1, 2, 4])
     result = linsim.chart(problem(), rates, strengths, measures=[LEARNED, rise_under_noise([GAMMA])], tolerance=None)
     features_one_after_another(result)

@@ -8,7 +8,7 @@ from pathlib import Path
 import xarray as xr
 from matplotlib.figure import Figure
 
-from linsim.errors import require
+from linsim.errors import brief, require
 from linsim.storage import store
 
 from .gallery import GALLERY, OTHERS, Entry
@@ -25,6 +25,8 @@ def plot(result: xr.Dataset | Path | str) -> Figure:
     Raises:
       InvalidInput: there is no figure of such results, or there are variables missing that it needs.
     """
+    known = isinstance(result, xr.Dataset | Path | str)
+    require(known, "result", brief(result), "a dataset, or the folder that holds one")
     dataset = result if isinstance(result, xr.Dataset) else store.load(result)
     name = dataset.attrs.get("experiment", _OF_CHARTS)
     entries = (*GALLERY, *OTHERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,11 @@ import numpy as np
 DISTRUSTED = 4
 """Exit status where all was done, and its own check says not to trust it."""
 
+SMALLEST, LARGEST = 1e-70, 1e70
+"""Sizes of what is multiplied: products of four, as in a loss, neither vanish nor overflow in float64."""
+
 _SHOWN = 6  # numbers of a row
+_SHAPES = ("a", "a list of", "a matrix of")
 
 
 class InvalidInput(ValueError):
@@ -60,7 +65,13 @@ def require_number(
     ]
     allowed = f"a finite number {' and '.join(bounds)}".rstrip()
     ok = isinstance(value, Real) and not isinstance(value, bool) and _is_finite(value)
-    require(ok and bool(above < value < below and at_least <= value <= at_most), field, value, allowed)
+    number = float(value) if ok else math.nan
+    require(
+        ok and above < number < below and at_least <= number <= at_most,
+        field,
+        value if isinstance(value, Real) else brief(value),
+        allowed,
+    )
 
 
 def require_integer(field: str, value: Any, *, at_least: int, at_most: int | None = None) -> None:
@@ -71,8 +82,114 @@ def require_integer(field: str, value: Any, *, at_least: int, at_most: int | Non
     require(ok, field, value, f"an integer >= {at_least}{upper}")
 
 
+def require_kind(field: str, value: Any, kind: type[Any], allowed: str = "") -> Any:
+    """The value, if it is of a kind; `InvalidInput` says `allowed`, by default the name of the kind."""
+    if not isinstance(value, kind):
+        words = "True or False" if kind is bool else f"a linsim.{kind.__name__}"
+        raise InvalidInput(field, brief(value), allowed or words)
+    return value
+
+
+def require_callable(field: str, value: Any, allowed: str, takes: int | None = None) -> None:
+    """Raise unless value can be called, is no class, and takes as many arguments, where a number is given."""
+    able = callable(value) and not isinstance(value, type)
+    if able and takes is not None:
+        try:
+            inspect.signature(value).bind(*range(takes))
+        except TypeError:
+            able = False
+        except ValueError:  # of what is not written in Python nobody knows
+            pass
+    require(able, field, brief(value), allowed)
+
+
+def require_choice(field: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise unless value is one of some words."""
+    known = isinstance(value, str) and value in choices
+    require(known, field, value if isinstance(value, str) else brief(value), f"one of {', '.join(choices)}")
+
+
+def listed(field: str, values: Any, allowed: str) -> tuple[Any, ...]:
+    """The entries of a list, of whatever has an order and a length; a text has neither here."""
+    ordered = isinstance(values, Sequence) or (hasattr(values, "dtype") and np.ndim(values) > 0)
+    require(ordered and not isinstance(values, str | bytes), field, brief(values), allowed)
+    return tuple(values.tolist() if hasattr(values, "tolist") else values)
+
+
+def numbers(
+    field: str,
+    values: Any,
+    dims: int | None = None,
+    *,
+    above: float = -math.inf,
+    at_least: float = -math.inf,
+    most: float = math.inf,
+    sized: bool = False,
+    finite: bool = True,
+    least: int = 1,
+) -> Any:
+    """Values as an array of finite real numbers in float64, at least one; those within a compiled program pass.
+
+    Args:
+      field: named in an error.
+      values: an array, or what makes one.
+      dims: how many dimensions it has; None for any.
+      above: lower bound of every number.
+      at_least: the same, itself allowed.
+      finite: False where NaN and infinite ones mean something.
+      least: how many there must be.
+      most: largest size of a number, whatever its sign.
+      sized: whether the largest must be of a size that may be multiplied, see `require_size`.
+    """
+    bounds = "".join(f" {sign} {bound:g}" for sign, bound in ((">", above), (">=", at_least)) if bound > -math.inf)
+    limit = f" and <= {most:g} in size" * (most < math.inf)
+    words = f"{'finite ' * finite}number{'s' * (dims != 0)}{bounds}{limit}"
+    allowed = words if dims is None else f"{_SHAPES[dims]} {words}"
+    array = _array_of(values)
+    if array is None:
+        return values
+    real = array.dtype.kind in "iuf" and not isinstance(values, np.ma.MaskedArray)
+    some = ", at least one" * (array.size < least)
+    require(real and not some and dims in (None, array.ndim), field, brief(values), allowed + some)
+    array = array.astype(np.float64, copy=False)
+    within = (array > above) & (array >= at_least) & (np.abs(array) <= most)
+    bad = array[~(np.isfinite(array) & within) if finite else np.isfinite(array) & ~within]
+    require(bad.size == 0, field, float(bad[0]) if bad.size else None, allowed)
+    if sized:
+        require_size(field, float(np.max(np.abs(array), initial=0.0)))
+    return array
+
+
+def require_together(**values: Any) -> None:
+    """Raise `InvalidInput` unless arrays of these names can be taken entry by entry, one number for all of another."""
+    shapes = {name: np.shape(value) for name, value in values.items()}
+    try:
+        np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise InvalidInput(" and ".join(values), told, "shapes of which one fits the others") from None
+
+
+def require_size(field: str, size: float) -> None:
+    """Raise unless a size is 0, or its products with others like it stay numbers."""
+    told = f"of size {size:.3g}"
+    require(size == 0 or SMALLEST <= size <= LARGEST, field, told, f"0, or sizes from {SMALLEST:g} to {LARGEST:g}")
+
+
+def _array_of(values: Any) -> np.ndarray | None:
+    """As an array of whatever is told apart; None within a compiled program."""
+    try:
+        array = np.asarray(values)
+    except Exception as error:  # of ragged lists, keys, whatever else is no array
+        traced = type(error).__module__.startswith("jax.") and "Tracer" in type(error).__name__
+        return None if traced else np.zeros(0, object)
+    narrow = array.dtype.kind == "V" and array.dtype.name.startswith(("bfloat", "float"))
+    return array.astype(np.float64) if narrow else array
+
+
 def require_axis(field: str, values: Sequence[float], *, above: float = -math.inf, at_least: float = -math.inf) -> None:
     """Raise unless values are a non-empty, strictly increasing axis of finite numbers within the bounds."""
+    values = listed(field, values, "a list of numbers")
     require(len(values) > 0, field, tuple(values), "at least one value")
     for value in values:
         require_number(field, value, above=above, at_least=at_least)
@@ -98,7 +215,7 @@ def brief(value: Any) -> str:
       >>> brief(np.array([2, 1, 0.5]))
       '[2, 1, 0.5]'
     """
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
+    if hasattr(value, "dtype") and hasattr(value, "shape") and not isinstance(value, type):
         return _brief_array(value)
     if isinstance(value, partial):
         given = [*map(brief, value.args), *(f"{name}={brief(each)}" for name, each in value.keywords.items())]
@@ -122,6 +239,12 @@ def brief_fields(value: Any) -> str:
     named = getattr(value, "_fields", None)
     names = named or [field.name for field in fields(value) if getattr(value, field.name) is not field.default]
     return f"{type(value).__name__}({', '.join(f'{name}={brief(getattr(value, name))}' for name in names)})"
+
+
+def brief_error(error: BaseException) -> str:
+    """Kind and first line of an error."""
+    name, lines = type(error).__name__, str(error).splitlines()
+    return f"{name}: {lines[0]}" if lines else name
 
 
 def _brief_array(array: Any) -> str:

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from jax.lax import Precision
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from linsim.errors import require
+from linsim.errors import LARGEST, brief, numbers, require
+from linsim.precision import in_float64
 
 Weights = tuple[Float[Array, "_ _"], ...]
 """(W_1, ..., W_L), W_1 the input layer."""
@@ -35,8 +36,11 @@ def matmul(left: Float[Array, "rows inner"], right: Float[Array, "inner columns"
 
 
 def require_chain(weights: Weights) -> None:
-    """Raise `InvalidInput` unless there is a layer, and the shapes of consecutive ones chain."""
-    require(len(weights) > 0, "weights", weights, "at least one layer")
+    """Raise `InvalidInput` unless there is a layer, all are matrices, and the shapes of consecutive ones chain."""
+    matrices = isinstance(weights, list | tuple) and all(getattr(layer, "ndim", None) == 2 for layer in weights)
+    require(matrices and len(weights) > 0, "weights", brief(weights), "a tuple of matrices (W_1, ..., W_L)")
+    for weight in weights:
+        numbers("weights", weight, 2, most=LARGEST)
     for layer, (inner, outer) in enumerate(itertools.pairwise(weights), start=1):
         shapes = f"W_{layer} {inner.shape} then W_{layer + 1} {outer.shape}"
         require(outer.shape[1] == inner.shape[0], "weights", shapes, "shapes that chain")
@@ -55,6 +59,7 @@ def quadratic(residual: Float[Array, "..."], weighted: Float[Array, "..."]) -> S
     return jnp.sum(residual * weighted)
 
 
+@in_float64
 def population_loss(
     weights: Weights, target: Float[Array, "d_out d_in"], covariance: Float[Array, "d_in d_in"] | None = None
 ) -> Scalar:
@@ -64,6 +69,16 @@ def population_loss(
       >>> float(ls.population_loss(ls.identity((2, 2, 2), tau=0.0), target=3 * jnp.eye(2)))
       8.0
     """
+    require_chain(weights)
+    numbers("target", target, 2, most=LARGEST)
+    target = jnp.asarray(target)
+    ends = (weights[-1].shape[0], weights[0].shape[1])
+    require(target.shape == ends, "target", f"shape {target.shape}", f"shape {ends}, as the network's map")
+    if covariance is not None:
+        numbers("covariance", covariance, 2, most=LARGEST)
+        covariance = jnp.asarray(covariance)
+        square = covariance.shape == (ends[1], ends[1])
+        require(square, "covariance", f"shape {covariance.shape}", f"shape ({ends[1]}, {ends[1]})")
     residual = end_to_end(weights) - target
     return quadratic(residual, residual if covariance is None else matmul(residual, covariance))
 

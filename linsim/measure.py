@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from linsim.errors import require
+from linsim.errors import listed, require, require_callable, require_choice, require_kind
 from linsim.labels import PLAIN, Label, label_of
 
 At = Literal["checkpoint", "tuned", "along"]
@@ -56,17 +56,24 @@ class Measure:
     def __post_init__(self) -> None:
         require(isinstance(self.name, str) and self.name.isidentifier(), "measure", self.name, "a name of one word")
         field_of = f"measure {self.name}"
-        require(callable(self.of), f"{field_of}.of", self.of, "a function of what is seen")
-        require(self.at in PLACES, f"{field_of}.at", self.at, f"one of {', '.join(PLACES)}")
-        words = isinstance(self.dims, list | tuple) and all(isinstance(dim, str) and dim for dim in self.dims)
-        require(words and len(set(self.dims)) == len(self.dims), f"{field_of}.dims", self.dims, "names, each once")
+        require_callable(f"{field_of}.of", self.of, "a function of what is seen")
+        require_choice(f"{field_of}.at", self.at, PLACES)
+        for words in ("long_name", "units"):
+            require_kind(f"{field_of}.{words}", getattr(self, words), str, "a text")
+        require_kind(f"{field_of}.up_to_rotation", self.up_to_rotation, bool)
+        named = isinstance(self.dims, list | tuple) and all(isinstance(dim, str) and dim for dim in self.dims)
+        require(named and len(set(self.dims)) == len(self.dims), f"{field_of}.dims", self.dims, "names, each once")
         object.__setattr__(self, "dims", tuple(self.dims))
         require(isinstance(self.coords, Mapping), f"{field_of}.coords", self.coords, "name -> values")
         foreign = sorted(set(self.coords) - set(self.dims))
         require(not foreign, f"{field_of}.coords", foreign, f"coordinates of its dims {self.dims}")
-        coords = {dim: np.asarray(values) for dim, values in self.coords.items()}
+        allowed = "a list of values for each dimension"
+        coords = {
+            dim: values if isinstance(values, np.ndarray) else np.asarray(listed(f"{field_of}.coords", values, allowed))
+            for dim, values in self.coords.items()
+        }
         flat = all(values.ndim == 1 for values in coords.values())
-        require(flat, f"{field_of}.coords", self.coords, "a list of values for each dimension")
+        require(flat, f"{field_of}.coords", self.coords, allowed)
         object.__setattr__(self, "coords", coords)
 
     def __repr__(self) -> str:
@@ -127,7 +134,7 @@ def placed(measure: Measure, place: str, text: str, form: str) -> Measure:
 
 def named_once(measures: Iterable[Measure]) -> tuple[Measure, ...]:
     """Measures as a tuple; `InvalidInput` for what is none, or a name that two of them have."""
-    several = isinstance(measures, Iterable) and not isinstance(measures, str)
+    several = isinstance(measures, Iterable) and not isinstance(measures, str) and not hasattr(measures, "dtype")
     require(several or isinstance(measures, Measure), "measures", measures, "values of linsim.Measure")
     found = (measures,) if isinstance(measures, Measure) else tuple(measures)
     names: set[str] = set()

@@ -15,14 +15,27 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from linsim.errors import brief_row, require, require_integer, require_number
+from linsim.errors import (
+    LARGEST,
+    brief,
+    brief_row,
+    listed,
+    numbers,
+    require,
+    require_integer,
+    require_kind,
+    require_number,
+)
 from linsim.losses import Weights, require_chain
 from linsim.precision import in_float64
 from linsim.tasks import LinearTask
 
+_WIDEST = 10**7
+_LARGEST_TAU = 700.0  # e^tau is a number
+
 
 class LinearNetwork(nnx.Module):
-    """f(x) = W_L ... W_1 x without biases, of any depth L >= 1 and any widths.
+    """f(x) = W_L ... W_1 x without biases, of any depth L >= 1 and any widths; NaN and infinite where inputs are.
 
     Example:
       >>> network = LinearNetwork(identity((3, 3, 3), tau=2.0))
@@ -37,7 +50,17 @@ class LinearNetwork(nnx.Module):
         self.layers = nnx.List([nnx.Param(jnp.asarray(weight, real)) for weight in weights])
 
     def __call__(self, inputs: Float[Array, "... d_in"]) -> Float[Array, "... d_out"]:
-        """Apply the network to inputs along the last axis."""
+        """Apply the network to inputs along the last axis; NaN and infinite where they are, or where products overflow.
+
+        Raises:
+          InvalidInput: what is no array of real numbers, or one of another width.
+        """
+        width = self.widths[0]
+        real = getattr(getattr(inputs, "dtype", None), "kind", "O") in "iufV" and inputs.shape[-1:] == (width,)
+        real &= not isinstance(inputs, np.ma.MaskedArray)
+        require(real, "inputs", brief(inputs), f"an array of real numbers of shape (..., {width})")
+        with np.errstate(over="ignore"):  # of numbers that JAX has no room for, where it is set to float32
+            inputs = jnp.asarray(inputs)
         for layer in self.layers:
             inputs = inputs @ layer[...].T
         return inputs
@@ -68,8 +91,8 @@ def identity(widths: Sequence[int], tau: float) -> Weights:
              [0., 1., 0.],
              [0., 0., 0.]])
     """
-    _require_widths(widths)
-    require_number("tau", tau)
+    widths = _widths(widths)
+    require_number("tau", tau, at_least=-_LARGEST_TAU, at_most=_LARGEST_TAU)
     return tuple(jnp.eye(rows, columns) * np.exp(-tau) for columns, rows in _shapes(widths))
 
 
@@ -88,12 +111,13 @@ def aligned(widths: Sequence[int], task: LinearTask, strengths: Float[np.ndarray
       >>> np.diag(second @ first).round(6)
       array([0.5 , 0.25, 0.  ])
     """
-    _require_widths(widths)
+    widths = _widths(widths)
+    require_kind("task", task, LinearTask)
+    strengths = numbers("strengths", strengths, 1)
     ends = (task.inputs, task.outputs)
     require((widths[0], widths[-1]) == ends, "widths", tuple(widths), f"ends {ends}, the task's inputs and outputs")
     modes = (len(task.strengths),)
-    valid = strengths.shape == modes and bool(np.isfinite(strengths).all())
-    require(valid, "strengths", strengths, f"{modes[0]} finite numbers, one for each mode of the task")
+    require(strengths.shape == modes, "strengths", strengths, f"{modes[0]} numbers, one for each mode of the task")
     rank, narrowest = int(np.count_nonzero(strengths)), min(widths)
     require(rank <= narrowest, "strengths", f"{rank} non-zero modes", f"at most min(widths) = {narrowest}")
     order = np.argsort(strengths == 0, kind="stable")[:narrowest]  # hidden units go to the modes that need them
@@ -112,7 +136,7 @@ def rank_checkpoint(widths: Sequence[int], task: LinearTask, modes: int) -> Weig
       >>> np.diag(second @ first).round(6)
       array([2., 1., 0.])
     """
-    require_integer("modes", modes, at_least=0, at_most=len(task.strengths))
+    require_integer("modes", modes, at_least=0, at_most=len(require_kind("task", task, LinearTask).strengths))
     kept = np.where(np.arange(len(task.strengths)) < modes, task.strengths, 0.0)
     return aligned(widths, task, kept)
 
@@ -126,14 +150,15 @@ def balanced(widths: Sequence[int], scale: float, key: PRNGKeyArray) -> Weights:
       >>> bool(np.allclose(second.T @ second, first @ first.T))
       True
     """
-    _require_widths(widths)
-    require_number("scale", scale, at_least=0)
+    widths = _widths(widths)
+    require_number("scale", scale, at_least=0, at_most=LARGEST)
+    require_key(key)
     narrowest = min(widths)
     bases = [
         np.asarray(jax.random.orthogonal(level, width, m=narrowest))
         for level, width in zip(jax.random.split(key, len(widths)), widths, strict=True)
     ]
-    return _chained(bases, [np.full(narrowest, scale)] * (len(widths) - 1))
+    return _chained(bases, [np.full(narrowest, float(scale))] * (len(widths) - 1))
 
 
 @in_float64
@@ -151,10 +176,11 @@ def lambda_balanced(widths: Sequence[int], scale: float, balance: float, key: PR
       >>> bool(np.allclose(second.T @ second - first @ first.T, 0.5 * np.eye(3)))
       True
     """
-    _require_widths(widths)
+    widths = _widths(widths)
     require(len(widths) == 3, "widths", tuple(widths), "three widths (two layers)")
-    require_number("scale", scale, at_least=0)
-    require_number("balance", balance)
+    require_number("scale", scale, at_least=0, at_most=LARGEST)
+    require_number("balance", balance, at_least=-LARGEST, at_most=LARGEST)
+    require_key(key)
     inputs, hidden, outputs = widths
     carrier = outputs if balance > 0 else inputs if balance < 0 else hidden
     require(hidden <= carrier, "widths", tuple(widths), f"a hidden width <= {carrier} for balance {balance:g}")
@@ -182,11 +208,12 @@ def gaussian(widths: Sequence[int], scale: float, key: PRNGKeyArray) -> Weights:
       >>> [weight.shape for weight in ls.gaussian((3, 5, 4), scale=0.1, key=jax.random.key(0))]
       [(5, 3), (4, 5)]
     """
-    _require_widths(widths)
-    require_number("scale", scale, at_least=0)
+    widths = _widths(widths)
+    require_number("scale", scale, at_least=0, at_most=LARGEST)
+    require_key(key)
     keys = jax.random.split(key, len(widths) - 1)
     return tuple(
-        scale / np.sqrt(columns) * jax.random.normal(layer, (rows, columns))
+        float(scale) / np.sqrt(columns) * jax.random.normal(layer, (rows, columns))
         for layer, (columns, rows) in zip(keys, _shapes(widths), strict=True)
     )
 
@@ -201,7 +228,18 @@ def _shapes(widths: Sequence[int]) -> list[tuple[int, int]]:
     return list(itertools.pairwise(widths))
 
 
-def _require_widths(widths: Sequence[int]) -> None:
-    require(len(widths) >= 2, "widths", tuple(widths), "at least (d_in, d_out)")
+def _widths(widths: Sequence[int]) -> tuple[int, ...]:
+    """Widths as Python integers."""
+    widths = listed("widths", widths, "a list of integers, (d_in, ..., d_out)")
+    require(len(widths) >= 2, "widths", widths, "at least (d_in, d_out)")
     for width in widths:
-        require_integer("widths", width, at_least=1)
+        require_integer("widths", width, at_least=1, at_most=_WIDEST)
+    return widths
+
+
+def require_key(key: PRNGKeyArray) -> None:
+    """Raise `InvalidInput` unless this is one key of JAX, of the old kind or the new."""
+    dtype = getattr(key, "dtype", None)
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    old = dtype == np.uint32 and key.shape[-1:] == (2,)
+    require((typed and key.shape == ()) or (old and key.ndim == 1), "key", brief(key), "a key, jax.random.key(SEED)")

@@ -12,7 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from linsim.errors import brief_fields, require, require_integer, require_number
+from linsim.errors import (
+    brief_fields,
+    numbers,
+    require,
+    require_choice,
+    require_integer,
+    require_kind,
+    require_number,
+)
 
 Strength = Any
 """A scalar: a Python number outside, a traced array inside a compiled program."""
@@ -30,6 +38,10 @@ Regularizer = Literal["product_penalty", "weight_penalty", "weight_decay"]
 REGULARIZERS: tuple[Regularizer, ...] = get_args(Regularizer)
 
 
+LARGEST_NUMBER = 1e30
+"""Of a phase: float32 has room for it."""
+
+
 class Sweepable(NamedTuple):
     """What is told about a number that may be an axis of a sweep."""
 
@@ -45,9 +57,10 @@ class Sweepable(NamedTuple):
 
     def require(self, name: str, value: Any) -> None:
         """Raise `InvalidInput` unless it is a number within these bounds."""
-        if getattr(value, "shape", None) == ():  # an array of one number
-            value = value.item()
-        require_number(name, value, above=self.above, at_least=self.at_least, below=self.below)
+        if hasattr(value, "dtype"):
+            value = float(numbers(name, value, 0))
+        above, at_least = self.above, max(self.at_least, -LARGEST_NUMBER)
+        require_number(name, value, above=above, at_least=at_least, below=self.below, at_most=LARGEST_NUMBER)
         require(not self.whole or value == int(value), name, value, "a whole number")
 
 
@@ -195,6 +208,7 @@ class Phase:
         Whether a phase can move the weights of a problem says `linsim.dynamics.moving.trial`.
         """
         self._require_parts(name)
+        require_kind(f"{name}.nesterov", self.nesterov, bool, "True or False")
         absent = {each.name for each in fields(self) if each.default is None}
         for axis, number in self.numbers().items():
             if number.value is not None:
@@ -226,6 +240,10 @@ class Phase:
 
     def put(self, values: Mapping[str, Any]) -> Phase:
         """This phase with values of some fields put in; numbers of its parts go by the names of their axes."""
+        require_kind("values", values, Mapping, "a mapping, name of a field -> its value")
+        for axis, number in self.numbers().items():
+            if axis in values:
+                _require_put(axis, values[axis], number.about)
         own = {each.name for each in fields(self)}
         changed = replace(self, **{name: value for name, value in values.items() if name in own})
         rest = {name: value for name, value in values.items() if name not in own}
@@ -239,6 +257,7 @@ class Phase:
 
     def at(self, learning_rate: Strength, regularizer: Regularizer, strength: Strength) -> Phase:
         """This phase with the swept values put in."""
+        require_choice("regularizer", regularizer, REGULARIZERS)
         return self.put({"learning_rate": learning_rate, regularizer: strength})
 
     def as_dtype(self, dtype: Any) -> Phase:
@@ -265,7 +284,9 @@ class Phase:
         for part, protocol in PARTS.items():
             value = getattr(self, part)
             sound = isinstance(value, protocol) and is_dataclass(value) and not isinstance(value, type)
-            sound = sound and all(np.asarray(leaf).dtype.kind in "fiub" for leaf in jax.tree.leaves(value))
+            sound = sound and all(
+                map(_is_number, jax.tree.leaves(value, is_leaf=lambda node: isinstance(node, Iterator)))
+            )
             allowed = (
                 f"a dataclass of numbers, registered with JAX, with the methods of linsim.phase.{protocol.__name__}"
             )
@@ -289,6 +310,27 @@ def _numbers(part: Any) -> Iterator[tuple[str, Number]]:
             if isinstance(part, Term):
                 about = about._replace(words=f"strength of {part.name}", axis=part.name)
             yield about.axis or each.name, Number(each.name, getattr(part, each.name), about)
+
+
+def _used_up(node: Any) -> bool:
+    """Whether looking at it takes something out of it."""
+    return isinstance(node, Iterator)
+
+
+def _is_number(leaf: Any) -> bool:
+    """One, or an array of them; a flag counts as 0 or 1."""
+    dtype = getattr(leaf, "dtype", None)
+    if dtype is None:
+        return isinstance(leaf, int | float)
+    return any(jnp.issubdtype(dtype, kind) for kind in (np.floating, np.integer, np.bool_))
+
+
+def _require_put(axis: str, value: Any, about: Sweepable) -> None:
+    """Raise `InvalidInput` for what is no number of a field; of arrays, one entry a run, only that they are numbers."""
+    if hasattr(value, "dtype"):
+        numbers(axis, value)
+    elif value is not None:
+        about.require(axis, value)
 
 
 def _put(part: Any, values: Mapping[str, Any]) -> Any:

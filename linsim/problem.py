@@ -9,9 +9,12 @@ from functools import reduce
 import numpy as np
 from jaxtyping import Float, Int
 
-from linsim.errors import brief_row, require, require_integer
+from linsim.errors import LARGEST, brief, brief_row, listed, numbers, require, require_integer, require_kind
 from linsim.phase import Phase, Regularizer, Strength
 from linsim.tasks import Transfer
+
+MOST_STEPS = 10**9
+"""Of a phase: more are never done."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +36,10 @@ class Problem:
     """Seed of the minibatches, where there are any."""
 
     def __post_init__(self) -> None:
-        require(len(self.initial) > 0, "initial", self.initial, "weights of at least one layer")
+        require_kind("transfer", self.transfer, Transfer)
+        for name in ("pretrain", "finetune"):
+            require_kind(name, getattr(self, name), Phase)
+        object.__setattr__(self, "initial", _seeds_of("initial", self.initial))
         inputs, outputs = self.transfer.pretrain.inputs, self.transfer.pretrain.outputs
         ends = (self.initial[0].shape[-1], self.initial[-1].shape[-2])
         require(ends == (inputs, outputs), "initial", f"weights from {ends[0]} to {ends[1]}", f"{inputs} to {outputs}")
@@ -42,15 +48,14 @@ class Problem:
         require(chained, "initial", shapes, "shapes that chain")
         same = len({weight.shape[0] for weight in self.initial}) == 1 and self.initial[0].shape[0] > 0
         require(same, "initial", shapes, "one leading seed axis of the same length")
-        require(not any(map(np.iscomplexobj, self.initial)), "initial", "complex weights", "real numbers")
-        finite = all(bool(np.isfinite(weight).all()) for weight in self.initial)
-        require(finite, "initial", "NaN or infinite weights", "finite numbers")
-        steps = np.asarray(self.budgets)
-        require(steps.ndim == 1 and steps.dtype.kind in "iu", "budgets", self.budgets, "an array of integers")
-        object.__setattr__(self, "budgets", steps)
-        increasing = steps.size > 0 and steps[0] >= 1 and bool(np.all(np.diff(steps) > 0))
-        require(increasing, "budgets", steps, "strictly increasing integers >= 1")
-        require_integer("finetune_steps", self.finetune_steps, at_least=0)
+        numbers("budgets", self.budgets, 1)
+        steps, allowed = np.asarray(self.budgets), f"strictly increasing integers from 1 to {MOST_STEPS}"
+        increasing = steps.dtype.kind in "iu" and steps[0] >= 1 and bool(np.all(np.diff(steps) > 0))
+        require(increasing and bool(steps[-1] <= MOST_STEPS), "budgets", steps, allowed)
+        object.__setattr__(self, "budgets", steps.astype(np.int64))
+        require_integer("finetune_steps", self.finetune_steps, at_least=0, at_most=MOST_STEPS)
+        require_kind("idealised", self.idealised, bool, "True or False")
+        require_integer("seed", self.seed, at_least=0, at_most=2**32 - 1)
 
     def __repr__(self) -> str:
         first, last = self.budgets[[0, -1]]
@@ -104,6 +109,24 @@ def stack_seeds(weights: Sequence[Sequence[object]]) -> tuple[Float[np.ndarray, 
       >>> first.shape, second.shape
       ((5, 4, 3), (5, 2, 4))
     """
-    stacked = [np.stack([np.asarray(layer) for layer in layers]) for layers in zip(*weights, strict=True)]
-    require(not any(map(np.iscomplexobj, stacked)), "weights", "complex numbers", "real numbers")
-    return tuple(layers.astype(np.float64) for layers in stacked)
+    allowed = "a list of networks, each a tuple of matrices (W_1, ..., W_L)"
+    networks = listed("weights", weights, allowed)
+    require(len(networks) > 0, "weights", networks, f"{allowed}, at least one")
+    layers = [
+        [numbers("weights", layer, 2, most=LARGEST) for layer in listed("weights", each, allowed)] for each in networks
+    ]
+    shapes = [[layer.shape for layer in each] for each in layers]
+    require(len(shapes[0]) > 0, "weights", shapes, f"{allowed}, of at least one layer")
+    require(all(each == shapes[0] for each in shapes), "weights", shapes, "networks of the same shapes")
+    return tuple(np.stack(each) for each in zip(*layers, strict=True))
+
+
+def _seeds_of(field: str, weights: object) -> tuple[Float[np.ndarray, "seeds _ _"], ...]:
+    """Weights of several seeds; a seed axis is put before the matrices of a single network."""
+    allowed = "a tuple (W_1, ..., W_L), of shape (seed, rows, columns) each"
+    several = isinstance(weights, list | tuple) and len(weights) > 0
+    require(several, field, brief(weights), allowed)
+    layers = [numbers(field, layer, most=LARGEST) for layer in weights]  # type: ignore[attr-defined]
+    dims = {layer.ndim for layer in layers}
+    require(dims in ({2}, {3}), field, [layer.shape for layer in layers], allowed)
+    return tuple(layer[None] if dims == {2} else layer for layer in layers)

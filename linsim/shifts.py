@@ -9,11 +9,24 @@ from typing import Literal, Protocol, get_args, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from linsim.errors import brief_fields, require, require_number
+from linsim.errors import (
+    InvalidInput,
+    brief,
+    brief_error,
+    brief_fields,
+    listed,
+    numbers,
+    require,
+    require_choice,
+    require_kind,
+    require_number,
+)
 from linsim.tasks import LinearTask, Transfer
 
 Side = Literal["left", "right", "both", "opposite"]
 SIDES: tuple[Side, ...] = get_args(Side)
+
+_TURNS = 36_000.0  # degrees, beyond which a float64 knows its own angle less and less well
 
 
 @runtime_checkable
@@ -33,10 +46,24 @@ def shifted(task: LinearTask, *shifts: Shift) -> Transfer:
         finetune: LinearTask(4 -> 4, strengths 2 ... 2, whitened)
       )
     """
-    result = task
+    result = require_kind("task", task, LinearTask)
     for shift in shifts:
-        result = shift(result)
+        result = _moved("shift", shift, result)
     return Transfer(task, result)
+
+
+def _moved(field: str, shift: Shift, task: LinearTask) -> LinearTask:
+    """The task that a shift makes of another one; `InvalidInput` names the field that holds the shift."""
+    allowed = "a function of a linsim.LinearTask that gives another one"
+    if isinstance(shift, type) or not callable(shift):
+        raise InvalidInput(field, brief(shift), allowed)
+    try:
+        moved = shift(task)
+    except InvalidInput:
+        raise
+    except Exception as error:  # whatever a user's code raises
+        raise InvalidInput(field, brief(shift), f"{allowed}; this fails with {brief_error(error)}") from error
+    return require_kind(field, moved, LinearTask, f"{allowed}, not {brief(moved)}")
 
 
 @dataclass(frozen=True)
@@ -49,6 +76,7 @@ class Rescale:
     __repr__ = brief_fields
 
     def __call__(self, task: LinearTask) -> LinearTask:
+        _require_task(task)
         require_number("factor", self.factor)
         strengths = task.strengths.copy()
         strengths[_indices("modes", self.modes, len(strengths))] *= self.factor
@@ -64,7 +92,7 @@ class Permute:
     __repr__ = brief_fields
 
     def __call__(self, task: LinearTask) -> LinearTask:
-        modes = len(task.strengths)
+        modes = len(_require_task(task).strengths)
         indices = _indices("order", self.order, modes)
         require(len(indices) == modes, "order", tuple(self.order), f"a permutation of 1..{modes}")
         return replace(task, strengths=task.strengths[indices])
@@ -82,8 +110,9 @@ class Rotate:
     side: Side = "right"
 
     def __call__(self, task: LinearTask) -> LinearTask:
-        require_number("degrees", self.degrees)
-        require(self.side in SIDES, "side", self.side, f"one of {', '.join(SIDES)}")
+        _require_task(task)
+        require_number("degrees", self.degrees, at_least=-_TURNS, at_most=_TURNS)
+        require_choice("side", self.side, SIDES)
         left = task.left if self.side == "right" else _turned(task.left, self.degrees)
         inputs = -self.degrees if self.side == "opposite" else self.degrees
         right = task.right if self.side == "left" else _turned(task.right, inputs)
@@ -99,11 +128,11 @@ class NewModes:
     __repr__ = brief_fields
 
     def __call__(self, task: LinearTask) -> LinearTask:
-        free = np.flatnonzero(task.strengths == 0)
-        allowed = f"at most {len(free)} values, the number of zero modes"
-        require(len(self.strengths) <= len(free), "strengths", tuple(self.strengths), allowed)
+        free = np.flatnonzero(_require_task(task).strengths == 0)
+        given = numbers("strengths", self.strengths, 1, least=0)
+        require(len(given) <= len(free), "strengths", given, f"at most {len(free)} values, the number of zero modes")
         strengths = task.strengths.copy()
-        strengths[free[: len(self.strengths)]] = self.strengths
+        strengths[free[: len(given)]] = given
         return replace(task, strengths=strengths)
 
 
@@ -128,7 +157,7 @@ class Blend:
 
     def __call__(self, task: LinearTask) -> LinearTask:
         require_number("fraction", self.fraction)
-        other = self.shift(task)
+        other = _moved("shift", self.shift, _require_task(task))
         keep, take = 1 - self.fraction, self.fraction
         if np.array_equal(task.left, other.left) and np.array_equal(task.right, other.right):
             return replace(other, strengths=keep * task.strengths + take * other.strengths)
@@ -137,9 +166,15 @@ class Blend:
         )
 
 
+def _require_task(task: LinearTask) -> LinearTask:
+    return require_kind("task", task, LinearTask)
+
+
 def _indices(field: str, modes: Sequence[int], available: int) -> np.ndarray:
-    whole = all(isinstance(mode, (int, np.integer)) and 1 <= mode <= available for mode in modes)
-    require(whole and len(set(modes)) == len(modes), field, tuple(modes), f"distinct modes within 1..{available}")
+    allowed = f"distinct modes within 1..{available}"
+    modes = listed(field, modes, f"a list of {allowed}")
+    whole = all(type(mode) is int and 1 <= mode <= available for mode in modes)
+    require(whole and len(set(modes)) == len(modes), field, modes, allowed)
     return np.asarray(modes, dtype=np.int64) - 1
 
 

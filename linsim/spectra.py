@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from linsim.errors import require, require_integer, require_number
+from linsim.errors import LARGEST, SMALLEST, listed, numbers, require, require_integer, require_number
 
 Spectrum = Float[np.ndarray, " modes"]
+
+MOST = 10**6
+"""Modes of a spectrum: a matrix of as many columns has no room anywhere."""
 
 
 def power_law(modes: int, scale: float = 2.0, exponent: float = 1.0) -> Spectrum:
@@ -41,10 +44,12 @@ def flat_blocks(sizes: Sequence[int], levels: Sequence[float]) -> Spectrum:
       >>> ls.flat_blocks(sizes=[2, 3], levels=[2.0, 0.5])
       array([2. , 2. , 0.5, 0.5, 0.5])
     """
-    require(len(sizes) == len(levels) > 0, "sizes", tuple(sizes), f"one size for each of the {len(levels)} levels")
+    sizes, levels = listed("sizes", sizes, "a list of integers"), listed("levels", levels, "a list of numbers")
+    require(len(sizes) == len(levels) > 0, "sizes", sizes, f"one size for each of the {len(levels)} levels")
     for size in sizes:
-        require_integer("sizes", size, at_least=1)
-    return np.repeat(explicit(levels), sizes)
+        require_integer("sizes", size, at_least=1, at_most=MOST)
+    require(sum(sizes) <= MOST, "sizes", sizes, f"at most {MOST} modes together")
+    return np.repeat(numbers("levels", levels, 1, sized=True), sizes)
 
 
 def explicit(values: Sequence[float]) -> Spectrum:
@@ -54,13 +59,10 @@ def explicit(values: Sequence[float]) -> Spectrum:
       >>> ls.explicit([3, 1])
       array([3., 1.])
     """
-    require(len(values) > 0, "values", tuple(values), "at least one value")
-    for value in values:
-        require_number("values", value)
-    return np.asarray(values, dtype=np.float64)
+    return numbers("values", values, 1, sized=True)
 
 
 def _check(modes: int, scale: float, name: str, value: float) -> None:
-    require_integer("modes", modes, at_least=1)
-    require_number("scale", scale, above=0)
+    require_integer("modes", modes, at_least=1, at_most=MOST)
+    require_number("scale", scale, at_least=SMALLEST, at_most=LARGEST)
     require_number(name, value, at_least=0)

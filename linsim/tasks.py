@@ -8,10 +8,23 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from linsim.errors import InvalidInput, require, require_integer, require_number
+from linsim.errors import (
+    LARGEST,
+    brief,
+    numbers,
+    require,
+    require_choice,
+    require_integer,
+    require_kind,
+    require_number,
+)
 
 Matrix = Float[np.ndarray, "_ _"]
 
+MOST_EXAMPLES = 10**9
+"""That a task is posed by."""
+
+_WIDEST = 10**5  # of a task, whose bases are square matrices
 _ORTHONORMAL = 1e-10  # a d x d float64 QR is orthonormal to about d * 2e-16; d up to 1e4 passes
 
 
@@ -35,13 +48,14 @@ class LinearTask:
     """Standard deviation of the noise on each output. Its constant d_out * label_noise^2 is not part of any loss."""
 
     def __post_init__(self) -> None:
+        for name, dims in {"left": 2, "strengths": 1, "right": 2, "input_covariance": 2}.items():
+            object.__setattr__(self, name, numbers(name, getattr(self, name), dims, sized=True))
         _require_basis("left", self.left)
         _require_basis("right", self.right)
         modes = min(self.outputs, self.inputs)
         require(self.strengths.shape == (modes,), "strengths", self.strengths.shape, f"shape ({modes},)")
-        require(bool(np.isfinite(self.strengths).all()), "strengths", self.strengths, "finite numbers")
         _require_covariance("input_covariance", self.input_covariance, self.inputs)
-        require_number("label_noise", self.label_noise, at_least=0)
+        require_number("label_noise", self.label_noise, at_least=0, at_most=LARGEST)
 
     @classmethod
     def create(
@@ -60,8 +74,11 @@ class LinearTask:
         Raises:
           InvalidInput: more strengths than min(outputs, inputs), or bases that are not orthonormal.
         """
+        strengths = numbers("strengths", strengths, 1, least=0)
         outputs = len(strengths) if outputs is None else outputs
         inputs = len(strengths) if inputs is None else inputs
+        require_integer("outputs", outputs, at_least=1, at_most=_WIDEST)
+        require_integer("inputs", inputs, at_least=1, at_most=_WIDEST)
         modes = min(outputs, inputs)
         allowed = f"at most min(outputs, inputs) = {modes} values"
         require(len(strengths) <= modes, "strengths", f"{len(strengths)} values", allowed)
@@ -81,8 +98,8 @@ class LinearTask:
         label_noise: float = 0.0,
     ) -> LinearTask:
         """A task from its matrix A of shape (d_out, d_in); the modes are those of its singular value decomposition."""
-        require(target.size > 0 and bool(np.isfinite(target).all()), "target", target, "a matrix of finite numbers")
-        left, strengths, right = np.linalg.svd(target.astype(np.float64))
+        target = numbers("target", target, 2, sized=True)
+        left, strengths, right = np.linalg.svd(target)
         covariance = np.eye(target.shape[1]) if input_covariance is None else input_covariance
         return cls(left, strengths, right.T, covariance, label_noise)
 
@@ -98,8 +115,9 @@ class LinearTask:
           X: inputs of shape (n, d_in).
           Y: outputs of shape (n, d_out).
         """
-        X, Y = _require_samples("X", X), _require_samples("Y", Y)
+        X, Y = numbers("X", X, 2, sized=True), numbers("Y", Y, 2, sized=True)
         require(len(X) == len(Y), "Y", f"{len(Y)} rows", f"as many rows as X, {len(X)}")
+        require(bool(X.any()), "X", "inputs that are all 0", "inputs that say something")
         solution, *_ = np.linalg.lstsq(X, Y, rcond=None)
         residual = Y - X @ solution
         return cls.from_target(solution.T, _symmetric(X.T @ X / len(X)), float(np.sqrt(np.mean(residual**2))))
@@ -116,8 +134,10 @@ class LinearTask:
           inputs: "normal" vectors x ~ N(0, S), and the task is `from_data`; or "orthogonal" ones, X^T X / n = S
             exactly, which is taken as A with errors of standard deviation noise / sqrt(n) on every entry.
         """
-        require_integer("size", size, at_least=1)
-        require_number("noise", noise, at_least=0)
+        require_integer("size", size, at_least=1, at_most=MOST_EXAMPLES)
+        require_number("noise", noise, at_least=0, at_most=LARGEST)
+        require_kind("rng", rng, np.random.Generator, "a numpy.random.Generator")
+        require_choice("inputs", inputs, ("orthogonal", "normal"))
         if inputs == "orthogonal":
             error = noise / np.sqrt(size) * rng.standard_normal(self.target.shape)
             return LinearTask.from_target(self.target + error, self.input_covariance, noise) if noise else self
@@ -147,14 +167,23 @@ class LinearTask:
         return np.array_equal(self.input_covariance, np.eye(self.inputs))
 
     def along_modes(self, product: Float[np.ndarray, "d_out d_in"]) -> Float[np.ndarray, " modes"]:
-        """u_i^T P v_i: how much of every mode of this task is in a product; sigma_i for P = A."""
-        modes = len(self.strengths)
-        return np.einsum("oi,od,di->i", self.left[:, :modes], product, self.right[:, :modes])
+        """u_i^T P v_i: how much of every mode of this task is in a product; sigma_i for P = A; NaN where P is."""
+        modes, product = len(self.strengths), self._map(product)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.einsum("oi,od,di->i", self.left[:, :modes], product, self.right[:, :modes])
 
     def loss_of(self, product: Float[np.ndarray, "*runs d_out d_in"]) -> Float[np.ndarray, "*runs"]:
-        """Population loss tr((P - A) S (P - A)^T) of maps P with any leading axes."""
-        residual = product - self.target
-        return np.asarray(np.sum((residual @ self.input_covariance) * residual, axis=(-2, -1)))
+        """Population loss tr((P - A) S (P - A)^T) of maps P with any leading axes; NaN or infinite where P diverged."""
+        residual = self._map(product) - self.target
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(np.sum((residual @ self.input_covariance) * residual, axis=(-2, -1)))
+
+    def _map(self, product: np.ndarray) -> np.ndarray:
+        """Maps from its inputs to its outputs, NaN where a run diverged."""
+        shape = (self.outputs, self.inputs)
+        real = getattr(getattr(product, "dtype", None), "kind", "O") in "iuf" and product.shape[-2:] == shape
+        require(real, "product", brief(product), f"an array of real numbers of shape (..., {shape[0]}, {shape[1]})")
+        return product
 
     @property
     def zero_loss(self) -> float:
@@ -176,6 +205,8 @@ class Transfer:
     finetune: LinearTask
 
     def __post_init__(self) -> None:
+        for name in ("pretrain", "finetune"):
+            require_kind(name, getattr(self, name), LinearTask)
         shape, second = self.pretrain.target.shape, self.finetune.target.shape
         require(shape == second, "finetune", f"a {second} target", f"the shape {shape} of the pre-training target")
 
@@ -205,6 +236,8 @@ def power_covariance(basis: Float[np.ndarray, "d_in d_in"], exponent: float) -> 
       >>> np.diag(ls.power_covariance(np.eye(4), exponent=1.0)).round(3)
       array([1.   , 0.5  , 0.333, 0.25 ])
     """
+    basis = numbers("basis", basis, 2, sized=True)
+    require(basis.shape[0] == basis.shape[1], "basis", f"shape {basis.shape}", "a square matrix")
     require_number("exponent", exponent, at_least=0)
     variances = np.arange(1, len(basis) + 1, dtype=np.float64) ** -exponent
     return _symmetric((basis * variances) @ basis.T)
@@ -218,6 +251,8 @@ def random_basis(size: int, rng: np.random.Generator) -> Float[np.ndarray, "size
       >>> bool(np.allclose(basis.T @ basis, np.eye(3)))
       True
     """
+    require_integer("size", size, at_least=1, at_most=_WIDEST)
+    require_kind("rng", rng, np.random.Generator, "a numpy.random.Generator")
     q, r = np.linalg.qr(rng.standard_normal((size, size)))
     return q * np.where(np.diag(r) < 0, -1.0, 1.0)
 
@@ -227,24 +262,17 @@ def _symmetric(matrix: Matrix) -> Matrix:
 
 
 def _require_basis(field: str, basis: Matrix) -> None:
-    square = basis.ndim == 2 and basis.shape[0] == basis.shape[1] > 0
+    square = basis.shape[0] == basis.shape[1]
     require(square, field, f"shape {basis.shape}", "a square matrix")
-    error = float(np.max(np.abs(basis.T @ basis - np.eye(len(basis))))) if np.isfinite(basis).all() else np.inf
+    small = np.max(np.abs(basis)) < 2  # whose products stay numbers
+    error = float(np.max(np.abs(basis.T @ basis - np.eye(len(basis))))) if small else np.inf
     require(error <= _ORTHONORMAL, field, f"columns off orthonormal by {error:.1e}", f"at most {_ORTHONORMAL:.0e}")
 
 
 def _require_covariance(field: str, covariance: Matrix, inputs: int) -> None:
     require(covariance.shape == (inputs, inputs), field, f"shape {covariance.shape}", f"shape ({inputs}, {inputs})")
-    require(bool(np.isfinite(covariance).all()), field, covariance, "finite numbers")
+    require(bool(covariance.any()), field, "0 everywhere", "inputs that vary")
     require(bool(np.array_equal(covariance, covariance.T)), field, "an asymmetric matrix", "a symmetric matrix")
     lowest, highest = np.linalg.eigvalsh(covariance)[[0, -1]]
     semidefinite = lowest >= -1e-12 * max(float(highest), 0.0)  # rounding of an eigenvalue that is exactly zero
     require(bool(semidefinite), field, f"eigenvalue {lowest:.3g}", "positive semidefinite")
-
-
-def _require_samples(field: str, samples: np.ndarray) -> Matrix:
-    require(samples.ndim == 2 and samples.size > 0, field, f"shape {samples.shape}", "a non-empty (n, d) array")
-    if samples.dtype.kind not in "fiu":
-        raise InvalidInput(field, f"dtype {samples.dtype}", "real numbers")
-    require(bool(np.isfinite(samples).all()), field, "NaN or infinite entries", "finite numbers")
-    return samples.astype(np.float64)

@@ -5,11 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import tour
+from experiments.command import doctor
 from linsim import network
 from linsim.dynamics.matrices.matrix_flow import matrix_flow
 from linsim.dynamics.modes.deep_mode_flow import deep_mode_flow
 from linsim.dynamics.modes.mode_flow import mode_flow, rise_time
-from linsim.precision import computing_in, in_float64
+from linsim.errors import InvalidInput
+from linsim.precision import computing_in, in_float64, require_platform
 from linsim.sweeping.sweep import chart, sweep
 from linsim.theory.noise_turning import noise_inflection
 from linsim.theory.stages import critical_time, stage_losses, tuned, tuned_limit
@@ -75,3 +78,26 @@ def test_a_precision_ends_where_it_was_asked_for():
         with computing_in(precision):
             assert jnp.ones(1).dtype == precision
         assert jax.config.jax_enable_x64 == before
+
+
+def test_who_stops_at_every_nan_means_their_own_programs():
+    with jax.debug_nans(True), jax.debug_infs(True):
+        diverging = chart(
+            aligned_problem(seeds=1, budgets=(5, 40), finetune_steps=60), np.array([1e-3, 5.0]), np.zeros(1)
+        )
+        assert jax.config.jax_debug_nans
+        assert jax.config.jax_debug_infs
+    assert diverging["diverged"].values.any() != diverging["diverged"].values.all()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Unable to initialize backend 'tpu'"), AssertionError()])
+def test_a_platform_that_is_not_here_is_one_line(error, monkeypatch, capsys):
+    def devices():
+        raise error
+
+    monkeypatch.setattr(jax, "devices", devices)
+    monkeypatch.setattr("linsim.precision.require_platform", require_platform.__wrapped__)  # which is asked once
+    with pytest.raises(InvalidInput, match="^JAX_PLATFORMS: got cpu; allowed: a platform that is here"):
+        network.identity((2, 2), 1.0)
+    assert tour.main([]) == doctor.main([]) == 2
+    assert [line[:13] for line in capsys.readouterr().err.splitlines()] == ["JAX_PLATFORMS"] * 2

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from linsim.commands.reading import OneLineParser
-from linsim.errors import DISTRUSTED
+from linsim.errors import DISTRUSTED, InvalidInput
 
 # ||P - A||^2 after plain steps W <- W - eta grad in NumPy alone, from e^-2 I: A = diag(2, 1, 2/3), fine-tuned towards
 # diag(2, 4, 8/3) for 20 steps; by budget (50, 200 steps at rate 0.01), then fine-tuning rate (0.005, 0.02).
@@ -31,9 +31,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
       arguments: without the program's name; None means sys.argv.
 
     Returns:
-      Exit status 0; 4 where the check says not to trust what is computed here.
+      Exit status 0; 2 where JAX is told to run on what is not here; 4 where the check says not to trust what is
+      computed here.
     """
     OneLineParser(prog="linsim doctor", description=(__doc__ or "").partition("\n")[0]).parse_args(arguments)
+    try:
+        return _tell()
+    except InvalidInput as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _tell() -> int:
     for name, told in _facts():
         print(f"{name:<12}{told}", flush=True)
     started = time.perf_counter()
@@ -78,9 +87,11 @@ def _facts() -> Iterator[tuple[str, str]]:
     import jax
     import psutil
 
+    from linsim.precision import require_platform
     from linsim.storage.provenance import provenance
     from linsim.storage.room import memory_left
 
+    require_platform()
     told = provenance()
     versions = json.loads(told["versions"])
     yield "packages", ", ".join(f"{name} {versions[name]}" for name in versions if name not in ("python", "linsim"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from hypothesis.strategies import SearchStrategy
 
-from linsim.errors import require
+from linsim.errors import require, require_callable
 
 PlainProblem = dict[str, Any]
 """A problem as plain data: names to finite numbers, booleans, strings, or tuples of finite numbers.
@@ -106,7 +106,7 @@ class Claim:
         require(numbered, "equation", self.equation, 'a number of paper_notes.md, as "1.1"')
         _require_domain("domain", self.domain)
         require(isinstance(self.lemma, bool), "lemma", self.lemma, "True or False")
-        require(callable(self.check), "check", self.check, "a function problem, **changes -> margin")
+        require_callable("check", self.check, "a function problem, **changes -> margin")
         whole = isinstance(self.variants, Sequence) and all(isinstance(item, Variant) for item in self.variants)
         require(whole and len(self.variants) > 0, "variants", self.variants, "at least one Variant that must fail")
         names = [variant.name for variant in self.variants]

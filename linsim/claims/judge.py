@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
-import jax
 import numpy as np
 from hypothesis import Phase, Verbosity, find, settings, target
 from hypothesis import strategies as st
@@ -19,7 +18,8 @@ from hypothesis.errors import NoSuchExample, Unsatisfiable, UnsatisfiedAssumptio
 from linsim.claims.claim import Check, Claim, PlainProblem, require_plain
 from linsim.claims.margins import REFUTED, holds
 from linsim.claims.searching import impatient, without_loaded_constants
-from linsim.errors import require_integer
+from linsim.errors import require_integer, require_kind
+from linsim.precision import computing_in
 from linsim.progress.showing import Progress, showing
 from linsim.testing.draws import undisturbed
 
@@ -151,8 +151,10 @@ def judge(
       >>> print(ls.judge(claim, examples=10))
       no-square-is-negative holds; 10 examples, worst margin 0.01; 1 of 1 wrong variants refuted
     """
-    require_integer("examples", examples, at_least=1)
+    require_kind("claim", claim, Claim)
+    require_integer("examples", examples, at_least=1, at_most=10**9)
     require_integer("seed", seed, at_least=0)
+    require_kind("shrink", shrink, bool)
 
     enough, done = max(examples, _LEAST), 0
     total = examples + enough * len(claim.variants) + (claim.beyond is not None) * (1 + enough)
@@ -188,7 +190,7 @@ def on_domain(claim: Claim, examples: int = 100, seed: int = 0) -> Trial:
 
 @contextlib.contextmanager
 def _judging() -> Iterator[None]:
-    with jax.enable_x64(True), np.errstate(all="ignore"), without_loaded_constants(), impatient():
+    with computing_in("float64"), np.errstate(all="ignore"), without_loaded_constants(), impatient():
         yield
 
 

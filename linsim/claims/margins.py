@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from linsim.errors import require, require_number
+from linsim.errors import numbers, require, require_number
 
 REFUTED = -math.inf
 """The margin of what could not be computed."""
@@ -22,7 +22,7 @@ def holds(margin: float) -> bool:
 
 
 def equals(measured: Any, stated: Any, tolerance: float, scale: float | None = None) -> float:
-    """1 - max |measured - stated| / (tolerance scale): 1 where exact, 0 at the tolerance.
+    """1 - max |measured - stated| / (tolerance scale): 1 where exact, 0 at the tolerance, -inf where that is not known.
 
     Args:
       measured: number or array.
@@ -43,7 +43,7 @@ def equals(measured: Any, stated: Any, tolerance: float, scale: float | None = N
 
 
 def exceeds(larger: Any, smaller: Any, rounding: float = 0.0, scale: float | None = None) -> float:
-    """min (larger - smaller) / scale + rounding, at most 1: the statement larger > smaller in every entry.
+    """min (larger - smaller) / scale + rounding, at most 1: larger > smaller in every entry; -inf where not known.
 
     Args:
       larger: number or array.
@@ -65,6 +65,8 @@ def exceeds(larger: Any, smaller: Any, rounding: float = 0.0, scale: float | Non
 def same_side(first: float, second: float, rounding: float = 0.0) -> float:
     """The statement "first > 0 if and only if second > 0": the smaller magnitude, negative where the signs differ.
 
+    It is -inf where one of them is NaN.
+
     Args:
       first: dimensionless distance to the first threshold, positive beyond it.
       second: the same for the second threshold.
@@ -77,6 +79,7 @@ def same_side(first: float, second: float, rounding: float = 0.0) -> float:
       -0.2
     """
     require_number("rounding", rounding, at_least=0)
+    first, second = (float(numbers("distance", each, 0, finite=False)) for each in (first, second))
     agree = (first > 0) == (second > 0)
     smaller = min(abs(first), abs(second), 1.0) if not math.isnan(first + second) else REFUTED
     return _finite_or_refuted(rounding + (smaller if agree else -abs(smaller)))
@@ -91,20 +94,20 @@ def every(*margins: float) -> float:
       >>> ls.every(0.3, float("nan"))
       -inf
     """
-    return min(_finite_or_refuted(margin) for margin in margins)
+    require(len(margins) > 0, "margins", margins, "at least one")
+    return min(_finite_or_refuted(float(numbers("margins", margin, 0, finite=False))) for margin in margins)
 
 
 def _pair(first: Any, second: Any) -> tuple[np.ndarray, np.ndarray]:
-    left, right = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    left, right = numbers("margin", first, finite=False), numbers("margin", second, finite=False)
     shapes = f"shapes {left.shape} and {right.shape}"
     require(left.shape == right.shape or right.ndim == 0, "margin", shapes, "equal shapes, or one number to compare to")
-    require(left.size > 0, "margin", shapes, "at least one number")
     return left, right
 
 
 def _scale(scale: float | None, first: np.ndarray, second: np.ndarray) -> float:
     if scale is not None:
-        require(not scale <= 0, "scale", scale, "a number > 0")
+        require(not float(numbers("scale", scale, 0, finite=False)) <= 0, "scale", scale, "a number > 0")
         return float(scale)
     return max(float(np.max(np.abs(first))), float(np.max(np.abs(second)))) or 1.0  # both are zero: exactly equal
 

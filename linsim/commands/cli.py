@@ -71,7 +71,9 @@ class Sweeping(Resumable):
     """Most memory that the chunks of a sweep take on each device, such as 512MB or 2GB; default a quarter of what is
     free."""
     scheduler: str | None = None
-    """Address of a Dask scheduler whose workers compute the chunks, such as tcp://host:8786."""
+    """Address of a Dask scheduler whose workers compute the chunks, such as tls://host:8786."""
+    unencrypted: bool = False
+    """Go to a scheduler beyond this machine without TLS: whoever reaches it can run code on its workers."""
     workers: int | None = None
     """Compute the chunks in this many processes on this machine."""
     recheck: int = LANES
@@ -102,7 +104,7 @@ def computing(flags: Drawing, keep: Path, bar: Bar, earlier: xr.Dataset | None =
         from linsim.sweeping import cluster  # which brings asyncio, and --help has no need of
 
         how = {"keep": keep, "memory": flags.bytes, "watcher": bar.chunks, "recheck": flags.recheck}
-        with cluster.hands(flags.scheduler, flags.workers) as hands, running(hands=hands, **how):
+        with cluster.hands(flags.scheduler, flags.workers, flags.unencrypted) as hands, running(hands=hands, **how):
             yield
     else:
         with running(keep=keep if isinstance(flags, Resumable) else None, earlier=earlier):

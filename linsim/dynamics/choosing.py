@@ -13,7 +13,7 @@ from linsim.dynamics.matrices.layer_flow import FlowLayer
 from linsim.dynamics.modes.descent_modes import Modes
 from linsim.dynamics.modes.flow_modes import FlowModes
 from linsim.dynamics.solver import Solver
-from linsim.errors import InvalidInput
+from linsim.errors import InvalidInput, require_choice, require_kind
 from linsim.problem import Problem
 
 SolverName = Literal["auto", "modes", "dense", "gram", "flow"]
@@ -47,13 +47,13 @@ def choose(problem: Problem, name: SolverName | Solver = "auto") -> Choice:
       >>> ls.choose(problem).solver.name
       'modes'
     """
-    if isinstance(name, Solver):
+    require_kind("problem", problem, Problem)
+    if isinstance(name, Solver) and not isinstance(name, type):
         return _own(problem, name)
+    require_choice("solver", name, get_args(SolverName))
     if name == "auto":
         return _cheapest(problem)
     named = [solver for solver in SOLVERS if solver.name == name]
-    if not named:
-        raise InvalidInput("solver", name, f"one of {', '.join(get_args(SolverName))}")
     found = _first_exact(named, problem)
     if isinstance(found, str):
         raise InvalidInput("solver", name, f"a problem on which it is exact; here {found}")

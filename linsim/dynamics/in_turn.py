@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import xarray as xr
@@ -16,7 +16,7 @@ from linsim.dynamics.moving.trial import validate_phase
 from linsim.dynamics.seen import Measured
 from linsim.dynamics.solver import State, Unrotated
 from linsim.dynamics.training import Session
-from linsim.errors import InvalidInput, RunFailed, require, require_integer
+from linsim.errors import InvalidInput, RunFailed, numbers, require, require_choice, require_integer
 from linsim.labels import labelled
 from linsim.losses import LOSS_CONVENTION, SeedWeights
 from linsim.measure import Measure, lengths_of, named_once
@@ -121,8 +121,8 @@ def train(
     stages = _stages(task, phase, steps)
     network = Network.of(list({id(stage.task): stage.task for stage in stages}.values()), weights, heads)
     own, where = _own(measures), _points(points, [stage.steps for stage in stages])
-    require(precision in ("float32", "float64"), "precision", precision, "float32 or float64")
-    require_integer("seed", seed, at_least=0)
+    require_choice("precision", precision, get_args(Precision))
+    require_integer("seed", seed, at_least=0, at_most=2**32 - 1)
     choices, parts, done, total = [], [], 0, sum(stage.steps for stage in stages)
     with showing(progress, report, "training") as told:
         for number, stage in enumerate(stages):
@@ -186,8 +186,9 @@ def _points(points: Any, lengths: Sequence[int]) -> list[tuple[int, ...]]:
     if points is None:
         spaced = [np.unique(np.geomspace(1, length, POINTS).round().astype(int)) for length in lengths]
         return [tuple([0] * (number == 0) + each.tolist()) for number, each in enumerate(spaced)]
+    numbers("points", points, 1)
     given = np.asarray(points)
-    sound = given.ndim == 1 and given.size > 0 and given.dtype.kind in "iu" and bool(np.all(np.diff(given) > 0))
+    sound = given.dtype.kind in "iu" and bool(np.all(np.diff(given) > 0))
     allowed = f"increasing steps from 0 to {ends[-1]}"
     require(sound and bool(given[0] >= 0 and given[-1] <= ends[-1]), "points", points, allowed)
     within = np.searchsorted(ends, given)

@@ -26,6 +26,7 @@ from linsim.dynamics.seen import (
     observe,
 )
 from linsim.dynamics.solver import Carry, Coordinates, Encoded, Solver, State
+from linsim.errors import brief, require, require_kind
 from linsim.measure import Measure
 from linsim.phase import Phase
 from linsim.problem import Problem, multiplied
@@ -67,7 +68,21 @@ class Session:
 
     @classmethod
     def open(cls, problem: Problem, solver: Solver, dtype: Any) -> Session:
-        """Put a problem into the coordinates of a solver, with numbers of the dtype."""
+        """Put a problem into the coordinates of a solver, with numbers of the dtype.
+
+        Raises:
+          InvalidInput: a solver that is none or does not apply, another dtype than float32 and float64, a problem whose
+            losses have no room in it.
+        """
+        require_kind("problem", problem, Problem)
+        require_kind("solver", solver, Solver, "a solver, see linsim.choose")
+        known = any(dtype is each for each in (np.float32, np.float64))
+        require(known, "dtype", brief(dtype), "numpy.float32 or numpy.float64")
+        least, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+        for task in (problem.transfer.pretrain, problem.transfer.finetune):
+            loss = task.zero_loss
+            told, allowed = f"{np.dtype(dtype)} of losses of {loss:.3g}", f"losses of 0, or {least:.0e} to {most:.0e}"
+            require(loss == 0 or least <= loss <= most, "precision", told, allowed)
         return cls(problem, solver, dtype, solver.encode(problem, dtype))
 
     def pretrain(

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linsim.errors import InvalidInput, require, require_integer, require_number
+from linsim.errors import InvalidInput, numbers, require, require_integer, require_kind, require_number
 from linsim.losses import Scalar, matmul
 from linsim.measure import Measure, placed
 from linsim.measures import curvature
@@ -149,9 +149,9 @@ PRODUCT = Measure(
 
 def _axis(name: str, values: Any) -> list[Any]:
     """Values of an axis as Python numbers: at least one, each once."""
-    found = np.asarray(values if np.ndim(values) == 0 else list(values))
-    listed = found.ndim == 1 and found.dtype.kind in "fiu" and 0 < found.size == np.unique(found).size
-    require(listed, name, values, "a list of numbers, each once")
+    numbers(name, values, 1)
+    found = np.asarray(values)
+    require(found.size == np.unique(found).size, name, values, "a list of numbers, each once")
     return list(found.tolist())
 
 
@@ -166,6 +166,7 @@ def rise_under_noise(scales: Sequence[float] = NOISE, *, relative: bool = False)
       >>> ls.rise_under_noise([0.01, 0.1])
       Measure('rise_under_absolute_noise' at checkpoint over absolute_noise, in squared output)
     """
+    require_kind("relative", relative, bool)
     name = "relative_noise" if relative else "absolute_noise"
     scales = _axis(name, scales)
     for scale in scales:
@@ -235,7 +236,7 @@ def bound_ratio(transfer: Transfer) -> Measure:
       >>> ls.bound_ratio(transfer)
       Measure('bound_ratio' at tuned, in 1)
     """
-    front = Front.of(transfer)
+    front = Front.of(require_kind("transfer", transfer, Transfer))
     return Measure(
         "bound_ratio",
         long_name="distance from the universal bound, (sqrt L_pre + sqrt L_ft) / D with one input covariance",
@@ -278,6 +279,7 @@ def built_in(text: str, transfer: Transfer) -> Measure:
       Measure('hessian_trace' at tuned, in squared output / squared weight)
     """
     require(isinstance(text, str), "measure", text, FORM)
+    require_kind("transfer", transfer, Transfer)
     name_and_scales, _, place = text.partition("@")
     name, _, scales = name_and_scales.partition("=")
     require(name in BUILT_IN, "measure", text, f"{FORM}, or MODULE:NAME; NAME is one of {', '.join(BUILT_IN)}")

@@ -7,7 +7,6 @@ two moments enter, so every result holds for any independent entries of mean 0 a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -15,8 +14,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from linsim.errors import require, require_number
+from linsim.errors import LARGEST, numbers, require
 from linsim.losses import Scalar, Weights, matmul, population_loss, require_chain
+from linsim.precision import in_float64
 
 Values = Float[ArrayLike, "..."]
 Scales = Values | Sequence[float | Values]
@@ -33,6 +33,7 @@ class Orders(NamedTuple):
     """The noise of one layer meeting that of the other; the same for all weights of a shape."""
 
 
+@in_float64
 def expected_loss(weights: Weights, target: Matrix, scales: Scales, covariance: Matrix | None = None) -> Scalar:
     """E L(W + gamma Z), the population loss averaged over Gaussian noise on the weights; exact, any depth.
 
@@ -58,6 +59,7 @@ def expected_loss(weights: Weights, target: Matrix, scales: Scales, covariance: 
       0.0808
     """
     increase = expected_increase(weights, scales, covariance)
+    numbers("target", target, 2, most=LARGEST)
     ends = (weights[-1].shape[0], weights[0].shape[1])
     require(target.shape == ends, "target", f"shape {target.shape}", f"shape {ends}, as the network's map")
     second = None if covariance is None else jnp.asarray(covariance)
@@ -144,6 +146,7 @@ def relative_scales(weights: Weights, relative: Values | Sequence[float]) -> Flo
 
 def _by_rows(scales: Any, weights: Weights) -> list[Float[Array, " _"]]:
     """gamma of every row of every layer."""
+    require(not isinstance(scales, str | bytes), "scales", scales, "numbers >= 0")
     given = scales if isinstance(scales, Sequence) else _by_layers("scales", scales, weights)
     _require_each_layer("scales", (len(given),), weights)
     gammas = []
@@ -170,15 +173,13 @@ def _require_each_layer(field: str, shape: tuple[int, ...], weights: Weights) ->
 
 
 def require_not_negative(field: str, value: object) -> None:
-    """Look at numbers and NumPy arrays; those of JAX may be traced, and pass."""
-    if isinstance(value, Real):
-        require_number(field, value, at_least=0)
-    elif isinstance(value, np.ndarray):
-        require(bool(np.all(np.isfinite(value) & (value >= 0))), field, value, "finite numbers >= 0")
+    """Numbers, or arrays of them, that are finite and >= 0; those within a compiled program pass."""
+    numbers(field, value, at_least=0, most=LARGEST)
 
 
 def _require_chain(weights: Weights, covariance: Matrix | None) -> None:
     require_chain(weights)
     if covariance is not None:
+        numbers("covariance", covariance, 2, most=LARGEST)
         inputs = weights[0].shape[1]
         require(covariance.shape == (inputs,) * 2, "covariance", f"shape {covariance.shape}", f"({inputs}, {inputs})")

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Real
 from scipy.stats import t as student
 
-from linsim.errors import brief_fields, require, require_integer, require_number
+from linsim.errors import brief_fields, numbers, require, require_integer, require_number
 
 
 class Watched(NamedTuple):
@@ -66,7 +66,7 @@ class Alarm:
     """Checkpoints in a row that must exceed."""
 
     def __post_init__(self) -> None:
-        require_integer("window", self.window, at_least=3)
+        require_integer("window", self.window, at_least=3, at_most=10**6)
         require_number("growth", self.growth, at_least=0)
         require_number("confidence", self.confidence, at_least=0.5, below=1)
         require_integer("consecutive", self.consecutive, at_least=1)
@@ -89,26 +89,30 @@ class Alarm:
           values: of the monitor. Values that are not positive and finite have no logarithm: no window with one exceeds.
           errors: standard errors of the values; None means exact.
 
+        Returns:
+          Growth and its bound, NaN before the first whole window and where a value of the window has no logarithm.
+
         Raises:
           InvalidInput: budgets that do not increase, lengths that differ, fewer than two checkpoints.
         """
-        count = len(budgets)
-        budgets, values = np.asarray(budgets, np.float64), np.asarray(values, np.float64)
+        steps: np.ndarray = numbers("budgets", budgets, 1)
+        given: np.ndarray = numbers("values", values, 1, finite=False)
+        count = len(steps)
         require(count >= 2, "checkpoints", count, f"at least 2, and {self.needs} for this alarm to ring")
-        require(len(values) == count, "values", f"{len(values)} values", f"one for each of {count} checkpoints")
-        rising = bool(budgets[0] > 0 and np.all(np.diff(budgets) > 0) and np.isfinite(budgets).all())
-        require(rising, "budgets", budgets, "strictly increasing finite numbers > 0")
-        spread = np.zeros(count) if errors is None else np.asarray(errors, np.float64)
+        require(len(given) == count, "values", f"{len(given)} values", f"one for each of {count} checkpoints")
+        rising = bool(steps[0] > 0 and np.all(np.diff(steps) > 0) and np.isfinite(steps).all())
+        require(rising, "budgets", steps, "strictly increasing finite numbers > 0")
+        spread = np.zeros(count) if errors is None else numbers("errors", errors, 1, finite=False)
         require(spread.shape == (count,), "errors", f"shape {spread.shape}", f"one for each of {count} checkpoints")
-        usable = np.isfinite(values) & (values > 0) & np.isfinite(spread) & (spread >= 0)
-        logs = np.log(np.where(usable, values, 1.0))
-        relative = np.where(usable, spread / np.where(usable, values, 1.0), 0.0)
+        usable = np.isfinite(given) & (given > 0) & np.isfinite(spread) & (spread >= 0)
+        logs = np.log(np.where(usable, given, 1.0))
+        relative = np.where(usable, spread / np.where(usable, given, 1.0), 0.0)
         growth, lower = np.full(count, np.nan), np.full(count, np.nan)
         quantile = student.ppf(self.confidence, self.window - 2)
         for last in range(self.window - 1, count):
             within = slice(last - self.window + 1, last + 1)
             if usable[within].all():
-                scaled = budgets[within] / np.mean(budgets[within])  # so that the slope is growth rate x budget
+                scaled = steps[within] / np.mean(steps[within])  # so that the slope is growth rate x budget
                 growth[last], error = _slope(scaled, logs[within], relative[within])
                 lower[last] = growth[last] - quantile * error
         with np.errstate(invalid="ignore"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from linsim.errors import brief_fields, require, require_integer, require_number
+from linsim.errors import (
+    LARGEST,
+    brief,
+    brief_fields,
+    listed,
+    require,
+    require_callable,
+    require_integer,
+    require_kind,
+    require_number,
+)
 from linsim.measures.estimates import Estimate, from_samples
 from linsim.monitoring import probes
 from linsim.monitoring.layers import Layers, chosen_in, holding, layers_of, masks_of, split, sums_of
@@ -29,6 +39,7 @@ from linsim.monitoring.trees import (
     spread,
     state_of,
 )
+from linsim.network import require_key
 
 Reading = dict[str, Estimate]
 """What a monitor says of one checkpoint, by the names of its measures; of a layer by MEASURE@LAYER."""
@@ -97,15 +108,19 @@ class Monitor:
 
     def __post_init__(self) -> None:
         allowed = MEASURES if isinstance(self.loss, Predictive) else tuple(m for m in MEASURES if m not in OF_OUTPUTS)
-        chosen = allowed if self.measures is None else tuple(self.measures)
+        require_callable("loss", self.loss, "a function loss(params, batch), or a `Predictive`")
+        chosen = allowed if self.measures is None else listed("measures", self.measures, "a list of names")
+        require(len(chosen) > 0, "measures", chosen, "at least one")
         needed = "" if isinstance(self.loss, Predictive) else f"; {' and '.join(OF_OUTPUTS)} for a `Predictive` loss"
         for name in chosen:
             require(name in allowed, "measures", name, f"{', '.join(allowed)}{needed}")
         object.__setattr__(self, "measures", chosen)
-        require_integer("probes", self.probes, at_least=1)
-        require_number("noise", self.noise, above=0)
-        require_integer("lanczos", self.lanczos, at_least=2)
+        require_integer("probes", self.probes, at_least=1, at_most=10**6)
+        require_number("noise", self.noise, above=0, at_most=LARGEST)
+        require_kind("relative", self.relative, bool)
+        require_integer("lanczos", self.lanczos, at_least=2, at_most=10**4)
         require_number("tolerance", self.tolerance, above=0, below=1)
+        require_kind("by_layer", self.by_layer, bool)
         require(self.by_layer or not self.stacked, "stacked", self.stacked, "empty, unless by_layer is set")
 
     def measure(self, model: Any, batches: Iterable[Batch], key: Array) -> Reading:
@@ -124,6 +139,10 @@ class Monitor:
           InvalidInput: parameters that are not floating-point, or none that `params` chooses, no or an empty batch, a
             loss that is no scalar, a value that is not finite.
         """
+        require_key(key)
+        several = isinstance(batches, Iterable) and not isinstance(batches, str | bytes | Mapping)
+        several &= getattr(batches, "ndim", 1) > 0
+        require(several, "batches", brief(batches), "a list of microbatches")
         (params, held), keeps = self._chosen(model), "top_eigenvalue" in self._measures
         for_probes, for_start = jax.random.split(key)
         sizes: list[int] = []

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from linsim.errors import brief_fields, require
+from linsim.errors import brief, brief_fields, require, require_callable, require_kind
 from linsim.losses import Scalar
 from linsim.monitoring.trees import Batch, Params, leaves_of
 
@@ -116,6 +116,13 @@ class Predictive:
 
     __repr__ = brief_fields
 
+    def __post_init__(self) -> None:
+        require_callable("outputs", self.outputs, "a function of parameters and inputs")
+        able = isinstance(self.likelihood, Likelihood) and not isinstance(self.likelihood, type)
+        require(
+            able, "likelihood", brief(self.likelihood), "linsim.SQUARED_ERROR, linsim.CROSS_ENTROPY, or one like them"
+        )
+
     @classmethod
     def of_module(cls, module: nnx.Module, likelihood: Likelihood) -> Predictive:
         """The loss of a Flax module called on inputs; its parameters are `nnx.state(module, nnx.Param)`.
@@ -127,6 +134,7 @@ class Predictive:
         Raises:
           InvalidInput: dropout, batch statistics and the like that are not in evaluation mode.
         """
+        require_kind("module", module, nnx.Module, "a module of flax.nnx")
         for path, part in nnx.iter_graph(module):
             where = f"module{''.join(f'.{name}' for name in path)}"
             for switch, value in (("deterministic", False), ("use_running_average", False)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +11,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
-from linsim.errors import require
+from linsim.errors import brief, require, require_choice, require_kind
 from linsim.labels import labelled, texts
+from linsim.measures.estimates import Estimate
 from linsim.monitoring.alarm import Alarm, Watched
 from linsim.monitoring.measuring import Monitor, Reading
 from linsim.monitoring.trees import Batch, require_same_shapes, shapes_of, state_of
+from linsim.network import require_key
 
 
 @dataclass
@@ -27,6 +29,15 @@ class Record:
     readings: list[Reading] = field(default_factory=list)
     """What the monitor said there."""
 
+    def __post_init__(self) -> None:
+        lists = isinstance(self.budgets, list) and isinstance(self.readings, list)
+        same = lists and len(self.budgets) == len(self.readings)
+        require(same, "budgets", brief(self.budgets), "a list of steps, beside a list of as many readings")
+        pairs = list(zip(self.budgets, self.readings, strict=True))
+        self.budgets, self.readings = [], []
+        for budget, reading in pairs:
+            self.add(budget, reading)
+
     def __repr__(self) -> str:
         if not self.readings:
             return "Record(no checkpoints)"
@@ -36,6 +47,8 @@ class Record:
     def add(self, budget: Any, reading: Reading) -> None:
         """Append a checkpoint; `InvalidInput` where its budget does not increase or its measures are others."""
         budget = self.next_budget(budget)
+        sound = isinstance(reading, Mapping) and all(isinstance(each, Estimate) for each in reading.values())
+        require(sound and bool(reading), "reading", brief(reading), "a mapping, name of a measure -> its Estimate")
         names = sorted(self.readings[0]) if self.readings else sorted(reading)
         require(sorted(reading) == names, "reading", sorted(reading), f"the measures {names}")
         self.budgets.append(budget)
@@ -43,23 +56,24 @@ class Record:
 
     def next_budget(self, budget: Any) -> int:
         """A budget as an integer, of whatever library; `InvalidInput` unless it is above those before."""
-        number = np.asarray(budget)
-        whole = number.ndim == 0 and number.dtype.kind in "iu"
-        require(whole and int(number) >= 1, "budget", budget, "an integer >= 1")
-        before, steps = self.budgets[-1] if self.budgets else 0, int(number)
+        array = getattr(getattr(budget, "dtype", None), "kind", "O") in "iu" and budget.shape == ()
+        whole = array or (isinstance(budget, int) and not isinstance(budget, bool))
+        require(whole and int(budget) >= 1, "budget", brief(budget), "an integer >= 1")
+        before, steps = self.budgets[-1] if self.budgets else 0, int(budget)
         require(steps > before, "budget", steps, f"more steps than the {before} of the checkpoint before")
         return steps
 
     def series(self, measure: str) -> tuple[Float[np.ndarray, " checkpoints"], Float[np.ndarray, " checkpoints"]]:
         """Means and standard errors of one measure over the checkpoints."""
         names = list(self.readings[0]) if self.readings else []
-        require(measure in names, "measure", measure, f"one of {', '.join(names) or 'none: the record is empty'}")
+        require_choice("measure", measure, names or ["none: the record is empty"])
         pairs = [(float(reading[measure].mean), float(reading[measure].error)) for reading in self.readings]
         means, errors = np.asarray(pairs, np.float64).T
         return means, errors
 
     def watch(self, measure: str, alarm: Alarm) -> Watched:
-        """What an alarm makes of one measure; `InvalidInput` with fewer than two checkpoints."""
+        """What an alarm makes of a measure, NaN where it does not know; `InvalidInput` below two checkpoints."""
+        require_kind("alarm", alarm, Alarm)
         count = len(self.budgets)
         require(count >= 2, "checkpoints", count, f"at least 2, and {alarm.needs} for this alarm to ring")
         means, errors = self.series(measure)
@@ -113,9 +127,12 @@ class Watch:
     _shapes: dict[str, tuple[int, ...]] | None = None
 
     def __post_init__(self) -> None:
-        taken = tuple(self.monitor.measures or ())
-        require(self.measure in taken, "measure", self.measure, f"one that the monitor takes: {', '.join(taken)}")
-        require(iter(self.batches) is not self.batches, "batches", "a generator", "a list, to be gone through again")
+        for name, kind in (("monitor", Monitor), ("alarm", Alarm), ("record", Record)):
+            require_kind(name, getattr(self, name), kind)
+        require_key(self.key)
+        require_choice("measure", self.measure, tuple(self.monitor.measures or ()))
+        again = isinstance(self.batches, Iterable) and not isinstance(self.batches, str | bytes | Mapping | Iterator)
+        require(again, "batches", brief(self.batches), "a list of microbatches, to be gone through again")
 
     def __repr__(self) -> str:
         return f"Watch({self.monitor}, measure={self.measure!r}, alarm={self.alarm}, record={self.record})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ from flax import nnx
 from flax.core.meta import AxisMetadata
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from linsim.errors import require
+from linsim.errors import InvalidInput, brief, brief_error, require
 
 Params = Any
 """A pytree of floating-point arrays."""
@@ -37,13 +37,19 @@ def parameters_of(model: Any) -> Params:
     `InvalidInput` for anything but floating leaves.
     """
     tree = state_of(model)
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    require(len(leaves) > 0, "params", tree, "a tree with at least one array")
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: isinstance(node, Iterator))
+    require(len(leaves) > 0, "params", brief(tree), "a tree with at least one array")
     for path, leaf in leaves:
+        named = f"params{jax.tree_util.keystr(path)}"
+        array = isinstance(leaf, float) or getattr(getattr(leaf, "dtype", None), "kind", "O") in "biufcV"
+        require(array and not isinstance(leaf, np.ma.MaskedArray), named, brief(leaf), "an array of real numbers")
         kind = jnp.result_type(leaf)
         floating = jnp.issubdtype(kind, jnp.floating)
-        require(floating, f"params{jax.tree_util.keystr(path)}", f"dtype {kind}", "real floating-point numbers")
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32)), tree)
+        require(floating, named, f"dtype {kind}", "real floating-point numbers")
+    with np.errstate(
+        over="ignore"
+    ):  # what JAX has no room for, where it is set to float32, is infinite, and told as that
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.promote_types(jnp.result_type(leaf), jnp.float32)), tree)
 
 
 def leaves_of(tree: Any) -> dict[str, Any]:
@@ -86,7 +92,13 @@ def examples_in(batch: Batch) -> int:
 
 def require_scalar(loss: Loss, params: Params, batch: Batch) -> None:
     """Raise `InvalidInput` unless the loss of a batch is one real number."""
-    value = jax.eval_shape(loss, params, batch)
+    try:
+        value = jax.eval_shape(loss, params, batch)
+    except InvalidInput:
+        raise
+    except Exception as error:  # whatever a user's code raises
+        allowed = f"a function that takes these parameters and batches; it fails with {brief_error(error)}"
+        raise InvalidInput("loss", brief(loss), allowed) from error
     shapes = [leaf.shape for leaf in jax.tree.leaves(value)]
     require(shapes == [()], "loss", f"a result of shapes {shapes}", "one scalar")
     kind = jax.tree.leaves(value)[0].dtype

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from linsim.errors import require, require_callable
 from linsim.progress.bar import in_notebook, progress_bar
 
 Progress = Callable[[int, int], None]
@@ -12,7 +13,10 @@ Progress = Callable[[int, int], None]
 
 
 def is_shown(progress: bool | None, report: Progress | None) -> bool:
-    """Whether a bar is wanted: as said, else in a notebook where nobody else listens."""
+    """Whether a bar is wanted: as said, else in a notebook where nobody else listens; `InvalidInput` for neither."""
+    require(progress is None or isinstance(progress, bool), "progress", progress, "True, False or None")
+    if report is not None:
+        require_callable("report", report, "a function of (done, in all), or None", takes=2)
     return (report is None and in_notebook()) if progress is None else progress
 
 

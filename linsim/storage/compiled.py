@@ -2,13 +2,16 @@
 
 They lie in `programs` of the user's cache folder for linsim, or in the folder that LINSIM_CACHE names; LINSIM_CACHE=off
 keeps none. Whoever has told JAX of a folder of their own (JAX_COMPILATION_CACHE_DIR) keeps that. A program is found by
-its text, by the versions of JAX and by the processor: what does not fit is compiled anew.
+its text and by the versions of JAX; JAX does not tell processors apart, and writes pages where another one compiled
+what it reads. So every kind of processor has a folder of its own within, in a home that many machines share too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import platform
 import zlib
 from functools import cache
 from pathlib import Path
@@ -22,6 +25,7 @@ _OFF = ("off", "0", "no", "none", "false")
 _LARGEST = 256 << 20  # bytes in all; the programs that were used longest ago go first
 _PROGRAM, _USED, _LOCK, _LOOKED = "-cache", "-atime", ".lockfile", ".looked-at"  # as JAX names the first three
 _ZLIB = b"\x78"
+_ABOUT = Path("/proc/cpuinfo")  # of Linux
 _WAIT = 1.0  # seconds, for other processes that write
 
 
@@ -35,9 +39,12 @@ def keep_programs() -> Path | None:
     """
     asked = os.environ.get(VARIABLE, "")
     own = jax.config.values["jax_compilation_cache_dir"]
-    if own or asked.lower() in _OFF or not jax.config.values["jax_enable_compilation_cache"]:
-        return Path(own) if own else None
-    folder = Path(asked) if asked else platformdirs.user_cache_path("linsim") / "programs"
+    if not jax.config.values["jax_enable_compilation_cache"] or (not own and asked.lower() in _OFF):
+        return None
+    if own:  # perhaps no path of this machine: JAX takes those of a cloud, too
+        jax.config.update("jax_compilation_cache_dir", f"{own}/{processor()}")
+        return Path(own) / processor()
+    folder = (Path(asked) if asked else platformdirs.user_cache_path("linsim") / "programs") / processor()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(folder / _LOCK, timeout=_WAIT):
@@ -52,6 +59,17 @@ def keep_programs() -> Path | None:
     jax.config.update("jax_compilation_cache_max_size", _LARGEST)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return folder
+
+
+def processor() -> str:
+    """A name for all processors that run the same programs: a few letters of what they say they are able to do."""
+    told = [platform.machine(), platform.processor()]
+    try:
+        lines = _ABOUT.read_text(encoding="utf-8").splitlines()
+        told += sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
+    except (OSError, ValueError):
+        pass
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
 
 
 def _cleared(folder: Path) -> int:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import os
 import shutil
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 import zarr
+from zarr.errors import ZarrUserWarning
 
-from linsim.errors import InvalidInput, RunFailed, require
+from linsim.errors import InvalidInput, RunFailed, brief, require
 from linsim.storage.checksums import (
     CODECS,
     WRITING,
@@ -98,9 +101,11 @@ def verify(folder: Path | str) -> None:
 
 
 def _readable(folder: Path | str) -> xr.Dataset:
+    require(isinstance(folder, str | Path), "folder", brief(folder), "a folder, as a path")
     path = Path(folder) / DATA
     require(path.is_dir(), "folder", str(folder), f"a folder with a {DATA} inside")
     try:
+        _require_heads(path)
         for name, array in zarr.open_group(path, mode="r").arrays():
             if lost := missing(array):
                 raise ValueError(f"{lost} chunks of {name} are missing")
@@ -113,6 +118,15 @@ def _readable(folder: Path | str) -> xr.Dataset:
         return dataset
     except Exception as error:  # whatever the layers below say of a damaged store
         raise InvalidInput("folder", str(folder), f"a complete {DATA} ({error})") from error
+
+
+def _require_heads(path: Path) -> None:
+    """ValueError unless all arrays that the group tells of are there, and say of themselves what it says of them."""
+    group = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    for name, told in (group.get("consolidated_metadata") or {}).get("metadata", {}).items():
+        own = json.loads((path / name / "zarr.json").read_text(encoding="utf-8"))
+        if {**own, "attributes": None} != {**told, "attributes": None}:
+            raise ValueError(f"the numbers of {name} are not as, or where, they were written")
 
 
 def _write(dataset: xr.Dataset, path: Path) -> None:
@@ -130,6 +144,9 @@ def _write(dataset: xr.Dataset, path: Path) -> None:
             for part in _parts(variable.shape, chunks):
                 array[part] = variable[part].values
         group.attrs[SEAL] = seal_of({**group.attrs}, settle_positions(path))
+    with warnings.catch_warnings():  # zarr's, that version 3 of the format does not have it yet; xarray warns without
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        zarr.consolidate_metadata(path, zarr_format=3)
 
 
 def _settle(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from linsim.errors import InvalidInput, require
+from linsim.errors import InvalidInput, brief, listed, require, require_callable, require_kind
 from linsim.labels import label_of, texts
 from linsim.progress.showing import Progress
 from linsim.sweeping.running import current, reporting, running
@@ -60,11 +61,26 @@ def along(
     Raises:
       InvalidInput: no labels, or a label twice; sweeps of other axes at other places; whatever `prepare` refuses.
     """
+    require_kind("axes", axes, Mapping, "a mapping, name of an axis -> its labels")
+    require(all(isinstance(name, str) and name.isidentifier() for name in axes), "axes", brief(list(axes)), "names")
+    require_callable("prepare", prepare, "a function that takes a label of every axis by name")
     places = {name: _labels(name, given) for name, given in axes.items()}
-    ready = [prepare(**dict(zip(places, labels, strict=True))) for labels in itertools.product(*places.values())]
+    labelled = (dict(zip(places, labels, strict=True)) for labels in itertools.product(*places.values()))
+    ready = [_prepared(prepare, labels) for labels in labelled]
     with reporting(progress, report) as told, running(refining=False, parts=current().parts * len(ready)):
         parts = [one(report=part_of(told, number, len(ready))) for number, one in enumerate(ready)]
     return _joined(list(places.items()), parts)
+
+
+def _prepared(prepare: Callable[..., Ready], labels: dict[str, Any]) -> Ready:
+    """What is ready at one place."""
+    try:
+        inspect.signature(prepare).bind(**labels)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput("prepare", brief(prepare), f"a function that takes {', '.join(labels)}: {error}") from error
+    ready = prepare(**labels)
+    require_callable("prepare", ready, "a function that returns a sweep or chart, ready but for `report=`")
+    return ready
 
 
 def part_of(report: Progress | None, number: int, count: int) -> Progress | None:
@@ -85,7 +101,7 @@ def part_of(report: Progress | None, number: int, count: int) -> Progress | None
 
 
 def _labels(name: str, given: Sequence[Any]) -> list[Any]:
-    found = [given] if isinstance(given, str) else list(given)
+    found = [given] if isinstance(given, str) else [*listed(f"axes[{name!r}]", given, "a list of labels")]
     words = all(isinstance(label, str) for label in found)
     numbers = all(isinstance(label, Real) and not isinstance(label, bool) for label in found)
     require(len(found) > 0 and (words or numbers), f"axes[{name!r}]", found, "labels, all numbers or all text")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
-from linsim.errors import require, require_axis, require_number
+from linsim.errors import brief, numbers, require, require_axis, require_choice, require_kind, require_number
 from linsim.labels import Label, label_of
-from linsim.phase import REGULARIZERS, SWEPT, Phase, Regularizer, Sweepable
+from linsim.phase import LARGEST_NUMBER, REGULARIZERS, SWEPT, Phase, Regularizer, Sweepable
 from linsim.problem import Problem
 
 BUDGETS, SEEDS = "pretrain_steps", "seed"
@@ -50,7 +50,7 @@ class Field(NamedTuple):
         """
         found = _fields(phases)
         allowed = f"one of {', '.join(found)}; what changes shapes or tasks is an axis of linsim.along"
-        require(axis in found, "axes", axis, allowed)
+        require(axis in found, "axes", axis if isinstance(axis, str) else brief(axis), allowed)
         return found[axis]
 
     def attrs(self, axis: str) -> dict[str, str]:
@@ -94,6 +94,7 @@ class Axes:
         Raises:
           InvalidInput: a number that a phase does not have, or values out of place.
         """
+        require_kind("axes", values, Mapping, "a mapping, name of a number -> its values")
         swept = {name: Field.named(name, phases) for name in values}
         for name in set(values) - set(SWEPT):
             require(label_of(name) is None, "axes", name, "a name that nothing else in a result has")
@@ -103,8 +104,8 @@ class Axes:
     @classmethod
     def of_chart(cls, learning_rates: Any, strengths: Any, regularizer: Regularizer) -> Axes:
         """The axes of a chart: whatever the regulariser is, its strengths are called `regularization`."""
-        require(regularizer in REGULARIZERS, "regularizer", regularizer, f"one of {', '.join(REGULARIZERS)}")
-        rates, strengths = (np.asarray(given, np.float64) for given in (learning_rates, strengths))
+        require_choice("regularizer", regularizer, REGULARIZERS)
+        rates, strengths = of_numbers("learning_rates", learning_rates), of_numbers("strengths", strengths)
         require_axis("learning_rates", rates.tolist(), above=0)
         require_axis("strengths", strengths.tolist(), at_least=0)
         called = {"learning_rate": "learning_rate", regularizer: "regularization"}
@@ -145,12 +146,17 @@ class Axes:
         return problem.put(put[True], put[False])
 
 
+def of_numbers(field: str, given: Any) -> Float[np.ndarray, " _"]:
+    """The values of an axis, from whatever gives some; a single number is none."""
+    several = isinstance(given, Iterable) and not isinstance(given, str | bytes | Mapping)
+    require(several and getattr(given, "shape", None) != (), field, brief(given), "a list of numbers")
+    values: np.ndarray = numbers(field, given if hasattr(given, "dtype") else list(given), 1)
+    require(bool(values.max() <= LARGEST_NUMBER), field, values, f"numbers up to {LARGEST_NUMBER:g}")
+    return values
+
+
 def _axis(name: str, given: Any, about: Sweepable) -> Float[np.ndarray, " _"]:
-    try:
-        values = np.asarray(given if isinstance(given, str) else list(given), np.float64)
-    except (TypeError, ValueError):
-        values = np.asarray(np.nan)
-    require(values.ndim == 1, f"axes[{name!r}]", given, "a list of numbers")
+    values = of_numbers(f"axes[{name!r}]", given)
     require_axis(f"axes[{name!r}]", values.tolist(), above=about.above, at_least=about.at_least)
     require_number(f"axes[{name!r}]", float(values[-1]), below=about.below)
     for value in values.tolist():

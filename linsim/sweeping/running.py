@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from linsim.errors import require_integer
+from linsim.errors import brief, require, require_choice, require_integer, require_kind
 from linsim.progress.bar import progress_bar
 from linsim.progress.showing import Progress, is_shown, telling
 from linsim.storage import room
@@ -100,14 +100,30 @@ def running(**changes: Any) -> Iterator[Running]:
       ...         print(how.memory, how.recheck)
       67108864 8
     """
+    for name in changes:
+        require_choice("running", name, [each.name for each in fields(Running)])
     changed = replace(current(), **changes)
-    if changed.memory is not None:
-        require_integer("memory", changed.memory, at_least=SMALLEST_MEMORY)
+    _require_sound(changed)
     token = _CURRENT.set(changed)
     try:
         yield changed
     finally:
         _CURRENT.reset(token)
+
+
+def _require_sound(how: Running) -> None:
+    """Raise `InvalidInput` for a field outside its domain."""
+    require(how.keep is None or isinstance(how.keep, Path), "keep", brief(how.keep), "a pathlib.Path, or None")
+    if how.memory is not None:
+        require_integer("memory", how.memory, at_least=SMALLEST_MEMORY)
+    if how.recheck is not None:
+        require_integer("recheck", how.recheck, at_least=0)
+    require(
+        isinstance(how.hands, Hands), "hands", brief(how.hands), "what computes chunks, see linsim.sweeping.cluster"
+    )
+    require(how.watcher is None or callable(how.watcher), "watcher", brief(how.watcher), "a function, or None")
+    require_kind("refining", how.refining, bool)
+    require_integer("parts", how.parts, at_least=1)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import get_args
 
 import numpy as np
 import xarray as xr
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from linsim.dynamics.choosing import SolverName
 from linsim.dynamics.measuring import Measuring
 from linsim.dynamics.solver import Solver
-from linsim.errors import require_integer
+from linsim.errors import require_choice, require_integer, require_kind
 from linsim.measure import Measure
 from linsim.phase import Regularizer
 from linsim.precision import Precision, in_float64
@@ -63,8 +64,9 @@ def sweep(
       report: called with (training steps done, training steps in all) as the computation goes on.
 
     Returns:
-      A Dataset over (pretrain_steps, the axes in their order, seed); see `docs/how-to/results.md`. Where it is
-      kept, in how much memory it is computed and by whom, says `linsim.sweeping.running.running`.
+      A Dataset over (pretrain_steps, the axes in their order, seed); see `docs/how-to/results.md`. NaN is where nothing
+      turns, and what is not known: losses of lanes that diverged are NaN, infinite or large. Where the result is kept,
+      in how much memory it is computed and by whom, says `linsim.sweeping.running.running`.
 
     Raises:
       InvalidInput: a field that cannot be swept, values outside their domain, a solver that does not apply, a measure
@@ -83,6 +85,8 @@ def sweep(
       >>> result["harm"].sel(momentum=0.0, seed=0).values.round(2)
       array([0.44, 0.28])
     """
+    require_kind("problem", problem, Problem)
+    require_choice("precision", precision, get_args(Precision))
     measuring = Measuring.of(measures, problem.finetune_steps, finetune_points)
     criteria = Criteria(TOLERANCE if tolerance is None else tolerance, least_harm, least_excess)
     with reporting(progress, report) as told:
@@ -133,7 +137,8 @@ def chart(
       report: called with (training steps done, training steps in all) as the computation goes on.
 
     Returns:
-      A Dataset over (pretrain_steps, learning_rate, regularization, seed); see `docs/how-to/results.md`.
+      A Dataset over (pretrain_steps, learning_rate, regularization, seed), NaN and infinite as that of `sweep`; see
+      `docs/how-to/results.md`.
 
     Raises:
       InvalidInput: as `sweep`.
@@ -150,7 +155,10 @@ def chart(
       array([[ 4.54,  2.25],
              [ 0.28, 17.91]])
     """
+    require_kind("predicted", predicted, bool)
     axes = Axes.of_chart(learning_rates, strengths, regularizer)
+    require_kind("problem", problem, Problem)
+    require_choice("precision", precision, get_args(Precision))
     measuring = Measuring.of(measures, problem.finetune_steps, finetune_points)
     criteria = Criteria(TOLERANCE if tolerance is None else tolerance, least_harm, least_excess)
     with reporting(progress, report) as told:

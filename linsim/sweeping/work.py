@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
-import jax
 import numpy as np
 
 from linsim.dynamics.measuring import USUAL, Measuring
@@ -16,6 +15,7 @@ from linsim.dynamics.seen import PRETRAIN_LOSS_BEFORE
 from linsim.dynamics.solver import Solver
 from linsim.dynamics.training import DIVERGED, Session
 from linsim.errors import InvalidInput, require
+from linsim.precision import computing_in
 from linsim.problem import Problem
 from linsim.progress.showing import Progress
 from linsim.storage.compiled import keep_programs
@@ -52,7 +52,7 @@ class Work:
         block = self.plan.block_of(box)
         ahead = 0 if block in self._checkpoints else self.pretraining_steps
         total = ahead + self.finetuning_steps(box)
-        with jax.enable_x64(True):
+        with computing_in("float64"):
             checkpoints = self.checkpoints(block, report and (lambda done, _: report(done, total)))
             told = report and (lambda done, _: report(ahead + done, total))
             lanes = all_lanes(box)
@@ -65,7 +65,7 @@ class Work:
     @cached_property
     def session(self) -> Session:
         """The problem in the coordinates of the solver."""
-        with jax.enable_x64(True):
+        with computing_in("float64"):
             return Session.open(self.problem, self.solver, np.dtype(self.dtype).type)
 
     @cached_property

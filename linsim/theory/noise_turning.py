@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from linsim.dynamics.modes.mode_flow import mode_flow
-from linsim.errors import require, require_number
+from linsim.errors import LARGEST, numbers, require, require_number
 from linsim.precision import in_float64
 from linsim.theory.prices import modes_loss
 from linsim.theory.turning import lowest
@@ -55,6 +55,9 @@ def noise_inflection(
       last: latest, >= first.
       collective: q, see `linsim.theory.prices.NoiseCost`.
 
+    Returns:
+      The lowest point; its time and bracket are NaN where the loss only falls.
+
     Raises:
       InvalidInput: strengths and starts of different shapes, or numbers outside their domains.
 
@@ -63,22 +66,20 @@ def noise_inflection(
       >>> round(found.time, 3)
       2.844
     """
-    strengths, starts = np.asarray(strengths, np.float64), np.asarray(starts, np.float64)
-    same = strengths.shape == starts.shape and strengths.ndim == 1 and len(strengths) > 0
-    require(same, "starts", f"shape {starts.shape}", f"a start for each of the {strengths.shape} strengths")
-    for name, values in (("strengths", strengths), ("starts", starts)):
-        allowed = bool(np.all(np.isfinite(values) & (values >= 0)))
-        require(allowed, name, values, "finite numbers >= 0")
-    require_number("price", price, at_least=0)
-    require_number("first", first, above=0)
-    require_number("last", last, at_least=first)
-    require_number("collective", collective, at_least=0)
-    numbers = tuple(jnp.asarray(values, jnp.float64) for values in (strengths, starts, price, collective))
+    strengths = numbers("strengths", strengths, 1, at_least=0, most=LARGEST)
+    starts = numbers("starts", starts, 1, at_least=0, most=LARGEST)
+    require(strengths.shape == starts.shape, "starts", f"{len(starts)} values", f"{len(strengths)}, one a strength")
+    require_number("price", price, at_least=0, at_most=LARGEST)
+    require_number("first", first, above=0, at_most=LARGEST)
+    require_number("last", last, at_least=first, at_most=LARGEST)
+    require_number("collective", collective, at_least=0, at_most=LARGEST)
+    first, last = float(first), float(last)
+    parts = tuple(jnp.asarray(values, jnp.float64) for values in (strengths, starts, price, collective))
 
     def loss(log_times: np.ndarray, _: np.ndarray) -> np.ndarray:
         count = len(log_times)
         padded = np.pad(log_times, (0, max(_FEW - count, 0)), mode="edge")  # one program for however few
-        return np.asarray(_losses(*numbers, padded))[:count]
+        return np.asarray(_losses(*parts, padded))[:count]
 
     grid = np.linspace(np.log(first), np.log(last), _SAMPLES)
     values = loss(grid, np.zeros(0))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from linsim.errors import brief_fields, require_number
+from linsim.errors import LARGEST, InvalidInput, brief, brief_error, brief_fields, numbers, require_number
 
 _RESAMPLES = 2000
 
@@ -38,16 +38,22 @@ def over_seeds(
       statistic: of NumPy, with `axis`: the median, or the mean of zeros and ones for a share.
       level: of the interval, in (0, 1).
 
+    Returns:
+      The statistic; NaN where fewer values are finite than it takes.
+
+    Raises:
+      InvalidInput: values that are no list of numbers, a statistic that fails on them, a level that is none.
+
     Example:
       >>> ls.over_seeds(np.array([0.31, 0.25, 0.40, 0.33, np.nan]))
       OverSeeds(middle=0.32, low=0.25, high=0.4, seeds=4)
     """
     require_number("level", level, above=0, below=1)
-    known = np.asarray(values, np.float64)
+    known = numbers("values", values, 1, finite=False, most=LARGEST)
     known = known[np.isfinite(known)]
     if not known.size:
         return OverSeeds(np.nan, np.nan, np.nan, 0)
-    middle = float(statistic(known))
+    middle = _middle(statistic, known)
     if known.size < 2:
         return OverSeeds(middle, np.nan, np.nan, 1)
     if np.ptp(known) == 0:
@@ -64,3 +70,15 @@ def over_seeds(
     )
     low, high = drawn.confidence_interval
     return OverSeeds(middle, float(low), float(high), known.size)
+
+
+def _middle(statistic: Callable[..., Any], known: np.ndarray) -> float:
+    """What a statistic tells of numbers, along whatever axis they lie."""
+    allowed = "a function of NumPy that gives one number, along an axis"
+    try:
+        alone, along = statistic(known), np.asarray(statistic(np.stack([known, known]), axis=1))
+        if np.shape(alone) != () or along.shape != (2,):
+            raise TypeError(f"it gives {brief(alone)}")
+        return float(alone)
+    except Exception as error:  # whatever a user's code raises
+        raise InvalidInput("statistic", brief(statistic), f"{allowed}; {brief_error(error)}") from error

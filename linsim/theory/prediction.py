@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from linsim.dynamics.choosing import flow_of
-from linsim.errors import brief_fields
-from linsim.phase import Regularizer
+from linsim.errors import brief_fields, numbers, require_axis, require_choice, require_kind
+from linsim.phase import REGULARIZERS, Regularizer
 from linsim.precision import in_float64
 from linsim.problem import Problem
 from linsim.theory.curve import Curve
@@ -74,6 +74,9 @@ def predict(
       regularizer: which one.
       criteria: what is material.
 
+    Raises:
+      InvalidInput: what is no problem, axes that do not increase, criteria outside their domains.
+
     Returns:
       The prediction, or why there is none: it needs a problem that the solver `flow` accepts. It holds to first order
       in learning rate x curvature and is NaN in cells where that is above 2, where descent does not follow the flow.
@@ -88,10 +91,20 @@ def predict(
       array([[ 4.52,  2.27],
              [ 0.28, 16.32]])
     """
+    require_kind("problem", problem, Problem)
+    require_choice("regularizer", regularizer, REGULARIZERS)
+    learning_rates, strengths = (
+        numbers("learning_rates", learning_rates, 1, above=0),
+        numbers("strengths", strengths, 1),
+    )
+    require_axis("learning_rates", learning_rates.tolist(), above=0)
+    require_axis("strengths", strengths.tolist(), at_least=0)
+    criteria = Criteria() if criteria is None else require_kind("criteria", criteria, Criteria)
+    criteria.validate()
     predictor = Predictor.open(problem, float(learning_rates[-1]), regularizer, float(strengths[-1]))
     if isinstance(predictor, Unpredictable):
         return predictor
-    return predictor.predict(learning_rates, strengths, np.arange(problem.seeds), criteria=criteria or Criteria())
+    return predictor.predict(learning_rates, strengths, np.arange(problem.seeds), criteria=criteria)
 
 
 @dataclass(frozen=True, eq=False)

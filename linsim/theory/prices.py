@@ -15,6 +15,7 @@ from linsim.measures.sensitivity import Values, require_not_negative
 from linsim.precision import in_float64
 
 
+@in_float64
 def noise_price(scale: Values, d_in: int, d_out: int) -> Float[Array, "..."]:
     """G = gamma^2 (d_in + d_out), what noise charges for one unit of a mode's strength.
 
@@ -189,5 +190,5 @@ def turning_time(strengths: Values, starts: Values, price: Values) -> Float[Arra
 
 
 def _require_sizes(d_in: int, d_out: int) -> None:
-    require_integer("d_in", d_in, at_least=1)
-    require_integer("d_out", d_out, at_least=1)
+    for name, size in (("d_in", d_in), ("d_out", d_out)):
+        require_integer(name, size, at_least=1, at_most=10**9)

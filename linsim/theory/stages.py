@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from linsim.dynamics.modes.mode_flow import Values, mode_flow
+from linsim.errors import LARGEST, numbers, require, require_together
 from linsim.precision import in_float64
 from linsim.tasks import LinearTask
 from linsim.theory.rises import flow_time
@@ -33,6 +34,7 @@ def tuned_limit(checkpoint: Values, finetune: Values, penalty: Values = 0.0) -> 
       >>> float(ls.tuned_limit(checkpoint=1.0, finetune=4.0, penalty=0.5))
       3.0
     """
+    _require_mode(penalty, checkpoint=checkpoint, finetune=finetune)
     checkpoint, finetune, penalty = (jnp.asarray(value) for value in (checkpoint, finetune, penalty))
     limit = (finetune + penalty * checkpoint) / (1 + penalty)
     return jnp.where(jnp.sign(limit) * jnp.sign(checkpoint) > 0, limit, 0.0)
@@ -52,6 +54,9 @@ def tuned(checkpoint: Values, finetune: Values, penalty: Values, time: Values) -
       >>> np.asarray(ls.tuned(checkpoint=1.0, finetune=4.0, penalty=0.5, time=np.array([0.0, 0.1, 10.0]))).round(3)
       array([1.   , 2.255, 3.   ])
     """
+    _require_mode(penalty, checkpoint=checkpoint, finetune=finetune)
+    numbers("time", time, at_least=0, most=LARGEST)
+    require_together(checkpoint=checkpoint, finetune=finetune, penalty=penalty, time=time)
     checkpoint, finetune, penalty = (jnp.asarray(value) for value in (checkpoint, finetune, penalty))
     return mode_flow(checkpoint, finetune + penalty * checkpoint, 1 + penalty, time)
 
@@ -70,6 +75,7 @@ def misaligned(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> Boo
       >>> np.asarray(ls.misaligned(pretrain=1.0, finetune=np.array([1.5, 2.4, 2.6]), penalty=0.5))
       array([False, False,  True])
     """
+    _require_mode(penalty, pretrain=pretrain, finetune=finetune)
     pretrain, finetune = jnp.asarray(pretrain), jnp.asarray(finetune)
     return jnp.sign(pretrain) * finetune > (2 + jnp.asarray(penalty)) * jnp.abs(pretrain)
 
@@ -90,6 +96,7 @@ def critical_time(pretrain: Values, finetune: Values, penalty: Values = 0.0) -> 
       >>> np.asarray(ls.critical_time(pretrain=1.0, finetune=np.array([1.5, 4.0]))).round(3)
       array([  inf, 0.069])
     """
+    _require_mode(penalty, pretrain=pretrain, finetune=finetune)
     pretrain, finetune, penalty = (jnp.asarray(value) for value in (pretrain, finetune, penalty))
     learned, goal = jnp.abs(pretrain), jnp.sign(pretrain) * finetune
     limit = (goal + penalty * learned) / (1 + penalty)
@@ -119,6 +126,10 @@ def stage_losses(
       >>> np.asarray(ls.stage_losses(pretrain=np.array([2.0, 1.0]), finetune=np.array([2.0, 4.0])))
       array([5., 1., 9.])
     """
+    _require_mode(penalty, pretrain=pretrain, finetune=finetune)
+    require(np.ndim(pretrain) == 1, "pretrain", f"shape {np.shape(pretrain)}", "a list of strengths")
+    same = np.broadcast_shapes(*map(np.shape, (pretrain, finetune, penalty))) == np.shape(pretrain)
+    require(same, "finetune", f"shape {np.shape(finetune)}", f"one strength for each of the {len(pretrain)}")  # type: ignore[arg-type]
     pretrain = jnp.asarray(pretrain)
     change = (tuned_limit(pretrain, finetune, penalty) - pretrain) ** 2 - pretrain**2
     return jnp.sum(pretrain**2) + jnp.concatenate([jnp.zeros(1, change.dtype), jnp.cumsum(change)])
@@ -211,3 +222,11 @@ def learning_time(depth: int, begun: Values, finetune: Values, penalty: Values =
     rises = start < limit / 2
     time = flow_time(depth, np.where(rises, start, limit / 4), np.asarray(limit / 2), limit) / (1 + penalty)
     return np.where(learns, np.where(rises, time, 0.0), np.inf)
+
+
+def _require_mode(penalty: Values, **strengths: Values) -> None:
+    """Raise `InvalidInput` for strengths and a penalty that are no numbers; those within a compiled program pass."""
+    for name, value in strengths.items():
+        numbers(name, value, most=LARGEST)
+    numbers("penalty", penalty, at_least=0, most=LARGEST)
+    require_together(**strengths, penalty=penalty)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from linsim.errors import brief_fields, require, require_number
+from linsim.errors import LARGEST, brief, brief_fields, numbers, require, require_kind, require_number, require_size
 from linsim.theory.reading import Reading, read
 
 TOLERANCE = 0.02
@@ -92,6 +92,10 @@ def locate(
       scale: what an excess is relative to, for losses that of the zero network; without one harm alone decides.
       floor: values below this are rounding and count as equal; see `rounding_floor`.
       criteria: what is material, and the tolerance.
+
+    Returns:
+      Of every curve what `Turn` tells; NaN where nothing turns, or nothing is known, and infinite harm where the least
+      loss is 0 and the last is not.
 
     Raises:
       InvalidInput: budgets that do not increase or do not match the losses, a scale that is not above 0, criteria
@@ -204,16 +208,24 @@ def _checked(
     criteria: Criteria | None,
 ) -> tuple[Criteria, np.ndarray, np.ndarray]:
     """Criteria, values (budgets, curves) and which of them are known."""
-    criteria = criteria or Criteria()
+    criteria = Criteria() if criteria is None else require_kind("criteria", criteria, Criteria)
     criteria.validate()
-    require(len(budgets) == len(loss), "budgets", f"{len(budgets)} values", f"one for each of the {len(loss)} losses")
-    require(bool(np.all(np.diff(budgets) > 0)), "budgets", budgets, "strictly increasing values")
+    steps = numbers("budgets", budgets, 1, above=0)
+    losses = numbers("loss", loss, finite=False)
+    require(losses.ndim > 0, "loss", loss, "losses over budgets")
+    require(len(steps) == len(losses), "budgets", f"{len(steps)} values", f"one for each of the {len(losses)} losses")
+    require(bool(np.all(np.diff(steps) > 0)), "budgets", budgets, "strictly increasing values")
     if scale is not None:
-        require_number("scale", float(scale), above=0)
-    values = np.asarray(loss, np.float64).reshape(len(loss), -1)
+        require_number("scale", scale, above=0, at_most=LARGEST)
+    require_number("floor", floor, at_least=0, at_most=LARGEST)
+    values = losses.reshape(len(losses), -1)
     known = np.isfinite(values)
     if unknown is not None:
-        known &= ~np.asarray(unknown, bool).reshape(values.shape)
+        told = getattr(unknown, "shape", None) == losses.shape and unknown.dtype == bool
+        require(told, "unknown", brief(unknown), f"an array of flags of the shape of the losses, {losses.shape}")
+        known &= ~np.asarray(unknown).reshape(values.shape)
+    require(not (known & (values < 0)).any(), "loss", "values below 0", "losses, or what else is not negative")
+    require_size("loss", float(np.max(values, where=known, initial=0.0)))
     return criteria, np.maximum(np.where(known, values, 0.0), floor), known
 
 

@@ -30,12 +30,12 @@ def test_tasks_are_read_from_a_file(tmp_path):
             {k: v for k, v in GOOD.items() if k not in ("Y", "Y_ft")},
             "task.data: got .*without Y, Y_ft; allowed: a .npz",
         ),
-        ({**GOOD, "X": np.full((3, 2), np.nan)}, "task.data.X: got NaN or infinite entries"),
-        ({**GOOD, "Y_ft": np.ones(2)}, r"task.data.Y_ft: got shape \(2,\)"),
+        ({**GOOD, "X": np.full((3, 2), np.nan)}, "task.data.X: got nan; allowed: a matrix of finite numbers"),
+        ({**GOOD, "Y_ft": np.ones(2)}, "task.data.Y_ft: got .*; allowed: a matrix of finite numbers"),
         ({**GOOD, "Y": np.ones((4, 1))}, "task.data.Y: got 4 rows"),
         ({**GOOD, "X_ft": np.eye(3), "Y_ft": np.ones((3, 1))}, "task.data: got .*second task"),
         ({**GOOD, "X": np.asarray([[{}]])}, "task.data: got .*numbers only"),
-        ({**GOOD, "X": np.asarray([["a", "b"]] * 3)}, "task.data.X: got dtype"),
+        ({**GOOD, "X": np.asarray([["a", "b"]] * 3)}, "task.data.X: got <U1 "),
     ],
 )
 def test_bad_data_files_are_refused_in_one_line(tmp_path, arrays, message):

@@ -219,7 +219,7 @@ BAD = {
     r"^phase.moves.masks: got None; allowed: one for every layer": lambda: train(
         FIT, FIRST, Phase(0.1, moves=Masked(None)), 1
     ),
-    r"^phase.learning_rate: got array\(\[0.1\]\)": lambda: train(FIT, FIRST, Phase(np.array([0.1])), 1),
+    r"^phase.learning_rate: got \[0.1\]": lambda: train(FIT, FIRST, Phase(np.array([0.1])), 1),
     "measure long: got 3 along k; allowed: 2, as along k of another variable": lambda: train(
         FIT,
         FIRST,

@@ -1,5 +1,9 @@
 """Panels draw what they are given, tell simulation from theory, and name their axes as the dataset does."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -257,3 +261,14 @@ def test_shared_names_are_labelled_and_what_is_missing_is_named():
     assert drawn.axes[0].get_xlabel() == "pre-training budget (steps)"
     with pytest.raises(InvalidInput, match="dataset: got no pretrain_steps; allowed: a result"):
         picture().draw(xr.Dataset())
+
+
+@pytest.mark.parametrize(
+    "backend", ["module://matplotlib_inline.backend_inline", "module://nowhere", "nonsense", "agg"]
+)
+def test_a_backend_that_was_inherited_does_no_harm(backend):
+    check = "import os, figures.panels.canvas; print(os.environ['MPLBACKEND'])"
+    ran = subprocess.run(
+        [sys.executable, "-c", check], env=os.environ | {"MPLBACKEND": backend}, capture_output=True, text=True
+    )
+    assert (ran.stdout, ran.stderr) == (f"{backend}\n", "")

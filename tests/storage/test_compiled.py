@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from linsim.storage.compiled import keep_programs
+from linsim.storage import compiled
+from linsim.storage.compiled import keep_programs, processor
 
 PROGRAM = """
 import sys, jax
@@ -27,18 +28,19 @@ def computed(tmp_path, **environment):
 
 
 def test_the_next_process_finds_what_one_has_compiled_and_a_damaged_folder_is_one_line(tmp_path):
-    folder = tmp_path / "here"
-    assert computed(tmp_path, LINSIM_CACHE=str(folder)) == ([str(folder), "10.0", "0"], "")
-    found, said = computed(tmp_path, LINSIM_CACHE=str(folder))
+    asked = tmp_path / "here"
+    folder = asked / processor()
+    assert computed(tmp_path, LINSIM_CACHE=str(asked)) == ([str(folder), "10.0", "0"], "")
+    found, said = computed(tmp_path, LINSIM_CACHE=str(asked))
     assert (found[:2], int(found[2]) > 0, said) == ([str(folder), "10.0"], True, "")
     programs = sorted(folder.glob("*-cache"))
     for program, left in zip(programs, ["garbage", "", *["half"] * len(programs)], strict=False):
         whole = program.read_bytes()
         program.write_bytes(whole[: len(whole) // 2] if left == "half" else left.encode())
-    found, said = computed(tmp_path, LINSIM_CACHE=str(folder))
+    found, said = computed(tmp_path, LINSIM_CACHE=str(asked))
     assert found == [str(folder), "10.0", "0"]
     assert said == f"{folder}: {len(programs)} damaged programs were thrown away; they are compiled again\n"
-    assert int(computed(tmp_path, LINSIM_CACHE=str(folder))[0][2]) > 0
+    assert int(computed(tmp_path, LINSIM_CACHE=str(asked))[0][2]) > 0
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_the_next_process_finds_what_one_has_compiled_and_a_damaged_folder_is_on
 def test_where_programs_are_kept(tmp_path, environment, folder):
     environment = {name: value.format(home=tmp_path) for name, value in environment.items()}
     found, said = computed(tmp_path, **environment)
-    assert (found[0], found[1], said) == (str(folder and tmp_path / folder), "10.0", "")
+    assert (found[0], found[1], said) == (str(folder and tmp_path / folder / processor()), "10.0", "")
 
 
 def test_a_folder_that_was_asked_for_and_cannot_be_is_told(tmp_path):
@@ -64,6 +66,18 @@ def test_a_folder_that_was_asked_for_and_cannot_be_is_told(tmp_path):
     assert found[0] == "None"
     assert said.startswith(f"LINSIM_CACHE={tmp_path / 'file'}: compiled programs are not kept: ")
     assert said.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there is known what a processor can do")
+def test_processors_that_differ_in_what_they_can_do_share_no_programs(tmp_path, monkeypatch):
+    told = []
+    for flags in ("fpu sse4_2 avx2", "fpu sse4_2", "fpu sse4_2 avx2"):
+        (tmp_path / "cpuinfo").write_text(
+            f"processor : 0\nmodel name : EPYC\ncpu MHz : 2{len(told)}00\nflags : {flags}\n"
+        )
+        monkeypatch.setattr(compiled, "_ABOUT", tmp_path / "cpuinfo")
+        told.append(processor())
+    assert told[0] == told[2] != told[1]
 
 
 def test_tests_keep_none():

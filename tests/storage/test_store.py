@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -251,3 +252,10 @@ def test_more_than_there_is_memory_for_is_refused_before_it_is_read(tmp_path, mo
     monkeypatch.setattr(store, "memory_left", lambda: 40)
     with pytest.raises(InvalidInput, match="a chunk of . takes .* GB, more than is free"):
         store.view(tmp_path)
+
+
+def test_plain_xarray_opens_a_result_without_a_word(tmp_path):
+    store.save(xr.Dataset({"loss": ("steps", np.arange(3.0))}, coords={"steps": [1, 2, 4]}), tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert xr.open_zarr(tmp_path / store.DATA).sizes == {"steps": 3}

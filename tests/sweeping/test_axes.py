@@ -148,7 +148,7 @@ BAD = [
     ({"pretrain_steps": [1.0]}, "axes: got pretrain_steps"),
     ({"pretrain_pretrain_momentum": [0.1]}, "axes: got pretrain_pretrain_momentum"),
     ({"batch_size": [1.0]}, "axes: got batch_size"),
-    ({"momentum": []}, r"axes\['momentum'\]: got .*at least one value"),
+    ({"momentum": []}, r"axes\['momentum'\]: got .*at least one"),
     ({"momentum": [0.5, 1.0]}, r"axes\['momentum'\]: got 1.0; allowed: a finite number < 1"),
     ({"momentum": [-0.1]}, r"axes\['momentum'\]: got -0.1"),
     ({"momentum": [0.5, 0.5]}, r"axes\['momentum'\]: got .*strictly increasing"),
@@ -166,7 +166,7 @@ def test_bad_axes_are_one_line(axes, message):
 
 @pytest.mark.parametrize("given", [["a"], [1j], [[0.5]], [[0.1], [0.1, 0.2]], 0.5, "0.5", None], ids=str)
 def test_values_that_are_no_numbers_are_one_line(given):
-    with pytest.raises(InvalidInput, match=r"axes\['momentum'\]: got .*a list of numbers"):
+    with pytest.raises(InvalidInput, match=r"axes\['momentum'\]: got .*a list of (finite )?numbers"):
         Axes.of({"momentum": given})
 
 

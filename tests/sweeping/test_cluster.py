@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+import types
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +23,7 @@ import linsim.sweeping.running
 from linsim.errors import InvalidInput, RunFailed
 from linsim.phase import Phase
 from linsim.sweeping import cluster
+from linsim.sweeping.cluster import allowed, computing, starting
 from linsim.sweeping.plan import Box, Plan
 from linsim.sweeping.running import ThisProcess, running
 from linsim.sweeping.sweep import chart, sweep
@@ -92,7 +95,7 @@ def test_one_worker_two_and_this_process_give_the_same_bits(crew, small_chunks, 
         crew.client.wait_for_workers(2, timeout=20)
         same_bits(charted(problem), charted_here)
     # Of each sweep a worker unpickled one work, or every chunk would pre-train and compile again.
-    opened = crew.client.run(lambda: cluster.opened.cache_info()[:2])
+    opened = crew.client.run(lambda: computing.opened.cache_info()[:2])
     assert len(opened) == 2
     assert all(misses <= 3 for _, misses in opened.values())
     assert sum(hits for hits, _ in opened.values()) > 20
@@ -148,20 +151,20 @@ def test_results_are_fetched_and_released_as_they_come(crew):
     results = crew.compute(work, work.boxes, None)
     taken = [next(results)[0], next(results)[0]]
     held = crew.client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
-    assert held <= 1 + cluster.AHEAD * 2 + 1  # the work, what is under way, and the chunk at hand
+    assert held <= 1 + computing.AHEAD * 2 + 1  # the work, what is under way, and the chunk at hand
     taken += [box for box, _ in results]
     assert sorted(taken) == work.boxes
 
 
 def test_a_worker_that_joins_with_other_versions_is_refused_its_first_chunk(crew, monkeypatch):
-    needed = cluster.versions()
+    needed = computing.versions()
     assert {"python", "linsim", "jax", "jaxlib", "numpy"} == set(needed)
-    failure = cluster.run_chunk(b"not read", Box((0,), (1,)), needed | {"jax": "0.0.1"})
+    failure = computing.run_chunk(b"not read", Box((0,), (1,)), needed | {"jax": "0.0.1"})
     assert re.fullmatch(r"this worker has jax \S+; needed: jax 0\.0\.1", failure[0])
-    monkeypatch.setattr(cluster, "versions", lambda: needed | {"linsim": "9.9"})
+    monkeypatch.setattr(computing, "versions", lambda: needed | {"linsim": "9.9"})
     work = Fake(int, ())
     with pytest.raises(RunFailed, match=r"^tcp://\S+ has linsim \S+; needed: linsim 9\.9$"):
-        list(cluster.Cluster(distributed, crew.client).compute(work, work.boxes, None))
+        list(computing.Cluster(distributed, crew.client).compute(work, work.boxes, None))
 
 
 def test_neither_is_this_process():
@@ -174,21 +177,65 @@ def test_neither_is_this_process():
     [
         (None, 0, "workers: got 0; allowed: an integer >= 1"),
         ("tcp://here:1", 2, "workers: got 2; allowed: none beside a scheduler"),
-        ("", None, "scheduler: got ''; allowed: an address, tcp://HOST:PORT"),
+        ("", None, "scheduler: got ''; allowed: an address, tls://HOST:PORT"),
         ("no port", None, "scheduler: got no port; allowed: an address"),
+        (
+            "tcp://10.0.0.7:8786",
+            None,
+            "scheduler: got tcp://10.0.0.7:8786; allowed: tls://HOST:PORT beyond this machine",
+        ),
+        ("cluster.example:8786", None, "scheduler: got cluster.example:8786; allowed: tls://HOST:PORT beyond"),
+        ("[2001:db8::1]:8786", None, "scheduler: got [2001:db8::1]:8786; allowed: tls://HOST:PORT beyond"),
+        (
+            "tcp://127.0.0.1.example:1",
+            None,
+            "scheduler: got tcp://127.0.0.1.example:1; allowed: tls://HOST:PORT beyond",
+        ),
+        ("tls://127.0.0.1:1", None, "scheduler: got tls://127.0.0.1:1; allowed: one that answers in 0.3 s"),
+        ("localhost:1", None, "scheduler: got localhost:1; allowed: one that answers in 0.3 s"),
+        ("[::1]:1", None, "scheduler: got [::1]:1; allowed: one that answers in 0.3 s"),
         ("tcp://127.0.0.1:1", None, "scheduler: got tcp://127.0.0.1:1; allowed: one that answers in 0.3 s"),
         ("nonsense://127.0.0.1:1", None, "scheduler: got nonsense://127.0.0.1:1; allowed: one that answers"),
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(scheduler, workers, line, monkeypatch):
-    monkeypatch.setattr(cluster, "ANSWER", 0.3)
+    monkeypatch.setattr(starting, "ANSWER", 0.3)
     with pytest.raises(InvalidInput) as refused, cluster.hands(scheduler, workers):
         pass
     assert str(refused.value).startswith(line)
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize(("scheduler", "workers"), [("tcp://here:1", None), (None, 1)])
+def test_a_network_may_be_trusted(monkeypatch):
+    monkeypatch.setattr(starting, "ANSWER", 0.3)
+    with pytest.raises(InvalidInput, match="one that answers"), cluster.hands("tcp://nowhere.invalid:1", None, True):
+        pass
+
+
+SCRIPTS = {  # lines of a script: on which one, if any, work is asked for that worker processes would begin again
+    "work()\n": 1,
+    'if __name__ == "__main__":\n    work()\n': None,
+    'if "__main__" == __name__ and True:\n    work()\n': None,
+    "def main():\n    work()\n\nmain()\n": 4,
+    "for _ in range(1):\n    work()\n": 2,
+}
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_without_main_guard_is_told_what_it_lacks(script, tmp_path, monkeypatch):
+    file = tmp_path / "script.py"
+    file.write_text(script)
+    main = types.ModuleType("__main__")
+    main.__file__, main.work = str(file), lambda: allowed.require_guard("workers", 2)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    with pytest.raises(InvalidInput) if (line := SCRIPTS[script]) else nullcontext() as refused:
+        exec(compile(script, file, "exec"), vars(main))
+    if line:
+        told = f'work that stands under `if __name__ == "__main__":`, and line {line} of script.py does not'
+        assert str(refused.value) == f"workers: got 2; allowed: {told}"
+
+
+@pytest.mark.parametrize(("scheduler", "workers"), [("tcp://localhost:1", None), (None, 1)])
 def test_dask_is_an_extra(scheduler, workers, monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(InvalidInput, match=r"pip install 'linsim\[cluster\]'"), cluster.hands(scheduler, workers):
@@ -196,14 +243,14 @@ def test_dask_is_an_extra(scheduler, workers, monkeypatch):
 
 
 def test_a_scheduler_without_workers_or_with_other_ones_is_refused(crew, monkeypatch):
-    monkeypatch.setattr(cluster, "ANSWER", 0.3)
+    monkeypatch.setattr(starting, "ANSWER", 0.3)
     with distributed.LocalCluster(
         n_workers=0, processes=False, protocol="tcp", dashboard_address="127.0.0.1:0"
     ) as empty:
         address = empty.scheduler_address
         with pytest.raises(InvalidInput, match="one with workers: none came in 0.3 s"), cluster.hands(address, None):
             pass
-    monkeypatch.setattr(cluster, "versions", lambda: {"linsim": "9.9"})
+    monkeypatch.setattr(computing, "versions", lambda: {"linsim": "9.9"})
     address = crew.client.scheduler.address
     with pytest.raises(InvalidInput, match=r"tcp\S* has linsim \S+; needed: linsim 9"), cluster.hands(address, None):
         pass
@@ -211,7 +258,7 @@ def test_a_scheduler_without_workers_or_with_other_ones_is_refused(crew, monkeyp
 
 def test_workers_go_on_with_their_block_and_help_when_none_is_left():
     work = Fake(block=4)
-    waiting = cluster._Waiting(work, work.boxes)
+    waiting = computing._Waiting(work, work.boxes)
     taken = [(worker, waiting.take(worker).start[1]) for worker in "abaabacab"]
     assert taken == [("a", 0), ("b", 4), ("a", 1), ("a", 2), ("b", 5), ("a", 3), ("c", 8), ("a", 6), ("b", 7)]
     assert not waiting
@@ -276,6 +323,7 @@ SLEEPERS = """
 import signal, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background, it is ignored
 from linsim.sweeping import cluster
+from linsim.sweeping.cluster import allowed, computing, starting
 from linsim.sweeping.plan import Plan
 
 class Sleeper:

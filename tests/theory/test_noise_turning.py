@@ -94,7 +94,7 @@ def test_without_noise_there_is_no_inflection():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"starts": np.ones(3)}, "starts: got shape"),
+        ({"starts": np.ones(3)}, "starts: got"),
         ({"strengths": np.asarray([1.0, -1.0])}, "strengths: got"),
         ({"price": -0.1}, "price: got -0.1"),
         ({"first": 0.0}, "first: got 0.0"),

@@ -12,9 +12,11 @@ from linsim.dynamics.matrices.factor_flow import Spectrum, spectrum
 from linsim.dynamics.matrices.layer_flow import layer_flow
 from linsim.dynamics.matrices.own_coordinates import own_flow
 from linsim.dynamics.matrices.width import balance_of, narrowed
-from linsim.errors import require, require_number
+from linsim.errors import brief, numbers, require, require_number
 from linsim.precision import in_float64
 
+_LARGEST = 1e30  # of matrices, of whose powers decompositions are taken
+_LONGEST = 1e20  # rate x time: beyond it rounding of the rate alone decides
 _WHITE = 1e-12  # relative to its norm, what an input covariance may be off from a multiple of the identity
 
 
@@ -60,7 +62,8 @@ def matrix_flow(
       >>> W_1.round(3)
       array([[0.865, 0.632]])
     """
-    require(len(weights) in (1, 2), "weights", f"{len(weights)} layers", "one layer (W_1,) or two (W_1, W_2)")
+    several = isinstance(weights, list | tuple) and len(weights) in (1, 2)
+    require(several, "weights", brief(weights), "one layer (W_1,) or two (W_1, W_2)")
     layers = tuple(_matrix(f"W_{number}", layer) for number, layer in enumerate(weights, start=1))
     matrix = _matrix("A", target)
     chained = matrix.shape == (layers[-1].shape[0], layers[0].shape[1])
@@ -69,7 +72,7 @@ def matrix_flow(
     wide = "(d_out, d_in) each" if len(layers) == 1 else "(h, d_in), (d_out, h), (d_out, d_in)"
     require(chained, "weights", f"{shapes}, A {matrix.shape}", f"shapes that chain: {wide}")
     times = require_times(times)
-    require_number("weight_decay", weight_decay, at_least=0)
+    require_number("weight_decay", weight_decay, at_least=0, at_most=_LARGEST)
     variances, directions = _covariance(input_covariance, matrix.shape[1])
     if len(layers) == 1:
         forces = (matrix @ directions) * variances, variances + weight_decay / 2
@@ -83,6 +86,9 @@ def matrix_flow(
     require(weight_decay == 0 or balance == 0, "weight_decay", f"{weight_decay:g} with l = {balance:.3g}", allowed)
     left, strengths, right = np.linalg.svd(matrix)
     variance = float(np.mean(variances))
+    fastest = max(variance * max(float(strengths[0]), *(float(np.sum(layer**2)) for layer in layers)), weight_decay)
+    folds = fastest * float(np.max(times, initial=0.0))
+    require(folds <= _LONGEST, "times", f"{folds:.3g} e-folds of what moves fastest", f"up to {_LONGEST:g}")
     modes = spectrum(jnp.asarray(left), jnp.asarray(strengths), jnp.asarray(right.T), jnp.asarray(balance))
     return two_layer_flow(layers[0], layers[1], modes, np.asarray(variance * times), weight_decay / variance)
 
@@ -120,17 +126,13 @@ def _covariance(values: Any, inputs: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _matrix(field: str, values: Any) -> Float[np.ndarray, "_ _"]:
-    matrix = np.asarray(values)
-    real = matrix.dtype.kind in "fiu" and matrix.ndim == 2 and matrix.size > 0
-    require(real, field, f"{matrix.dtype} of shape {matrix.shape}", "a matrix of real numbers")
-    require(bool(np.isfinite(matrix).all()), field, "NaN or infinite entries", "finite numbers")
-    return matrix.astype(np.float64)
+    matrix: np.ndarray = numbers(field, values, 2, most=_LARGEST)
+    return matrix
 
 
 def require_times(values: Any) -> Float[np.ndarray, "*times"]:
     """Flow times as an array, if they are real, finite and not negative."""
-    times = np.asarray(values)
-    require(times.dtype.kind in "fiu", "times", f"{times.dtype} values", "real numbers")
-    bad = times[~(np.isfinite(times) & (times >= 0))]
-    require(bad.size == 0, "times", float(bad[0]) if bad.size else None, "finite numbers >= 0")
-    return times.astype(np.float64)
+    if isinstance(values, np.ndarray) and values.size == 0 and values.dtype.kind in "iuf":  # no times, no weights
+        return values.astype(np.float64)
+    times: np.ndarray = numbers("times", values, at_least=0)
+    return times

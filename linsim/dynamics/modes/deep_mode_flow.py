@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from linsim.dynamics.modes.mode_flow import Values, expm1_ratio, mode_flow
+from linsim.dynamics.modes.mode_flow import Values, expm1_ratio, mode_flow, require_flow
 from linsim.errors import require_integer
 from linsim.precision import in_float64
 
+_DEEPEST = 1000  # layers, over whose roots of unity sums are taken
 _HALVINGS = 12  # of a bracket of at most 105: Newton's method then starts within 0.03, and squares that four times
 _NEWTON = 4
 _LEARNED = 45.0  # |logarithm of the remaining distance| beyond which x is k to the last bit
@@ -26,7 +27,6 @@ _GONE = 1500.0  # logarithm of the odds against a decaying mode beyond which it 
 
 
 @in_float64
-@partial(jax.jit, static_argnames="depth")
 def deep_mode_flow(start: Values, drive: Values, stiffness: Values, time: Values, depth: int) -> Float[Array, "..."]:
     """s(t) of a mode of L balanced layers, ds/dt = 2 L |s|^(2 - 2/L) (a - b s), at flow times t. [Saxe et al. 2014]
 
@@ -41,13 +41,19 @@ def deep_mode_flow(start: Values, drive: Values, stiffness: Values, time: Values
       depth: L >= 1.
 
     Returns:
-      s(t), to a few rounding errors of t; cost independent of t.
+      s(t), to a few rounding errors of t, infinite where b = 0 and nothing holds it; cost independent of t.
 
     Example:
       >>> np.asarray(ls.deep_mode_flow(0.01, 2.0, 1.0, np.array([0.0, 1.0, 5.0]), depth=3)).round(3)
       array([0.01 , 1.068, 2.   ])
     """
-    require_integer("depth", depth, at_least=1)
+    require_integer("depth", depth, at_least=1, at_most=_DEEPEST)
+    require_flow(start, drive, stiffness, time)
+    return _flow(start, drive, stiffness, time, depth)
+
+
+@partial(jax.jit, static_argnames="depth")
+def _flow(start: Values, drive: Values, stiffness: Values, time: Values, depth: int) -> Float[Array, "..."]:
     dtype = jnp.result_type(float)
     start, drive, stiffness, time = jnp.broadcast_arrays(
         *(jnp.asarray(value, dtype) for value in (start, drive, stiffness, time))

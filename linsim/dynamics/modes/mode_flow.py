@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from linsim.errors import LARGEST, numbers, require_together
 from linsim.precision import in_float64
 
 Values = Float[ArrayLike, "..."]
@@ -40,12 +41,16 @@ def mode_flow(
       balance: l. All five broadcast.
 
     Returns:
-      s(t), without overflow for any t; cost independent of t.
+      s(t), without overflow for any t, but infinite where b = 0 and nothing holds it; cost independent of t.
+
+    Raises:
+      InvalidInput: what is no finite number, or b or t below 0.
 
     Example:
       >>> np.asarray(ls.mode_flow(start=0.01, drive=2.0, stiffness=1.0, time=np.array([0.0, 0.5, 5.0]))).round(3)
       array([0.01 , 0.431, 2.   ])
     """
+    require_flow(start, drive, stiffness, time, balance)
     start, drive, stiffness, time, balance = (
         jnp.asarray(value, jnp.result_type(float)) for value in (start, drive, stiffness, time, balance)
     )
@@ -85,6 +90,15 @@ def mode_flow(
     return jnp.where(still, escaping, moved + exact)
 
 
+def require_flow(start: Values, drive: Values, stiffness: Values, time: Values, balance: Values = 0.0) -> None:
+    """Raise `InvalidInput` for what is no flow of a mode; what is within a compiled program passes."""
+    for name, value in (("start", start), ("drive", drive), ("balance", balance)):
+        numbers(name, value, most=LARGEST)
+    for name, value in (("stiffness", stiffness), ("time", time)):
+        numbers(name, value, at_least=0, most=LARGEST)
+    require_together(start=start, drive=drive, stiffness=stiffness, time=time, balance=balance)
+
+
 @in_float64
 def mode_layers(product: Values, balance: Values) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """(|w_1|, |w_2|) of a mode from s = w_1 w_2 and l = w_2^2 - w_1^2, the smaller one free of cancellation.
@@ -101,12 +115,23 @@ def mode_layers(product: Values, balance: Values) -> tuple[Float[Array, "..."], 
 def rise_time(strength: Values, start: Values) -> Float[Array, "..."]:
     """Flow time at which two balanced layers have learned half of a mode: ln(sigma / s_0 - 1) / (4 sigma).
 
-    About tau / (2 sigma) for s_0 = e^(-2 tau); negative where more than half is there at the start. [Saxe et al. 2014]
+    About tau / (2 sigma) for s_0 = e^(-2 tau); negative where more than half is there at the start, minus infinite
+    where all is, NaN where more is. [Saxe et al. 2014]
+
+    Args:
+      strength: sigma > 0.
+      start: s_0 > 0; the two broadcast.
+
+    Raises:
+      InvalidInput: what is no finite number above 0.
 
     Example:
       >>> round(float(ls.rise_time(strength=2.0, start=0.01)), 3)
       0.662
     """
+    numbers("strength", strength, above=0)
+    numbers("start", start, above=0)
+    require_together(strength=strength, start=start)
     strength, start = jnp.asarray(strength), jnp.asarray(start)
     return jnp.log(strength / start - 1) / (4 * strength)
 

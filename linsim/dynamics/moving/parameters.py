@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from linsim.errors import brief_fields, require, require_integer
+from linsim.errors import brief_fields, require, require_integer, require_kind
 from linsim.losses import Weights, matmul
 from linsim.phase import Strength, swept
 
@@ -115,6 +115,7 @@ class LowRank:
         """A rank that some of the layers can hold."""
         chosen = self._chosen(len(shapes))
         _require_layers(f"{name}.layers", chosen, len(shapes))
+        require_kind(f"{name}.orthonormal", self.orthonormal, bool, "True or False")
         if self.most is not None:
             require_integer(f"{name}.most", self.most, at_least=1)
         largest = max(self._room(shapes[layer - 1]) for layer in chosen)

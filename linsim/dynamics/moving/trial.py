@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from optax.contrib import DifferentiallyPrivateAggregateState
 
@@ -51,7 +50,7 @@ def _try(name: str, phase: Phase, weights: _Shapes, *tasks: SeenTask) -> None:
     """All functions of a phase, each under the field that it is given as."""
     if (schedule := phase.schedule) is not None:
         told = _attempt(f"{name}.schedule", schedule, _SCHEDULE, schedule, jax.ShapeDtypeStruct((), np.int32))
-        require(jnp.shape(told) == (), f"{name}.schedule", _name(schedule), _SCHEDULE)
+        require(getattr(told, "shape", None) == (), f"{name}.schedule", _name(schedule), _SCHEDULE)
     for term in phase.terms:
         _attempt(f"{name}.{term.name}", term.of, _TERM, jax.grad(term.of), weights, weights, *tasks)
     part_by_part = replace(phase, moves=None, gradient_at=None, averaging=None)

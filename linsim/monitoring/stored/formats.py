@@ -58,7 +58,7 @@ def form_of(path: Path) -> Form:
             first = file.read(9)
         if first.startswith(b"PK\x03\x04"):
             return _form_of_zip(path)
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
         raise InvalidInput(name, f"not readable ({reason(error)})", ALLOWED) from error
     if first[8:] == b"{" or name.endswith(".safetensors"):
         return "safetensors"

@@ -1,16 +1,9 @@
-"""Chunks of sweeps computed by the workers of a Dask cluster: of this machine, or wherever a scheduler gathers them.
-
-Workers hand their chunks back and write nothing: the client is the one writer of a result, on its own disk. Every
-worker goes on with one block, so that it pre-trains few of them. What a worker was at when it died is computed again.
-"""
+"""The workers of a Dask cluster, through a client: who is given which chunk, and what is made of what they say."""
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-import logging
 import platform
-import re
 import threading
 import time
 import uuid
@@ -24,66 +17,24 @@ from typing import Any
 
 import numpy as np
 
-from linsim.errors import InvalidInput, RunFailed, require, require_integer
+from linsim.errors import InvalidInput, RunFailed, brief_error
 from linsim.progress.showing import Progress
 from linsim.sweeping.plan import Box
-from linsim.sweeping.running import Hands, ThisProcess
 from linsim.sweeping.work import Work
 
-ANSWER = 10.0
-"""Seconds in which a scheduler must answer, and have a worker."""
 RETURN = 120.0
 """Seconds that a run waits for a worker when all are gone."""
 AHEAD = 2
 """Chunks that a worker is given at a time: one to compute, one so that it need not wait for the next."""
 
 _BEAT = 0.5  # seconds after which to look for new workers at the latest
-_GRACE = 0.5  # seconds for a worker of this machine to end
 _MUST_AGREE = ("linsim", "jax", "jaxlib", "numpy")
-_ADDRESS = re.compile(r"([a-z]+://)?(\[[^\s\[\]]+\]|[^\s/:\[\]]+):\d{1,5}")
-_LOUD = ("distributed", "tornado", "asyncio")
-
-# A worker process of this machine starts with it. An interrupt reaches it, too, but the client is to end it.
-_PRELOAD = """import logging, signal; signal.signal(signal.SIGINT, signal.SIG_IGN)
-logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)"""
 
 _ONE_AT_A_TIME = threading.Lock()  # a worker with several threads still has one work, whose checkpoints chunks share
 
 
 class Failure(tuple[str, ...]):
     """What went wrong in a worker: field, value and what is allowed of an `InvalidInput`, or one line."""
-
-
-@contextmanager
-def hands(scheduler: str | None, workers: int | None) -> Iterator[Hands]:
-    """Whoever computes chunks: workers of a cluster until the context ends, or this process.
-
-    Args:
-      scheduler: address of a running Dask scheduler, `tcp://HOST:PORT`.
-      workers: how many worker processes to start on this machine; both None is this process.
-
-    Raises:
-      InvalidInput: the scheduler does not answer, or has no workers, or ones of other versions; no Dask.
-      RunFailed: later, from the sweep: scheduler or workers were lost, or a chunk failed.
-    """
-    if scheduler is None and workers is None:
-        yield ThisProcess()
-        return
-    require(scheduler is None or workers is None, "workers", workers, "none beside a scheduler, which has its own")
-    if workers is not None:
-        require_integer("workers", workers, at_least=1)
-    named: tuple[str, Any] = ("workers", workers) if scheduler is None else ("scheduler", scheduler)
-    try:
-        dask = importlib.import_module("distributed")  # an extra
-    except ImportError as error:
-        raise InvalidInput(*named, "anything once Dask is there: pip install 'linsim[cluster]'") from error
-    with _quiet(), _started(dask, workers or 1) if scheduler is None else _connected(dask, scheduler) as client:
-        cluster = Cluster(dask, client)
-        try:
-            cluster.look()
-        except RunFailed as error:
-            raise InvalidInput(*named, f"versions as here: {error}") from error
-        yield cluster
 
 
 class Cluster:
@@ -165,12 +116,12 @@ class Cluster:
         except (InvalidInput, RunFailed):
             raise
         except (CancelledError, OSError) as error:
-            raise RunFailed(f"cluster: the scheduler was lost ({_named(error)})") from error
+            raise RunFailed(f"cluster: the scheduler was lost ({brief_error(error)})") from error
         except self._dask.KilledWorker as error:
             died = f"{error.allowed_failures + 1} workers died with a chunk under way"
             raise RunFailed(f"cluster: {died}, of lack of memory perhaps: --memory makes chunks smaller") from error
         except Exception as error:
-            raise RunFailed(f"cluster: {_named(error)}") from error
+            raise RunFailed(f"cluster: {brief_error(error)}") from error
 
 
 def run_chunk(payload: bytes, box: Box, needed: Mapping[str, str]) -> dict[str, np.ndarray] | Failure:
@@ -182,7 +133,7 @@ def run_chunk(payload: bytes, box: Box, needed: Mapping[str, str]) -> dict[str, 
     except InvalidInput as error:
         return Failure((error.field, str(error.value), error.allowed))
     except Exception as error:
-        return Failure((str(error) if isinstance(error, RunFailed) else _named(error),))
+        return Failure((str(error) if isinstance(error, RunFailed) else brief_error(error),))
 
 
 @lru_cache(maxsize=1)
@@ -231,61 +182,6 @@ class _Waiting:
         return box
 
 
-@contextmanager
-def _started(dask: Any, workers: int) -> Iterator[Any]:
-    """A client of new worker processes of this machine."""
-    quiet = {"silence_logs": logging.CRITICAL + 1, "preload": [_PRELOAD]}
-    # Even without a dashboard the scheduler answers health checks: not at a port that others may have taken.
-    unseen = {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"}}
-    # By default workers compute with one BLAS thread: the last bits of a decomposition would differ from the client's.
-    with importlib.import_module("dask").config.set({"distributed.nanny.pre-spawn-environ": {}}):
-        try:
-            cluster = dask.LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=None, **quiet, **unseen)
-        except Exception as error:
-            raise RunFailed(f"workers: {workers} processes could not be started ({_named(error)})") from error
-
-        async def dismiss() -> None:  # without the seconds that Dask leaves for what nobody waits for any more
-            ends = (each.close(timeout=_GRACE) for each in cluster.workers.values())
-            await asyncio.gather(*ends, return_exceptions=True)
-
-        with cluster:
-            try:
-                with dask.Client(cluster, set_as_default=False) as client:
-                    yield client
-            finally:
-                cluster.sync(dismiss)
-
-
-@contextmanager
-def _connected(dask: Any, address: str) -> Iterator[Any]:
-    """A client of a scheduler that runs."""
-    require(_ADDRESS.fullmatch(address) is not None, "scheduler", address, "an address, tcp://HOST:PORT")
-    try:
-        client = dask.Client(address, timeout=ANSWER, set_as_default=False)
-    except Exception as error:  # whatever the layers below say of names and ports
-        raise InvalidInput("scheduler", address, f"one that answers in {ANSWER:g} s ({_named(error)})") from error
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=ANSWER)
-        except TimeoutError as error:
-            raise InvalidInput("scheduler", address, f"one with workers: none came in {ANSWER:g} s") from error
-        yield client
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """What Dask logs on the way is not for users: what matters of it, they are told in one line."""
-    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.split(".")[0] in _LOUD]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
 def _require_alike(who: str, found: Mapping[str, str | None], needed: Mapping[str, str]) -> None:
     """`RunFailed` unless versions are as needed; of Python the third number may differ."""
     cut = {name: 2 if name == "python" else None for name in needed}
@@ -293,8 +189,3 @@ def _require_alike(who: str, found: Mapping[str, str | None], needed: Mapping[st
     if differ:
         has = ", ".join(f"{name} {found.get(name) or 'missing'}" for name in differ)
         raise RunFailed(f"{who} has {has}; needed: {', '.join(f'{name} {needed[name]}' for name in differ)}")
-
-
-def _named(error: BaseException) -> str:
-    name, lines = type(error).__name__, str(error).splitlines()
-    return f"{name}: {lines[0]}" if lines else name

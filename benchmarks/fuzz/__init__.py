@@ -1,0 +1,1 @@
+"""Fuzzing: configurations, data files, checkpoints, stores and the Python API, with whatever nobody thought of."""
