@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -103,16 +104,16 @@ def _descent(
     weights: Weights, task: LinearTask, phase: Phase, numbers: dict[str, np.ndarray], looks: Sequence[int]
 ) -> Iterator[tuple[int, Weights]]:
     """Steps done, and the weights there."""
-    anchor, begun = weights, multiplied(weights)
-    factors = factors_of(phase, int(looks[-1]))
+    objective, momentum = _Objective.of(weights, task, numbers), numbers["momentum"]
+    factors, moving = factors_of(phase, int(looks[-1])), bool(np.any(momentum))
     velocity, done = tuple(np.zeros_like(layer) for layer in weights), 0
-    momentum = numbers["momentum"]
     for look in map(int, looks):
         for step in range(done, look):
-            slopes = _gradient(weights, anchor, begun, task, numbers)
-            velocity = tuple(slope + momentum * speed for slope, speed in zip(slopes, velocity, strict=True))
-            moves = velocity
-            if phase.nesterov:
+            slopes = moves = objective.gradient(weights)
+            if moving:
+                velocity = tuple(slope + momentum * speed for slope, speed in zip(slopes, velocity, strict=True))
+                moves = velocity
+            if moving and phase.nesterov:
                 moves = tuple(slope + momentum * speed for slope, speed in zip(slopes, velocity, strict=True))
             rate = numbers["learning_rate"] * factors[step]
             weights = tuple(layer - rate * move for layer, move in zip(weights, moves, strict=True))
@@ -120,21 +121,45 @@ def _descent(
         yield look, weights
 
 
-def _gradient(
-    weights: Weights, anchor: Weights, begun: np.ndarray, task: LinearTask, numbers: dict[str, np.ndarray]
-) -> Weights:
-    """Of ||P - A||_S^2 + lambda ||P - P_0||^2 + (mu/2) sum ||W_l - W_l^0||^2 + (beta/2) sum ||W_l||^2."""
-    below = list(itertools.accumulate(weights, lambda product, layer: layer @ product))
-    pull = 2 * (below[-1] - task.target)
-    if not task.whitened:
-        pull = pull @ task.input_covariance
-    if np.any(numbers["product_penalty"]):
-        pull = pull + 2 * numbers["product_penalty"] * (below[-1] - begun)
-    slopes = []
-    for layer in range(len(weights) - 1, -1, -1):
-        slope = pull if layer == 0 else pull @ np.swapaxes(below[layer - 1], 1, 2)
-        if np.any(numbers["weight_penalty"]):
-            slope = slope + numbers["weight_penalty"] * (weights[layer] - anchor[layer])
-        slopes.append(slope + numbers["weight_decay"] * weights[layer])
-        pull = np.swapaxes(weights[layer], 1, 2) @ pull
-    return tuple(reversed(slopes))
+@dataclass(frozen=True)
+class _Objective:
+    """||P - A||_S^2 + lambda ||P - P_0||^2 + (mu/2) sum ||W_l - W_l^0||^2 + (beta/2) sum ||W_l||^2.
+
+    Prepared for thousands of steps of small matrices: what is 0 in every run, or the identity, is None.
+    """
+
+    target: Float[np.ndarray, "d_out d_in"]
+    covariance: Float[np.ndarray, "d_in d_in"] | None
+    anchor: Weights
+    begun: Float[np.ndarray, "runs d_out d_in"]
+    product_penalty: Float[np.ndarray, "runs 1 1"] | None
+    weight_penalty: Float[np.ndarray, "runs 1 1"] | None
+    weight_decay: Float[np.ndarray, "runs 1 1"] | None
+
+    @classmethod
+    def of(cls, weights: Weights, task: LinearTask, numbers: dict[str, np.ndarray]) -> _Objective:
+        """Of a phase that begins at these weights."""
+        names = ("product_penalty", "weight_penalty", "weight_decay")
+        strengths = {name: numbers[name] if np.any(numbers[name]) else None for name in names}
+        covariance = None if task.whitened else task.input_covariance
+        return cls(task.target, covariance, weights, multiplied(weights), **strengths)
+
+    def gradient(self, weights: Weights) -> Weights:
+        """By the chain rule, a layer at a time."""
+        below = list(itertools.accumulate(weights, lambda product, layer: layer @ product))
+        pull = 2 * (below[-1] - self.target)
+        if self.covariance is not None:
+            pull = pull @ self.covariance
+        if self.product_penalty is not None:
+            pull = pull + 2 * self.product_penalty * (below[-1] - self.begun)
+        slopes = []
+        for layer in range(len(weights) - 1, -1, -1):
+            slope = pull if layer == 0 else pull @ below[layer - 1].swapaxes(1, 2)
+            if self.weight_penalty is not None:
+                slope = slope + self.weight_penalty * (weights[layer] - self.anchor[layer])
+            if self.weight_decay is not None:
+                slope = slope + self.weight_decay * weights[layer]
+            slopes.append(slope)
+            if layer:
+                pull = weights[layer].swapaxes(1, 2) @ pull
+        return tuple(reversed(slopes))
