@@ -35,13 +35,17 @@ class Head(NamedTuple):
 
 def require_room(path: Path) -> None:
     """ValueError where the arrays of a .npz file take more than half of the memory that is free: they are copied."""
-    needed, free = sum(head.bytes for head in heads(path).values()), memory_left() // 2
+    needed, free = sum(head.bytes for head in heads(path, foreign=True).values()), memory_left() // 2
     if needed > free:
         raise ValueError(f"its arrays take {needed / 1e6:.4g} MB, and half of what is free is {free / 1e6:.4g} MB")
 
 
-def heads(path: Path) -> dict[str, Head]:
+def heads(path: Path, foreign: bool = False) -> dict[str, Head]:
     """Name -> head of every array in a .npz file, whatever else is in it; nothing but heads is unpacked.
+
+    Args:
+      path: of the file.
+      foreign: whether to take kinds of numbers that NumPy writes and cannot name, such as float8, as that many bytes.
 
     Raises:
       ValueError: an array that says more, or less, than there is of it, or is of Python's objects.
@@ -57,7 +61,12 @@ def heads(path: Path) -> dict[str, Head]:
                 version = (first[-2], first[-1])
                 if version not in _HEADS:
                     raise ValueError(f"{member.filename} is of version {version} of the format")
-                shape, _, dtype = _HEADS[version](file)
+                try:
+                    shape, _, dtype = _HEADS[version](file)
+                except ValueError as error:
+                    if not foreign or "dtype descriptor" not in str(error):
+                        raise
+                    shape, dtype = (member.file_size - file.tell(),), np.dtype(np.uint8)
                 head = Head(shape, dtype)
                 if dtype.hasobject:
                     raise ValueError("Object arrays cannot be loaded when allow_pickle=False")  # in NumPy's words

@@ -12,6 +12,8 @@ import jax
 import numpy as np
 from hypothesis import strategies as st
 
+from linsim.errors import SMALLEST
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -52,8 +54,9 @@ def undisturbed(draw: Draw, inner: st.SearchStrategy[Any]) -> Any:
 
 @functools.cache
 def numbers(low: float, high: float) -> st.SearchStrategy[float]:
-    """A number within bounds; no NaN, no infinity, no subnormals."""
-    return st.floats(low, high, allow_nan=False, allow_infinity=False, allow_subnormal=False)
+    """A number within bounds; no NaN, no infinity, and 0 for what is too near to it for the library."""
+    drawn = st.floats(low, high, allow_nan=False, allow_infinity=False, allow_subnormal=False)
+    return drawn.map(lambda number: number if abs(number) >= SMALLEST else 0.0) if low <= 0 <= high else drawn
 
 
 @functools.cache

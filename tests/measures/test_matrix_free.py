@@ -400,7 +400,7 @@ def eye(vector):
         (lambda: matrix_free.density(eye, jnp.zeros(9), KEY, 2, 2, np.ones(2), 0.0), "width: got 0.0"),
         (lambda: products.hessian_product((jnp.ones((3, 4)),), np.eye(2)), r"target: got shape \(2, 2\)"),
         (lambda: products.gauss_newton_product((jnp.ones((3, 4)),), np.eye(2)), r"covariance: got shape \(2, 2\)"),
-        (lambda: products.fisher_product(()), r"weights: got \(\); allowed: at least one layer"),
+        (lambda: products.fisher_product(()), r"weights: got \[\]; allowed: a tuple of matrices"),
         (lambda: curvature.aligned_spectrum(np.ones(2), np.ones(2), np.ones(2), (2, 1, 3)), "widths: got 1"),
     ],
 )
