@@ -80,7 +80,7 @@ def test_tasks_are_read_from_a_table(tmp_path):
         (TABLE.replace(",3", ",3,4"), "task.data: got line 3 of "),
         (TABLE.replace(",3", ""), "task.data: got nothing in column y, line 3 of "),
         (TABLE.replace(",3", ",inf"), "task.data.Y: got entries above 1e+50"),
-        (TABLE.replace("finetune", "pretrain"), "task.data.X_ft: got shape (0, 2)"),
+        (TABLE.replace("finetune", "pretrain"), "task.data.X_ft: got float64 (0, 2)"),
         (b"\xff\xfe\x00", "allowed: a .csv file with columns"),
     ],
 )
