@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from linsim.errors import InvalidInput, require
+from linsim.errors import InvalidInput, numbers, require, require_number
 
 STEPS, SQUARED, STRENGTH, RATE, PLAIN = "steps", "squared output", "output per input", "flow time per step", "1"
 """Units of budgets, losses, singular values and learning rates; and none."""
@@ -171,3 +172,34 @@ def _known(name: str) -> Label:
 def _array(values: Any) -> Any:
     listed = isinstance(values, list | tuple) and len(values) > 0
     return texts(values) if listed and all(isinstance(value, str) for value in values) else values
+
+
+LARGEST_NUMBER = 1e30
+"""Of a phase: float32 has room for it."""
+
+
+class Sweepable(NamedTuple):
+    """What is told about a number that may be an axis of a sweep."""
+
+    words: str
+    units: str
+    above: float = -math.inf
+    at_least: float = -math.inf
+    below: float = math.inf
+    whole: bool = False
+    """Integers only."""
+    axis: str = ""
+    """Name of the axis; empty for the name of the field."""
+
+    def require(self, name: str, value: Any) -> None:
+        """Raise `InvalidInput` unless it is a number within these bounds."""
+        if hasattr(value, "dtype"):
+            value = float(numbers(name, value, 0))
+        above, at_least = self.above, max(self.at_least, -LARGEST_NUMBER)
+        require_number(name, value, above=above, at_least=at_least, below=self.below, at_most=LARGEST_NUMBER)
+        require(not self.whole or value == int(value), name, value, "a whole number")
+
+
+def swept(words: str, units: str, **about: Any) -> dict[str, Sweepable]:
+    """Metadata of a dataclass field that may be an axis of a sweep; `about` are fields of `Sweepable`."""
+    return {"swept": Sweepable(words, units, **about)}

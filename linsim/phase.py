@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
@@ -12,15 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from linsim.errors import (
-    brief_fields,
-    numbers,
-    require,
-    require_choice,
-    require_integer,
-    require_kind,
-    require_number,
-)
+from linsim.errors import brief_fields, numbers, require, require_choice, require_integer, require_kind
+from linsim.labels import Sweepable
+from linsim.labels import swept as swept
 
 Strength = Any
 """A scalar: a Python number outside, a traced array inside a compiled program."""
@@ -38,43 +31,12 @@ Regularizer = Literal["product_penalty", "weight_penalty", "weight_decay"]
 REGULARIZERS: tuple[Regularizer, ...] = get_args(Regularizer)
 
 
-LARGEST_NUMBER = 1e30
-"""Of a phase: float32 has room for it."""
-
-
-class Sweepable(NamedTuple):
-    """What is told about a number that may be an axis of a sweep."""
-
-    words: str
-    units: str
-    above: float = -math.inf
-    at_least: float = -math.inf
-    below: float = math.inf
-    whole: bool = False
-    """Integers only."""
-    axis: str = ""
-    """Name of the axis; empty for the name of the field."""
-
-    def require(self, name: str, value: Any) -> None:
-        """Raise `InvalidInput` unless it is a number within these bounds."""
-        if hasattr(value, "dtype"):
-            value = float(numbers(name, value, 0))
-        above, at_least = self.above, max(self.at_least, -LARGEST_NUMBER)
-        require_number(name, value, above=above, at_least=at_least, below=self.below, at_most=LARGEST_NUMBER)
-        require(not self.whole or value == int(value), name, value, "a whole number")
-
-
 class Number(NamedTuple):
     """A number of a phase, or of a part of one."""
 
     field: str
     value: Strength | None
     about: Sweepable
-
-
-def swept(words: str, units: str, **about: Any) -> dict[str, Sweepable]:
-    """Metadata of a dataclass field that may be an axis of a sweep; `about` are fields of `Sweepable`."""
-    return {"swept": Sweepable(words, units, **about)}
 
 
 @runtime_checkable

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from linsim.errors import brief, numbers, require, require_axis, require_choice, require_kind, require_number
-from linsim.labels import Label, label_of
-from linsim.phase import LARGEST_NUMBER, REGULARIZERS, SWEPT, Phase, Regularizer, Sweepable
+from linsim.labels import LARGEST_NUMBER, Label, Sweepable, label_of
+from linsim.phase import REGULARIZERS, SWEPT, Phase, Regularizer
 from linsim.problem import Problem
 
 BUDGETS, SEEDS = "pretrain_steps", "seed"
