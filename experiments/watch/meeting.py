@@ -19,7 +19,7 @@ from linsim.monitoring.measuring import MEASURES, Monitor, Reading
 from linsim.monitoring.record import Record
 from linsim.monitoring.stored.likeness import Likeness
 from linsim.monitoring.stored.parameters import repeated
-from linsim.monitoring.trees import leaves_of, require_same_shapes, require_scalar, shapes_of
+from linsim.monitoring.trees import leaves_of, require_one_number, require_same_shapes, shapes_of
 from linsim.sweeping.keeping import remembered
 
 from .config import Config
@@ -92,5 +92,5 @@ class Meeting:
     def _try_loss(self, name: str, params: Any) -> None:
         """Tell a loss that fails, or is no scalar, from a checkpoint that does."""
         for batch in self.batches:
-            check = partial(require_scalar, self.monitor.loss, params, batch)
-            call_named("loss", f"{self.config.loss} on {name}", check)
+            shape = partial(jax.eval_shape, self.monitor.loss, params, batch)
+            require_one_number(call_named("loss", f"{self.config.loss} on {name}", shape))

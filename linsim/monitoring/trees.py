@@ -99,6 +99,11 @@ def require_scalar(loss: Loss, params: Params, batch: Batch) -> None:
     except Exception as error:  # whatever a user's code raises
         allowed = f"a function that takes these parameters and batches; it fails with {brief_error(error)}"
         raise InvalidInput("loss", brief(loss), allowed) from error
+    require_one_number(value)
+
+
+def require_one_number(value: Any) -> None:
+    """Raise `InvalidInput` unless a loss, or its shape, is one real number."""
     shapes = [leaf.shape for leaf in jax.tree.leaves(value)]
     require(shapes == [()], "loss", f"a result of shapes {shapes}", "one scalar")
     kind = jax.tree.leaves(value)[0].dtype
