@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import os
 import shutil
@@ -29,6 +28,7 @@ from linsim.storage.checksums import (
 )
 from linsim.storage.places import DATA as DATA
 from linsim.storage.places import SEAL, Places, remove
+from linsim.storage.plain import read_json
 from linsim.storage.room import memory_left
 
 
@@ -90,10 +90,11 @@ def verify(folder: Path | str) -> None:
     _readable(folder).close()
     try:
         path = Path(folder) / DATA
-        positions, told = require_positions(path), dict(zarr.open_group(path, mode="r").attrs)
+        positions, group = require_positions(path), zarr.open_group(path, mode="r")
+        told = dict(group.attrs)
         if differing := broken(told.get(SEAL), told, positions):
             raise ValueError(f"{' and '.join(differing)} changed after it was saved")
-        for _, array in zarr.open_group(Path(folder) / DATA, mode="r").arrays():
+        for _, array in group.arrays():
             for part in _parts(array.shape, array.chunks):
                 array[part]
     except Exception as error:  # whatever the layers below say of a damaged chunk
@@ -122,9 +123,9 @@ def _readable(folder: Path | str) -> xr.Dataset:
 
 def _require_heads(path: Path) -> None:
     """ValueError unless all arrays that the group tells of are there, and say of themselves what it says of them."""
-    group = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    group = read_json(path / "zarr.json")
     for name, told in (group.get("consolidated_metadata") or {}).get("metadata", {}).items():
-        own = json.loads((path / name / "zarr.json").read_text(encoding="utf-8"))
+        own = read_json(path / name / "zarr.json")
         if {**own, "attributes": None} != {**told, "attributes": None}:
             raise ValueError(f"the numbers of {name} are not as, or where, they were written")
 

@@ -142,14 +142,10 @@ class OnDisk:
     def keep(self, box: Box, values: Mapping[str, np.ndarray]) -> None:
         """Write a chunk; `RunFailed` where the disk is full or fails."""
         with _writing(self._folder):
-            for name, layout in self._layouts.items():
-                if self._grid.writes(layout, box):
-                    self._arrays[name][self._grid.part(layout, box).slices] = values[name]
-            written = {
-                name: checksum(self._file(name, layout, box))
-                for name, layout in self._layouts.items()
-                if self._grid.writes(layout, box)
-            }
+            mine = {name: layout for name, layout in self._layouts.items() if self._grid.writes(layout, box)}
+            for name, layout in mine.items():
+                self._arrays[name][self._grid.part(layout, box).slices] = values[name]
+            written = {name: checksum(self._file(name, layout, box)) for name, layout in mine.items()}
             with self._book.open("a", encoding="utf-8") as book:
                 book.write(f"\n{json.dumps({'start': box.start, 'checksums': written})}\n")  # also after half a line
         self._written[box.start] = written

@@ -58,6 +58,16 @@ def without_a_shard(folder):
     (folder / "model-00002-of-00002.safetensors").unlink()
 
 
+def with_index(text):
+    """Two shards beside an index of a text."""
+
+    def write(folder):
+        sharded(folder)
+        (folder / "model.safetensors.index.json").write_text(text)
+
+    return write
+
+
 def without_index(folder):
     sharded(folder)
     (folder / "model.safetensors.index.json").unlink()
@@ -88,6 +98,8 @@ HALF = {
     "a pickle": (pickled, "which is never read"),
     "an index of something else": (lambda folder: sharded(folder, {"w": ["x"]}), "no weight_map"),
     "an index that leads out": (lambda folder: sharded(folder, {"w": "../w.safetensors"}), "no weight_map"),
+    "an index cut short": (with_index("{"), "not readable (Expecting property name"),
+    "an index of nothing but depth": (with_index("[" * 100_000), "not readable (no JSON"),
     "an index that is none": (lambda folder: sharded(folder, []), "no weight_map"),
     "other arrays than listed": (lambda folder: sharded(folder, {"layer.u": SHARD}), "other arrays than its index"),
 }

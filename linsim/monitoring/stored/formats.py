@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import zipfile
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from linsim.errors import InvalidInput, require
 from linsim.monitoring.stored import orbax_trees
 from linsim.monitoring.stored.named_trees import nested
 from linsim.storage.archives import require_room
+from linsim.storage.plain import read_json
 
 Form = Literal["orbax", "safetensors", "npz"]
 
@@ -114,7 +114,10 @@ def weights_in(folder: Path) -> tuple[dict[str, str], list[Path]]:
 
 def _listed(index: Path) -> dict[str, str]:
     """Names of arrays and of the files that they are in."""
-    told = json.loads(index.read_text(encoding="utf-8"))
+    try:
+        told = read_json(index)
+    except ValueError as error:
+        raise InvalidInput(index.name, f"not readable ({reason(error)})", ALLOWED) from error
     listed = told.get("weight_map") if isinstance(told, dict) else None
     if (
         isinstance(listed, dict)
