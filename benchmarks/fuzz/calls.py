@@ -275,7 +275,8 @@ def _monitors() -> Iterator[Call]:
     yield _call("Alarm.watch", ls.Alarm(window=3).watch, **series)
     how: dict[str, Any] = {"measures": ["gradient_square"], "probes": 2, "noise": 0.1, "relative": True, "lanczos": 2}
     monitor = ls.Monitor(_loss, ["gradient_square"], probes=2)
-    yield _call("Monitor", loss=_loss, **how)
+    some: dict[str, Any] = {"tolerance": 0.1, "params": "w", "by_layer": True, "stacked": ""}
+    yield _call("Monitor", loss=_loss, **how, **some)
     yield _call("Monitor.measure", monitor.measure, slow=True, model=params, batches=[batch], key=key)
     for name in ("CROSS_ENTROPY", "SQUARED_ERROR"):
         yield _call(name, partial(ls.Predictive, _outputs), likelihood=getattr(ls, name))

@@ -63,16 +63,21 @@ def _limited() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def refusal_or_fault(work: Callable[[], str | None]) -> str | None:
-    """What is wrong with a piece of work: nothing where it is refused in one line, else what it says of itself."""
+def refusal_or_fault(work: Callable[[], str | None], warned: type[Warning] = RuntimeWarning) -> str | None:
+    """What is wrong with a piece of work: nothing where it is refused in one line, else what it says of itself.
+
+    Args:
+      work: to be done.
+      warned: warnings that it may not give.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)
+        warnings.simplefilter("error", warned)
         try:
             return work()
         except (InvalidInput, RunFailed) as error:
             return None if len(str(error).splitlines()) == 1 else f"several lines: {str(error)[:200]!r}"
         except Exception as error:
-            return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            return _in_a_line(error)
 
 
 def command_or_fault(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> tuple[int | None, str | None]:
@@ -84,7 +89,7 @@ def command_or_fault(main: Callable[[Sequence[str]], int], arguments: Sequence[s
         try:
             status = main(arguments)
         except Exception as error:
-            return None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            return None, _in_a_line(error)
     lines = [line for line in told.getvalue().splitlines() if line.strip()]
     if status not in (0, 2, 3, 4):
         return status, f"exit status {status}"
@@ -93,6 +98,10 @@ def command_or_fault(main: Callable[[Sequence[str]], int], arguments: Sequence[s
     if status in (2, 3) and len(lines) != 1:
         return status, f"exit status {status} with {len(lines)} lines: {' '.join(lines)[:200]}"
     return status, None
+
+
+def _in_a_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def damaged(data: bytes, rng: np.random.Generator) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import inspect
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from benchmarks.fuzz.calls import PHASE, PROBLEM, TASK, Call
-from linsim.errors import InvalidInput, RunFailed
+from benchmarks.fuzz.kinds import refusal_or_fault
 
 NAN = float("nan")
 VALUES: Mapping[str, Callable[[], Any]] = {
@@ -68,14 +67,11 @@ def fault(call: Call, **changes: Any) -> str | None:
     May stand: a refusal in one line, or a result whose NaNs and infinite numbers are named in the docstring of what was
     called. A warning may not.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        try:
-            result = call(**changes)
-        except (InvalidInput, RunFailed) as error:
-            return None if len(str(error).splitlines()) == 1 else f"several lines: {error}"
-        except Exception as error:
-            return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return refusal_or_fault(lambda: _unnamed(call, call(**changes)), Warning)
+
+
+def _unnamed(call: Call, result: Any) -> str | None:
+    """NaN and infinite numbers of a result that nothing names."""
     words = f"{call.told} {_source_of(type(result))}"
     arrays = [np.asarray(leaf) for leaf in _leaves(result)]
     if any(np.isnan(array).any() for array in arrays) and "NaN" not in words:

@@ -121,6 +121,8 @@ class Monitor:
         require_integer("lanczos", self.lanczos, at_least=2, at_most=10**4)
         require_number("tolerance", self.tolerance, above=0, below=1)
         require_kind("by_layer", self.by_layer, bool)
+        for name in ("params", "stacked"):
+            require_kind(name, getattr(self, name), str, "a regular expression, as text")
         require(self.by_layer or not self.stacked, "stacked", self.stacked, "empty, unless by_layer is set")
 
     def measure(self, model: Any, batches: Iterable[Batch], key: Array) -> Reading:

@@ -204,7 +204,7 @@ GOOD = (jnp.ones((3, 4)), jnp.ones((2, 3)))
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: curvature.loss_hessian((), np.eye(2)), r"weights: got \(\); allowed: at least one layer"),
+        (lambda: curvature.loss_hessian((), np.eye(2)), r"weights: got \[\]; allowed: a tuple of matrices"),
         (lambda: curvature.loss_hessian(GOOD, np.eye(2)), r"target: got shape \(2, 2\); allowed: shape \(2, 4\)"),
         (lambda: curvature.gauss_newton(GOOD, np.eye(3)), r"covariance: got shape \(3, 3\); allowed: shape \(4, 4\)"),
         (lambda: curvature.trace_of_curvature(GOOD[::-1]), r"weights: got W_1 \(2, 3\) then W_2 \(3, 4\); allowed"),
