@@ -241,6 +241,11 @@ def brief_fields(value: Any) -> str:
     return f"{type(value).__name__}({', '.join(f'{name}={brief(getattr(value, name))}' for name in names)})"
 
 
+def used_up(node: Any) -> bool:
+    """Whether looking into it takes something out of it: an iterator is a leaf, and no tree."""
+    return isinstance(node, Iterator)
+
+
 def brief_error(error: BaseException) -> str:
     """Kind and first line of an error."""
     name, lines = type(error).__name__, str(error).splitlines()

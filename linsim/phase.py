@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from linsim.errors import brief_fields, numbers, require, require_choice, require_integer, require_kind
+from linsim.errors import brief_fields, numbers, require, require_choice, require_integer, require_kind, used_up
 from linsim.labels import Sweepable
 from linsim.labels import swept as swept
 
@@ -170,7 +170,7 @@ class Phase:
         Whether a phase can move the weights of a problem says `linsim.dynamics.moving.trial`.
         """
         self._require_parts(name)
-        require_kind(f"{name}.nesterov", self.nesterov, bool, "True or False")
+        require_kind(f"{name}.nesterov", self.nesterov, bool)
         absent = {each.name for each in fields(self) if each.default is None}
         for axis, number in self.numbers().items():
             if number.value is not None:
@@ -246,9 +246,7 @@ class Phase:
         for part, protocol in PARTS.items():
             value = getattr(self, part)
             sound = isinstance(value, protocol) and is_dataclass(value) and not isinstance(value, type)
-            sound = sound and all(
-                map(_is_number, jax.tree.leaves(value, is_leaf=lambda node: isinstance(node, Iterator)))
-            )
+            sound = sound and all(map(_is_number, jax.tree.leaves(value, is_leaf=used_up)))
             allowed = (
                 f"a dataclass of numbers, registered with JAX, with the methods of linsim.phase.{protocol.__name__}"
             )
@@ -272,11 +270,6 @@ def _numbers(part: Any) -> Iterator[tuple[str, Number]]:
             if isinstance(part, Term):
                 about = about._replace(words=f"strength of {part.name}", axis=part.name)
             yield about.axis or each.name, Number(each.name, getattr(part, each.name), about)
-
-
-def _used_up(node: Any) -> bool:
-    """Whether looking at it takes something out of it."""
-    return isinstance(node, Iterator)
 
 
 def _is_number(leaf: Any) -> bool:

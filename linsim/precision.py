@@ -9,7 +9,7 @@ from typing import Literal, ParamSpec, TypeVar
 
 import jax
 
-from linsim.errors import InvalidInput
+from linsim.errors import InvalidInput, used_up
 
 Precision = Literal["float32", "float64"]
 
@@ -36,11 +36,6 @@ def computing_in(precision: Precision) -> Iterator[None]:
         yield
 
 
-def _no_tree(node: object) -> bool:
-    """Iterators are used up where they are looked at."""
-    return isinstance(node, Iterator)
-
-
 @cache
 def require_platform() -> None:
     """Raise `InvalidInput` where JAX_PLATFORMS asks for what is not here."""
@@ -59,7 +54,7 @@ def in_float64(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def computed(*args: P.args, **kwargs: P.kwargs) -> R:
-        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs), is_leaf=_no_tree))
+        traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs), is_leaf=used_up))
         with nullcontext() if traced else computing_in("float64"):
             return function(*args, **kwargs)
 

@@ -54,7 +54,7 @@ class Problem:
         require(increasing and bool(steps[-1] <= MOST_STEPS), "budgets", steps, allowed)
         object.__setattr__(self, "budgets", steps.astype(np.int64))
         require_integer("finetune_steps", self.finetune_steps, at_least=0, at_most=MOST_STEPS)
-        require_kind("idealised", self.idealised, bool, "True or False")
+        require_kind("idealised", self.idealised, bool)
         require_integer("seed", self.seed, at_least=0, at_most=2**32 - 1)
 
     def __repr__(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ from flax import nnx
 from flax.core.meta import AxisMetadata
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from linsim.errors import InvalidInput, brief, brief_error, require
+from linsim.errors import InvalidInput, brief, brief_error, require, used_up
 
 Params = Any
 """A pytree of floating-point arrays."""
@@ -37,7 +37,7 @@ def parameters_of(model: Any) -> Params:
     `InvalidInput` for anything but floating leaves.
     """
     tree = state_of(model)
-    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda node: isinstance(node, Iterator))
+    leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=used_up)
     require(len(leaves) > 0, "params", brief(tree), "a tree with at least one array")
     for path, leaf in leaves:
         named = f"params{jax.tree_util.keystr(path)}"

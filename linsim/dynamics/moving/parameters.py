@@ -115,7 +115,7 @@ class LowRank:
         """A rank that some of the layers can hold."""
         chosen = self._chosen(len(shapes))
         _require_layers(f"{name}.layers", chosen, len(shapes))
-        require_kind(f"{name}.orthonormal", self.orthonormal, bool, "True or False")
+        require_kind(f"{name}.orthonormal", self.orthonormal, bool)
         if self.most is not None:
             require_integer(f"{name}.most", self.most, at_least=1)
         largest = max(self._room(shapes[layer - 1]) for layer in chosen)
