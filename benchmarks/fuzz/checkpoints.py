@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
@@ -34,10 +35,9 @@ def _attempt(rng: np.random.Generator, folder: Path) -> str | None:
 
     def read() -> str | None:
         for found in checkpoints.find(folder):
-            trees = _leaves(checkpoints.read(found))
-            if not trees or any(not np.issubdtype(np.asarray(leaf).dtype, np.floating) for leaf in trees):
-                kinds = {str(np.asarray(leaf).dtype) for leaf in trees}
-                return None if kinds <= {"bfloat16", "float8_e4m3fn", "float8_e5m2"} and kinds else f"taken, of {kinds}"
+            kinds = {np.asarray(leaf).dtype for leaf in _leaves(checkpoints.parameters(found))}
+            if not kinds or any(not jnp.issubdtype(kind, jnp.floating) for kind in kinds):
+                return f"taken, of {sorted(kind.name for kind in kinds)}"
         return None
 
     return refusal_or_fault(read)
