@@ -19,6 +19,7 @@ from pathlib import Path
 import filelock
 import jax
 import platformdirs
+from jaxlib import utils
 
 VARIABLE = "LINSIM_CACHE"
 _OFF = ("off", "0", "no", "none", "false")
@@ -26,6 +27,7 @@ _LARGEST = 256 << 20  # bytes in all; the programs that were used longest ago go
 _PROGRAM, _USED, _LOCK, _LOOKED = "-cache", "-atime", ".lockfile", ".looked-at"  # as JAX names the first three
 _ZLIB = b"\x78"
 _ABOUT = Path("/proc/cpuinfo")  # of Linux
+_UNASKED = "1"  # what JAX sets where nobody did
 _WAIT = 1.0  # seconds, for other processes that write
 
 
@@ -41,6 +43,7 @@ def keep_programs() -> Path | None:
     own = jax.config.values["jax_compilation_cache_dir"]
     if not jax.config.values["jax_enable_compilation_cache"] or (not own and asked.lower() in _OFF):
         return None
+    _hush()
     if own:  # perhaps no path of this machine: JAX takes those of a cloud, too
         jax.config.update("jax_compilation_cache_dir", f"{own}/{processor()}")
         return Path(own) / processor()
@@ -70,6 +73,16 @@ def processor() -> str:
     except (OSError, ValueError):
         pass
     return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
+
+
+def _hush() -> None:
+    """Have XLA log only what is fatal, unless it was asked to log more.
+
+    On Intel it calls each program that it finds again an error, since two tuning flags of the compiler are no features
+    of the processor (openxla/xla issue 44565).
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL", _UNASKED) == _UNASKED:
+        utils.absl_set_min_log_level(3)
 
 
 def _cleared(folder: Path) -> int:
