@@ -1,4 +1,4 @@
-"""Every test runs in float64, on two CPU devices, with shapes checked at run time and silent broadcasts refused."""
+"""Every test runs in float64, on two CPU devices, with silent broadcasts refused; shapes are checked if asked."""
 
 import gc
 import os
@@ -25,13 +25,13 @@ os.environ["MPLBACKEND"] = "Agg"
 import jax
 import pytest
 from hypothesis import HealthCheck, settings
-from jaxtyping import config, install_import_hook
+from jaxtyping import config as jaxtyping_config
+from jaxtyping import install_import_hook
 
 import tests.typechecker  # noqa: F401 - the hook finds it by this name
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-install_import_hook(["linsim"], "tests.typechecker.check")
 
 # Compilation trips the default deadline. CI draws the same examples every time; by hand they vary.
 settings.register_profile("by_hand", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -41,11 +41,16 @@ settings.load_profile("ci" if os.environ.get("CI") else "by_hand")
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--all", action="store_true", help="run the thorough tests and every case of the sampled ones, too"
+        "--all",
+        action="store_true",
+        help="run the thorough tests and every case of the sampled ones, too, with --annotations",
     )
+    parser.addoption("--annotations", action="store_true", help="hold every value against its annotation, and shape")
 
 
 def pytest_configure(config):
+    if config.getoption("--annotations") or config.getoption("--all"):  # takes half of the time once more
+        install_import_hook(["linsim"], "tests.typechecker.check")
     config.addinivalue_line("markers", "sampled(n): n cases of it, evenly spread, are run, and all of them with --all")
     config.addinivalue_line("markers", "thorough(guard): is run with --all; what guards the same at a lower price")
 
@@ -73,9 +78,9 @@ def _not_sampled(items):
 @pytest.fixture
 def unchecked():
     """As users have it: annotations are not checked at run time."""
-    config.update("jaxtyping_disable", True)
+    jaxtyping_config.update("jaxtyping_disable", True)
     yield
-    config.update("jaxtyping_disable", False)
+    jaxtyping_config.update("jaxtyping_disable", False)
 
 
 MAPPINGS = Path("/proc/self/maps")

@@ -19,7 +19,6 @@ from pathlib import Path
 import filelock
 import jax
 import platformdirs
-from jaxlib import utils
 
 VARIABLE = "LINSIM_CACHE"
 _OFF = ("off", "0", "no", "none", "false")
@@ -82,6 +81,8 @@ def _hush() -> None:
     of the processor (openxla/xla issue 44565).
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL", _UNASKED) == _UNASKED:
+        from jaxlib import utils
+
         utils.absl_set_min_log_level(3)
 
 
