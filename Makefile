@@ -5,14 +5,15 @@ FUZZ_SECONDS ?= 60
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help run test test-all annotations claims figures docs lint fuzz clean
+.PHONY: help run test test-all shapes pages claims figures docs lint fuzz clean
 .NOTPARALLEL:
 
 help:
 	@echo "make run      compute and draw the overtraining chart, into results/overtraining_chart"
 	@echo "make test     run the tests"
 	@echo "make test-all run all cases of them, for an hour or so"
-	@echo "make annotations run those of solvers and theory with every value held against its annotation"
+	@echo "make shapes   run those of solvers and theory with every value and shape held against its annotation"
+	@echo "make pages    run every block of every page"
 	@echo "make claims   judge every theoretical claim, in a few minutes, into results/claims"
 	@echo "make figures  draw the gallery again; computes the results that are missing, in some minutes"
 	@echo "make docs     build the pages, into docs/_build/html/index.html"
@@ -32,8 +33,11 @@ test: $(VENV)/test
 test-all: $(VENV)/test
 	$(PYTEST) --all
 
-annotations: $(VENV)/test
-	$(PYTEST) --annotations tests/dynamics tests/theory
+shapes: $(VENV)/test
+	$(PYTEST) --shapes tests/dynamics tests/theory
+
+pages: $(VENV)/test
+	$(PYTEST) --all tests/test_pages.py
 
 claims: $(VENV)/test
 	$(RUN) -m experiments.claims --overwrite

@@ -199,6 +199,13 @@ class Sweepable(NamedTuple):
         require_number(name, value, above=above, at_least=at_least, below=self.below, at_most=LARGEST_NUMBER)
         require(not self.whole or value == int(value), name, value, "a whole number")
 
+    def require_put(self, name: str, value: Any) -> None:
+        """The same where it may be None, to be swept; of arrays, one entry a run, only that they are numbers."""
+        if hasattr(value, "dtype"):
+            numbers(name, value)
+        elif value is not None:
+            self.require(name, value)
+
 
 def swept(words: str, units: str, **about: Any) -> dict[str, Sweepable]:
     """Metadata of a dataclass field that may be an axis of a sweep; `about` are fields of `Sweepable`."""

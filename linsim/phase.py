@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from linsim.errors import brief_fields, numbers, require, require_choice, require_integer, require_kind, used_up
+from linsim.errors import brief_fields, require, require_choice, require_integer, require_kind, used_up
 from linsim.labels import Sweepable
 from linsim.labels import swept as swept
 
@@ -116,7 +116,6 @@ class Term:
     __repr__ = brief_fields
 
 
-@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Phase:
     """Gradient descent on  L + lambda ||P - P_0||^2 + (mu/2) sum ||W_l - W_l^0||^2 + (beta/2) sum ||W_l||^2 + terms.
@@ -176,10 +175,8 @@ class Phase:
             if number.value is not None:
                 number.about.require(f"{name}.{axis}", number.value)
             require(number.value is not None or axis in absent, f"{name}.{axis}", None, f"a number, or an axis {axis}")
-        plain = self.optimizer is None
-        require(
-            plain or self.momentum is None, f"{name}.momentum", self.momentum, "None beside an optimizer of its own"
-        )
+        alone = self.optimizer is None or self.momentum is None
+        require(alone, f"{name}.momentum", self.momentum, "None beside an optimizer of its own")
         if self.batch_size is not None:
             require_integer(f"{name}.batch_size", self.batch_size, at_least=1)
 
@@ -205,7 +202,7 @@ class Phase:
         require_kind("values", values, Mapping, "a mapping, name of a field -> its value")
         for axis, number in self.numbers().items():
             if axis in values:
-                _require_put(axis, values[axis], number.about)
+                number.about.require_put(axis, values[axis])
         own = {each.name for each in fields(self)}
         changed = replace(self, **{name: value for name, value in values.items() if name in own})
         rest = {name: value for name, value in values.items() if name not in own}
@@ -256,6 +253,26 @@ class Phase:
         require(not twice, name, twice, "every number under a name of its own")
 
 
+def _flattened(phase: Phase) -> tuple[list[Any], tuple[Any, ...]]:
+    """What is within, and what programs are compiled for: names of that, the fixed fields, and the kinds of all parts.
+
+    JAX (0.10.1) takes registered dataclasses with like fields for one structure, and one's program for the other's.
+    """
+    values = {each.name: getattr(phase, each.name) for each in fields(phase)}
+    fixed = tuple((each.name, values.pop(each.name)) for each in fields(phase) if "static" in each.metadata)
+    return list(values.values()), (tuple(values), fixed, _kinds(phase))
+
+
+def _kinds(value: Any) -> Any:
+    return is_dataclass(value) and (type(value), *(_kinds(getattr(value, each.name)) for each in fields(value)))
+
+
+def _unflattened(told: tuple[Any, ...], values: Any) -> Phase:
+    return Phase(**dict(zip(told[0], values, strict=True)), **dict(told[1]))
+
+
+jax.tree_util.register_pytree_node(Phase, _flattened, _unflattened)
+
 PARTS: dict[str, Any] = {"averaging": Averaging, "gradient_at": GradientAt, "moves": Moves}
 """Fields of a phase that hold a value open to others, and what it must be able to do."""
 
@@ -274,18 +291,9 @@ def _numbers(part: Any) -> Iterator[tuple[str, Number]]:
 
 def _is_number(leaf: Any) -> bool:
     """One, or an array of them; a flag counts as 0 or 1."""
-    dtype = getattr(leaf, "dtype", None)
-    if dtype is None:
+    if not hasattr(leaf, "dtype"):
         return isinstance(leaf, int | float)
-    return any(jnp.issubdtype(dtype, kind) for kind in (np.floating, np.integer, np.bool_))
-
-
-def _require_put(axis: str, value: Any, about: Sweepable) -> None:
-    """Raise `InvalidInput` for what is no number of a field; of arrays, one entry a run, only that they are numbers."""
-    if hasattr(value, "dtype"):
-        numbers(axis, value)
-    elif value is not None:
-        about.require(axis, value)
+    return any(jnp.issubdtype(leaf.dtype, kind) for kind in (np.floating, np.integer, np.bool_))
 
 
 def _put(part: Any, values: Mapping[str, Any]) -> Any:

@@ -33,23 +33,25 @@ import tests.typechecker  # noqa: F401 - the hook finds it by this name
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Compilation trips the default deadline. CI draws the same examples every time; by hand they vary.
-settings.register_profile("by_hand", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", parent=settings.get_profile("by_hand"), derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "by_hand")
+# Compilation trips the default deadline. CI draws the same examples every time; by hand they vary. There are fewer than
+# Hypothesis draws by default, which --all does.
+settings.register_profile("thorough", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", parent=settings.get_profile("thorough"), max_examples=30)
+settings.register_profile("ci", parent=settings.get_profile("quick"), derandomize=True)
 
 
 def pytest_addoption(parser):
     parser.addoption(
         "--all",
         action="store_true",
-        help="run the thorough tests and every case of the sampled ones, too, with --annotations",
+        help="run the thorough tests and every case of the sampled ones, too, with --shapes",
     )
-    parser.addoption("--annotations", action="store_true", help="hold every value against its annotation, and shape")
+    parser.addoption("--shapes", action="store_true", help="hold every value and shape against its annotation")
 
 
 def pytest_configure(config):
-    if config.getoption("--annotations") or config.getoption("--all"):  # takes half of the time once more
+    settings.load_profile("thorough" if config.getoption("--all") else "ci" if os.environ.get("CI") else "quick")
+    if config.getoption("--shapes") or config.getoption("--all"):  # takes half of the time once more
         install_import_hook(["linsim"], "tests.typechecker.check")
     config.addinivalue_line("markers", "sampled(n): n cases of it, evenly spread, are run, and all of them with --all")
     config.addinivalue_line("markers", "thorough(guard): is run with --all; what guards the same at a lower price")

@@ -30,7 +30,11 @@ HOW_TO = [page for page in RUN if page not in (*CELLS, *ALONE)]
 TOGETHER = [*([page] for page in ALONE), CELLS, HOW_TO[::2], HOW_TO[1::2]]
 
 
-@pytest.mark.parametrize("pages", TOGETHER, ids=" ".join)
+BESIDE = pytest.mark.thorough("by README and extending; make pages, which every change has to pass, runs them")
+GROUPS = [pytest.param(pages, marks=[BESIDE] * (pages[0] not in ALONE)) for pages in TOGETHER]
+
+
+@pytest.mark.parametrize("pages", GROUPS, ids=" ".join)
 def test_every_block_of_a_page_runs(tmp_path, pages):
     environment = as_users() | {"PYTHONPATH": str(ROOT)}
     if pages != ["README.md"]:

@@ -1,4 +1,4 @@
-"""The run-time checker of annotations under pytest: beartype, with an int accepted for a float as type checkers do."""
+"""The run-time checker of annotations under pytest --shapes: beartype, which takes an int for a float."""
 
 from beartype import BeartypeConf, beartype
 

@@ -1,5 +1,7 @@
 """Parts of a phase, each against descent written out in NumPy, or stepped with optax alone, at depths 2 and 3."""
 
+import itertools
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -61,6 +63,29 @@ def test_tail_average_is_the_mean_of_what_comes_after_its_start(depth, start):
         weights = stepped(weights, RATE, slopes(weights, problem.transfer.pretrain))
         passed.append(weights)
     same(reached, [np.mean(layers, axis=0) for layers in zip(*passed[min(start, STEPS - 1) :], strict=True)])
+
+
+def test_parts_of_other_kinds_make_another_phase_to_jax_though_their_fields_are_alike():
+    @jax.tree_util.register_dataclass
+    @dataclass(frozen=True)
+    class Lagging(TailAverage):
+        pass
+
+    @jax.tree_util.register_dataclass
+    @dataclass(frozen=True)
+    class Holding(TailAverage):
+        inner: object = None
+
+    averages = [ExponentialAverage(0.8), TailAverage(3), Lagging(3)]
+    averages += [Holding(3, inner) for inner in averages]
+    phases = [Phase(RATE, averaging=average) for average in averages]
+    structures = [jax.tree.structure(phase) for phase in phases]
+    for one, other in itertools.combinations(structures, 2):
+        assert one != other  # or a program of one is that of the other, once in a hundred times
+    again = [jax.tree.structure(jax.tree.map(np.asarray, phase)) for phase in phases]
+    assert again == structures
+    for phase in phases:
+        assert jax.tree.map(lambda leaf: leaf, phase) == phase
 
 
 @DEPTHS

@@ -38,9 +38,9 @@ assert placed == {devices}, placed
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory) -> dict[int, Path]:
-    """The same sweeps on 1, 2 and 8 devices, each in a process of its own."""
+    """The same sweeps on 1 device and on 5, among which lanes cannot be dealt evenly, each in a process of its own."""
     begun = {}
-    for devices in (1, 2, 8):
+    for devices in (1, 5):
         out = tmp_path_factory.mktemp(f"on_{devices}")
         flags = f"--xla_force_host_platform_device_count={devices}"
         environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}
@@ -53,13 +53,12 @@ def swept(tmp_path_factory) -> dict[int, Path]:
 
 
 @pytest.mark.parametrize("solver", ["modes", "dense"])
-@pytest.mark.parametrize("devices", [2, 8])
-def test_any_number_of_devices_gives_the_same_numbers(swept, solver, devices):
-    one, several = (store.load(swept[count] / solver) for count in (1, devices))
+def test_any_number_of_devices_gives_the_same_numbers(swept, solver):
+    one, several = (store.load(swept[count] / solver) for count in (1, 5))
     # 144 lanes: bites of one size on one device, of another on several, the last one padded. Programs for other numbers
     # of lanes may round otherwise: 70 stable steps at 1e-16, on losses of order 1.
     for name in one.data_vars:
         np.testing.assert_allclose(several[name], one[name], rtol=1e-13, atol=1e-15, err_msg=str(name))
     xr.testing.assert_equal(several["diverged"], one["diverged"])
     assert one["diverged"].values.any()
-    assert several.attrs["device"].startswith(f"{devices} x ")
+    assert several.attrs["device"].startswith("5 x ")
