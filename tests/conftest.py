@@ -40,6 +40,9 @@ settings.register_profile("quick", parent=settings.get_profile("thorough"), max_
 settings.register_profile("ci", parent=settings.get_profile("quick"), derandomize=True)
 
 
+gc.set_threshold(200_000, 20, 100)  # collecting among all that is imported took an eighth of the time
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--all",
@@ -75,6 +78,11 @@ def _not_sampled(items):
         spread = {round(place * (len(ids) - 1) / max(kept - 1, 1)) for place in range(kept)}
         dropped |= {name for place, name in enumerate(ids) if place not in spread}
     return dropped
+
+
+def pytest_collection_finish():
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

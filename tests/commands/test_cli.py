@@ -138,7 +138,7 @@ UGLY = [
 ]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("flags", UGLY, ids=" ".join)
 def test_extreme_but_legal_values_give_a_result_and_a_picture_without_a_warning(tmp_path, flags):
     assert main([*SMALL[:-1], "--out", str(tmp_path), *flags]) == 0

@@ -27,7 +27,7 @@ FIRST, SECOND = PROBLEM.transfer.pretrain, PROBLEM.transfer.finetune
 START = tuple(weight[0] for weight in PROBLEM.initial)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("solver", ["modes", "dense", "gram", "flow"])
 def test_training_by_any_solver_is_what_sweeps_pre_train(solver):
     problem = balanced_problem(budgets=np.asarray((5, 40)))

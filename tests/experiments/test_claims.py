@@ -357,6 +357,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("killed", [False, True])
 def test_no_process_outlives_the_run(tmp_path, killed):
     script = tmp_path / "processes.py"  # a file, which spawned processes import

@@ -223,6 +223,7 @@ VERDICTS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", VERDICTS)
 def test_every_verdict_has_a_configuration(name):
     changes, tuning, verdict = VERDICTS[name]
@@ -239,6 +240,7 @@ def test_every_verdict_has_a_configuration(name):
 PLAIN = dataclasses.replace(CONFIG.finetune, steps=5)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("changes", "known"),
     [

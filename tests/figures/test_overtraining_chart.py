@@ -69,7 +69,7 @@ CHARTS = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", CHARTS)
 def test_any_chart_can_be_drawn_and_says_what_is_in_it(tmp_path, name):
     make, *said = CHARTS[name]

@@ -31,7 +31,7 @@ CHARTS = {
 }
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", CHARTS)
 def test_random_lanes_are_recomputed_from_what_is_stored(tmp_path, name):
     module, flags = CHARTS[name]

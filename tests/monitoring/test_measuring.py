@@ -62,7 +62,7 @@ def truth(weights, covariance):
     }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(("depth", "coloured"), [(1, False), (2, True), (3, True)])
 def test_linear_networks_read_as_the_closed_forms_say(depth, coloured):
     weights, covariance = linear(depth), COVARIANCE if coloured else None

@@ -159,7 +159,7 @@ def test_what_costs_the_same_by_chance_is_another_solver_all_the_same():
     assert other_solver(problem, dense, 1) is modes
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", PHASES)
 def test_numpy_descends_as_the_solvers_do(name):
     problem = small(3, 5, PHASES[name], pretrain=PHASES[name], budgets=(3, 20))

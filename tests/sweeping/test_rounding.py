@@ -43,7 +43,7 @@ def saddle(name, basis, budgets=(100, 2000), finetune_steps=200):
     return Problem(Transfer(task, task), weights, Phase(0.01), Phase(0.01), np.asarray(budgets), finetune_steps)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("solver", ["modes", "dense", "gram", "flow"])
 @pytest.mark.parametrize("basis", BASES)
 @pytest.mark.parametrize("name", SADDLES)

@@ -325,7 +325,7 @@ def test_the_recheck_leaves_unstable_lanes_out_and_says_how_many():
 # --- the bound -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 @pytest.mark.parametrize("name", ["plain", "penalty", "pull", "decay", "momentum"])
 def test_descent_stays_within_the_bound_wherever_it_acquits(depth, name):

@@ -93,7 +93,7 @@ def test_solvers_that_decompose_matrices_stay_on_one_cpu_device(monkeypatch):
     assert used == [1, 2]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("solver", ["modes", "gram", "flow"])
 def test_a_chart_by_any_solver_says_which_and_predicts_the_same(solver):
     problem = aligned_problem(2, pretrain=Phase(0.01))

@@ -109,6 +109,7 @@ STARTS = (
 )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", STARTS)
 def test_prediction_holds_for_every_start_that_flow_accepts(kind):
     problem, rates, strengths = start(kind), np.asarray([3e-5, 2e-4]), np.asarray([0.0, 0.3])

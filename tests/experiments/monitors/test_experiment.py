@@ -306,6 +306,7 @@ VERDICTS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", VERDICTS)
 def test_every_verdict_has_a_configuration(name):
     changes, verdict = VERDICTS[name]
