@@ -15,6 +15,7 @@ PEERS = {"dense": "torch", "gram": None, "flow": "diffrax", "scaling": None, "mo
 FLOW = pytest.param("flow", marks=pytest.mark.thorough("by the other benchmarks; it integrates for a minute"))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", [FLOW if name == "flow" else name for name in PEERS])
 def test_a_benchmark_runs_and_its_rows_are_json(name, tmp_path):
     if (peer := PEERS[name]) is not None:

@@ -132,6 +132,7 @@ def test_outside_of_linsim_a_command_is_that_of_python():
     assert spoken("figures") == "python -m figures"
 
 
+@pytest.mark.thorough("by test_help_of_a_module_imports_nothing_that_computes")
 def test_help_is_the_same_without_the_libraries_that_compute_which_come_back_when_they_are_asked_for():
     check = (
         "import contextlib, io, sys, time\nfrom experiments.command import line\n"

@@ -337,6 +337,7 @@ def test_a_run_that_is_complete_is_told_again_without_trying(tmp_path, capsys, m
     assert outcome(out) == undisturbed
 
 
+@pytest.mark.thorough("by test_a_verdict_depends_neither_on_the_process_nor_on_what_is_loaded")
 def test_verdicts_do_not_depend_on_the_number_of_processes(tmp_path):
     # A claim that holds, and with few examples one whose variants are not refuted.
     flags = ["--examples", "3", "--seed", "4", "--only", "label-noise-fisher", "logistic-mode", "noise-orders"]

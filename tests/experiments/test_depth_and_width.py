@@ -140,7 +140,7 @@ def test_a_depth_and_a_width_at_which_every_run_diverged_are_named_and_nothing_i
     ]
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.thorough("by its row of test_verdicts.py")
 @pytest.mark.parametrize(("starts", "verdict"), [((4.0,), True), ((1.0,), False)])
 def test_the_rate_decides_less_in_deeper_networks_from_small_starts_only(starts, verdict):
     rates = FinetuneConfig(steps=400, rates=9, lowest_rate=5e-5, highest_rate=1e-2, strengths=1)

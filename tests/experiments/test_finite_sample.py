@@ -55,6 +55,7 @@ def test_more_examples_come_nearer_to_exact_gradients(result):
     assert bool((off.sel(examples=6) > 5 * off.sel(examples=200)).all())
 
 
+@pytest.mark.thorough("by the claim on finite samples")
 def test_the_first_order_in_the_noise_is_the_mean_over_many_small_noises():
     config = dataclasses.replace(SMALL, seeds=40, examples=(40,), noise=0.5, inputs="orthogonal")
     found = run(config).isel(rescale_factor=0, learning_rate=0)

@@ -223,7 +223,7 @@ VERDICTS = {
 }
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", VERDICTS)
 def test_every_verdict_has_a_configuration(name):
     changes, tuning, verdict = VERDICTS[name]

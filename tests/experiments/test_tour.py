@@ -21,6 +21,7 @@ def chapters():
     return [{name: np.array(cells, float) for name, cells in chapter.items()} for chapter in rows], blocks[-1]
 
 
+@pytest.mark.thorough("by tests of each closed form; make pages runs the tour")
 def test_closed_form_and_simulation_stand_side_by_side_and_agree(chapters):
     (learning, noise, *_, the_chart, _penalty, _pair, _random), _ = chapters
     np.testing.assert_allclose(
@@ -34,6 +35,7 @@ def test_closed_form_and_simulation_stand_side_by_side_and_agree(chapters):
     assert np.all(np.diff(turned[np.isfinite(turned)]) <= 0)  # at the ends no turn is material
 
 
+@pytest.mark.thorough("by tests of each closed form; make pages runs the tour")
 def test_the_story_is_in_the_numbers(chapters):
     (_, noise, u, why, _, penalty, pair, random), claim = chapters
     assert noise["loss rise, first and last"][1] > 10 * noise["loss rise, first and last"][0]

@@ -32,6 +32,7 @@ def both(problem, rates, strengths, regularizer="product_penalty"):
     return result, prediction
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     ("regularizer", "changes"),
     [

@@ -34,17 +34,20 @@ def extreme():
     return run(dataclasses.replace(CONFIG, finetune=rates))
 
 
+@pytest.mark.thorough("by test_a_verdict_has_a_configuration, where a rate diverges")
 def test_fine_tuning_at_a_vanishing_rate_leaves_every_checkpoint_as_it_was(extreme):
     for moment in ("pretrain", "kept", "finetune"):
         after = extreme[f"{moment}_loss_after"].isel(learning_rate=0)
         np.testing.assert_allclose(after, extreme[f"{moment}_loss_before"], rtol=1e-5)  # float32
 
 
+@pytest.mark.thorough("by test_a_verdict_has_a_configuration, where a rate diverges")
 def test_a_rate_does_not_depend_on_the_others_in_the_sweep(extreme, small):
     for name in ("pretrain_loss_after", "finetune_loss_after", "harm", "displacement"):
         np.testing.assert_array_equal(extreme[name].sel(learning_rate=1e-2), small[name].sel(learning_rate=1e-2))
 
 
+@pytest.mark.thorough("by test_a_verdict_has_a_configuration, where a rate diverges")
 def test_a_rate_that_is_far_too_large_is_flagged_and_nothing_is_raised(extreme):
     assert not extreme["diverged"].sel(learning_rate=1e-2).any()
     assert extreme["diverged"].sel(learning_rate=1e3).all()

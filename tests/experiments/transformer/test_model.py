@@ -96,6 +96,7 @@ def test_kept_loss_counts_only_contexts_that_the_shift_leaves_alone(laboratory, 
     assert float(losses.all) > 0.1
 
 
+@pytest.mark.thorough("by tests/monitoring/test_measuring.py on smaller models")
 def test_noise_and_monitors_agree_with_a_dense_hessian(laboratory, trained, measured):
     model, tables = laboratory.model, laboratory.regimes[0].tables
     checkpoint = jax.tree.map(lambda leaf: leaf[1:, :1], trained)
