@@ -19,16 +19,16 @@ Square = Float[Array, "size size"]
 
 _INFLATING = (3.4445, -4.7750, 2.0315)
 """Odd quintic of slope 3.44 at 0 that keeps (0, 1] below 1.21, and what it has lifted above 0.67. [Jordan et al. 2024]"""
-_INFLATED = 20  # lift what is 3.44^-20 = 2e-11 of the Frobenius norm
+_INFLATED = 16  # lift what is 3.44^-16 = 3e-9 of the Frobenius norm
 _CONVERGING = (1.875, -1.25, 0.375)
 """x -> 1 with an error of (5/2) e^3, from all of (0, 1.52)."""
 _CONVERGED = 5
-_SPREAD = 1e10  # of eigenvalues whose roots are told
+_SPREAD = 1e8  # of eigenvalues whose roots are told
 _SETTLED = 8  # steps from 1/2 to 1 in rounding
 
 
 def polar_factor(matrix: Matrix) -> Matrix:
-    """U V^T of M = U diag(m) V^T; directions with m below 1e-11 of the largest are left short of length 1.
+    """U V^T of M = U diag(m) V^T; directions with m below 3e-9 of the largest are left short of length 1.
 
     Example:
       >>> polar_factor(jnp.diag(jnp.array([3.0, -0.01]))).round(6).tolist()
@@ -54,7 +54,7 @@ def inverse_root(matrix: Square, order: int) -> Square:
     X_{k+1} = X_k ((p + 1) I - M_k) / p  and  M_{k+1} = (((p + 1) I - M_k) / p)^p M_k,  until M is I.
 
     Args:
-      matrix: symmetric, its eigenvalues within a factor of 1e10.
+      matrix: symmetric, its eigenvalues within a factor of 1e8.
       order: p, 1 for the inverse, 2 or 4.
 
     Example:

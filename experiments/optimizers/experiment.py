@@ -1,0 +1,287 @@
+"""Does the optimiser decide how much harm more pre-training does?
+
+    python -m experiments.optimizers --out DIR
+
+pre-trains by each optimiser and fine-tunes by plain descent, and the other way round, where the bases of the tasks are
+the coordinates and where they are not, on shifts of the weak modes (tail), of the strong ones (head) and of all. Curves
+are read over the base loss, not over steps: at one fine-tuning rate for all checkpoints, and at the rate that takes
+each checkpoint to the same fine-tuning loss. Told are the best and the last loss, the excess and harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from linsim.commands.building import charted, learning_rates
+from linsim.commands.config import (
+    ChartConfig,
+    FinetuneConfig,
+    NetworkConfig,
+    PretrainConfig,
+    PretrainingConfig,
+    SyntheticConfig,
+    TaskConfig,
+    chart_of,
+    require_choices,
+    require_defaults,
+)
+from linsim.commands.transfers import build_transfer
+from linsim.errors import require, require_integer, require_number
+from linsim.labels import PLAIN, RATE, SQUARED, Label, label, lost_lanes, texts
+from linsim.measures.built_in import HESSIAN_TRACE, IMBALANCE
+from linsim.progress.showing import Progress
+from linsim.shifts import Rescale, shifted
+from linsim.sweeping.along import Ready, along
+from linsim.tasks import Transfer
+from linsim.theory.optimizers.order import any_order, at_loss
+from linsim.theory.stages import tuned
+from linsim.theory.turns import locate
+
+from ..experiment import Experiment
+from .axis import BASE, at_one_rate, at_own_rates, on_axis, rate_to, shares
+from .finding import find, table
+from .methods import ARMS, METHODS, SETTINGS, Arm, Method, Setting, ShiftName
+
+CLAIMS = (
+    *("muon-flow", "muon-thresholds", "natural-flow", "sign-floor", "order-exchanges-harm"),
+    *("last-loss-of-the-shift", "best-of-any-order", "least-trace", "trace-of-muon"),
+)
+PLACES, RULES = ("setting", "task_shift", "arm", "optimizer"), ("fixed", "tuned")
+_CURVE = "pre-training loss after fine-tuning"
+
+
+def _labels(rule: str, words: str) -> dict[str, Label]:
+    return {
+        f"{rule}_curve": Label(f"{_CURVE}, {words}", SQUARED),
+        f"{rule}_best": Label(f"least {_CURVE}, {words}", SQUARED),
+        f"{rule}_last": Label(f"{_CURVE} at the end, {words}", SQUARED),
+        f"{rule}_excess": Label(f"last - least, over the zero network's loss, {words}", PLAIN),
+        f"{rule}_harm": Label(f"last / least - 1, {words}", PLAIN),
+        f"{rule}_resolved": Label(f"whether the budgets resolve the least, {words}"),
+    }
+
+
+LABELS = {
+    "setting": Label("bases of the tasks and initial weights"),
+    "task_shift": Label("modes whose target changes"),
+    "arm": Label("phase that the optimiser moves, the other being by plain descent"),
+    "optimizer": Label("optimiser"),
+    BASE: Label("pre-training loss before fine-tuning, over that of the zero network", PLAIN),
+    **_labels("fixed", "at one rate"),
+    **_labels("tuned", "at the rate that takes every checkpoint to one fine-tuning loss"),
+    "fixed_rate": Label("rate by which the last checkpoint reaches the level", RATE),
+    "learning_rate": Label("fine-tuning learning rate of descent", RATE),
+    "rate_multiple": Label("fine-tuning rate of an optimiser over that of descent", PLAIN),
+    "trace": Label("tr H of the pre-training loss", "squared output / squared weight"),
+    "least_trace": Label("the least that any path of balanced modes has", "squared output / squared weight"),
+    "imbalance": Label("||W_2'W_2 - W_1 W_1'|| over the base loss", "squared weight"),
+    "imbalance_before": Label("||W_2'W_2 - W_1 W_1'|| at a checkpoint", "squared weight"),
+    "reached": Label("least base loss, over that of the zero network", PLAIN),
+    "predicted_curve": Label(f"{_CURVE} at one rate, in closed form", SQUARED),
+    "any_order_last": Label("last loss that belongs to the shift", SQUARED),
+    "any_order_bound": Label("no budget of any order is better", SQUARED),
+}
+
+
+@dataclass(frozen=True)
+class Config(SyntheticConfig, PretrainingConfig):
+    """Optimisers, settings and shifts."""
+
+    dim: int | None = 8
+    """Inputs and outputs of the tasks."""
+    seeds: int = 10
+    """Number of random initial weights."""
+    optimizers: tuple[Method, ...] = tuple(METHODS)  # type: ignore[assignment]
+    """Optimisers to compare with descent, which is always among them and comes first."""
+    settings: tuple[Setting, ...] = ("aligned", "gaussian")
+    """aligned: bases of the tasks are the coordinates, layers start at e^-tau I; aligned_gaussian: the same bases,
+    Gaussian layers; balanced, gaussian: random bases, balanced and Gaussian layers."""
+    shifts: tuple[ShiftName, ...] = ("tail", "head")
+    """Modes whose target changes in fine-tuning: the weaker three quarters, the others, or all."""
+    factor: float = 4.0
+    """On the modes of the tail, or of the head."""
+    factor_of_all: float = 1.5
+    """On all modes."""
+    level: float = 0.25
+    """Fine-tuning loss at which optimisers are compared, over that of the converged checkpoint before fine-tuning."""
+    end: float = 1e-4
+    """Base loss at which pre-training counts as done, over that of the zero network."""
+    points: int = 60
+    """On the axis of base losses."""
+    pretrain: PretrainConfig = field(
+        default_factory=lambda: PretrainConfig(learning_rate=0.02, steps=1500, first=20, budgets=28, schedule="linear")
+    )
+    """Rates are those of descent, here and in fine-tuning; other optimisers have fixed multiples of them."""
+    network: NetworkConfig = field(default_factory=lambda: NetworkConfig(tau=3.0))
+    finetune: FinetuneConfig = field(
+        default_factory=lambda: FinetuneConfig(
+            steps=20, rates=6, lowest_rate=1e-3, highest_rate=0.03, regularizations=(0.0,)
+        )
+    )
+
+
+def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
+    """Losses of every optimiser, setting and shift, read over the base loss; `InvalidInput` for a field out of place."""
+    _check(config)
+    methods = _methods(config)
+    transfers = {
+        (setting, shift): _transfer(config, setting, shift) for setting in config.settings for shift in config.shifts
+    }
+
+    def prepare(setting: Setting, task_shift: ShiftName, arm: Arm, optimizer: Method) -> Ready:
+        chart = _chart(config, setting, arm, optimizer)
+        ready = charted(chart, transfers[setting, task_shift], measures=[HESSIAN_TRACE, IMBALANCE], predicted=False)
+        return partial(_placed, ready, learning_rates(config.finetune), config.seeds)
+
+    places = {"setting": config.settings, "task_shift": config.shifts, "arm": ARMS, "optimizer": methods}
+    found = along(places, prepare, report).isel(regularization=0, drop=True)
+    return label(_read(found, config, transfers), LABELS)
+
+
+def _check(config: Config) -> None:
+    require_choices(config)
+    for name, given, known in (
+        ("optimizers", config.optimizers, tuple(METHODS)),
+        ("settings", config.settings, tuple(SETTINGS)),
+        ("shifts", config.shifts, ("tail", "head", "all")),
+    ):
+        distinct = isinstance(given, tuple) and 0 < len(given) == len(set(given)) and set(given) <= set(known)
+        require(distinct, name, given, f"some of {', '.join(known)}, each once")
+    for name in ("factor", "factor_of_all"):
+        require_number(name, getattr(config, name), above=0, at_most=1e6)
+    for name in ("level", "end"):
+        require_number(name, getattr(config, name), above=0, below=1)
+    require_integer("points", config.points, at_least=2, at_most=10**4)
+    unused = ("network.init", "network.balance", "network.hidden", "task.bases", "task.data", "task.covariance")
+    require_defaults(config, unused, "its default: --settings says what bases and starts are")
+    set_here = [f"{phase}.{name}" for phase in ARMS for name in ("optimizer", "momentum", "decoupled_decay")]
+    require_defaults(config, set_here, "its default: --optimizers says what moves the weights")
+    given = config.finetune.regularizations
+    require(given is not None and len(given) == 1, "finetune.regularizations", given, "one strength")
+
+
+def _methods(config: Config) -> tuple[Method, ...]:
+    """Descent first."""
+    return ("descent", *(name for name in config.optimizers if name != "descent"))
+
+
+def _transfer(config: Config, setting: Setting, shift: ShiftName) -> Transfer:
+    bases: Any = SETTINGS[setting]["bases"]
+    task = build_transfer(chart_of(config, task=replace(config.task, bases=bases))).pretrain
+    modes = len(task.strengths)
+    require(modes > 1, "dim", modes, "at least 2, as a tail and a head")
+    first = modes // 4 + 1
+    chosen = {"tail": range(first, modes + 1), "head": range(1, first), "all": range(1, modes + 1)}[shift]
+    return shifted(task, Rescale(chosen, config.factor_of_all if shift == "all" else config.factor))
+
+
+def _chart(config: Config, setting: Setting, arm: Arm, method: Method) -> ChartConfig:
+    kind: Any = SETTINGS[setting]
+    trained = METHODS[method]
+    pretrain, finetune = config.pretrain, config.finetune
+    if arm == "pretrain":
+        pretrain = replace(pretrain, **trained.fields, learning_rate=trained.rate * pretrain.learning_rate)
+    else:
+        rates = tuple((trained.tuning * learning_rates(finetune)).tolist())
+        finetune = replace(finetune, **trained.fields, learning_rates=rates)
+    return chart_of(
+        replace(config, pretrain=pretrain),
+        depth=2,
+        finetune=finetune,
+        seeds=1 if setting == "aligned" else config.seeds,
+        task=replace(config.task, bases=kind["bases"]),
+        network=replace(config.network, init=kind["init"]),
+    )
+
+
+def _placed(ready: Ready, rates: np.ndarray, seeds: int, report: Progress | None = None) -> xr.Dataset:
+    """A chart under the rates of descent, and under as many seeds as others have where nothing is drawn."""
+    found = ready(report=report, rechecked=0).assign_coords(learning_rate=rates)
+    if found.sizes["seed"] == seeds:
+        return found
+    return found.isel(seed=[0] * seeds).assign_coords(seed=np.arange(seeds))
+
+
+def _read(found: xr.Dataset, config: Config, transfers: dict[Any, Transfer]) -> xr.Dataset:
+    """Curves at one rate and at own rates, what they come to, and all over the base loss."""
+    levels, zero = shares(config.end, config.points), next(iter(transfers.values())).pretrain.zero_loss
+    losses = found[["pretrain_loss_after", "finetune_loss_after"]].where(~lost_lanes(found), np.inf)
+    losses = losses.assign(found[["pretrain_loss_before", "hessian_trace", "imbalance"]])
+    losses = losses.transpose(*PLACES, "pretrain_steps", "learning_rate", "seed")
+    sizes = found.sizes
+    cells, seeds = [sizes[name] for name in PLACES], sizes["seed"]
+    over_steps = {rule: np.full((*cells, sizes["pretrain_steps"], seeds), np.nan) for rule in RULES}
+    over_base = {name: np.full((*cells, len(levels), seeds), np.nan) for name in (*RULES, "trace", "imbalance")}
+    rates = np.full((*cells, seeds), np.nan)
+    for place in np.ndindex(*cells):
+        here = losses.isel(dict(zip(PLACES, place, strict=True)))
+        level = config.level * transfers[config.settings[place[0]], config.shifts[place[1]]].learned_loss
+        # Where pre-training differs fine-tuning is one recipe, that of descent.
+        recipe = here if ARMS[place[2]] == "finetune" else losses.isel(dict(zip(PLACES, (*place[:3], 0), strict=True)))
+        rate = rate_to(recipe, level)
+        rates[place] = np.exp(rate)
+        told = {"fixed": at_one_rate(here, rate), "tuned": at_own_rates(here, level)}
+        for rule, values in told.items():
+            over_steps[rule][place] = values
+        told |= {"trace": here["hessian_trace"].values, "imbalance": here["imbalance"].values}
+        for name, values in told.items():
+            over_base[name][place] = on_axis(values, here["pretrain_loss_before"].values, levels * zero)
+    dataset = found.rename(imbalance="imbalance_before").assign_coords({BASE: levels})
+    for rule, values in over_steps.items():
+        dataset = dataset.assign(_turns(rule, values, found, zero))
+    for name, values in over_base.items():
+        dataset[f"{name}_curve" if name in RULES else name] = (*PLACES, BASE, "seed"), values
+    multiples = [[1.0 if arm == "pretrain" else METHODS[name].tuning for name in _methods(config)] for arm in ARMS]
+    dataset["rate_multiple"] = PLACES[2:], multiples
+    dataset["fixed_rate"] = dataset["rate_multiple"] * xr.DataArray(rates, dims=(*PLACES, "seed"))
+    dataset["reached"] = found["pretrain_loss_before"].min("pretrain_steps") / zero
+    return dataset.assign(_closed_forms(dataset, config, transfers, levels, zero)).assign_attrs(end=config.end)
+
+
+def _turns(rule: str, curves: np.ndarray, found: xr.Dataset, zero: float) -> dict[str, Any]:
+    """Best and last loss, excess and harm of curves over budgets; NaN where pre-training is not done."""
+    turn = locate(found["pretrain_steps"].values, np.moveaxis(curves, -2, 0), scale=zero, floor=1e-12 * zero)
+    told = {"best": turn.least, "last": turn.last, "excess": turn.excess, "harm": turn.harm, "resolved": turn.resolved}
+    return {f"{rule}_{name}": ((*PLACES, "seed"), values) for name, values in told.items()}
+
+
+def _closed_forms(
+    dataset: xr.Dataset, config: Config, transfers: dict[Any, Transfer], levels: np.ndarray, zero: float
+) -> dict[str, Any]:
+    """What the shift alone decides, the paths that have a closed form over the base loss, and the least trace."""
+    orders = {"muon": "muon", "natural_gradient": "natural"}
+    methods, time = dataset["optimizer"].values, config.finetune.steps
+    shape = dataset.sizes["setting"], dataset.sizes["task_shift"]
+    curve = np.full((*shape, len(methods), len(levels)), np.nan)
+    last, bound = np.full((2, *shape), np.nan)
+    trace = np.full(len(levels), np.nan)
+    for place in np.ndindex(shape):
+        transfer = transfers[config.settings[place[0]], config.shifts[place[1]]]
+        sigma, finetune = transfer.pretrain.strengths, transfer.finetune.strengths
+        rate = float(dataset["fixed_rate"].isel(setting=place[0], task_shift=place[1], arm=0, optimizer=0).median())
+        if not np.isfinite(rate):
+            continue
+        last[place], bound[place] = (float(value) for value in any_order(sigma, finetune, rate * time))
+        sizes = transfer.pretrain.inputs + transfer.pretrain.outputs
+        trace = np.array([2 * sizes * at_loss(sigma, share * zero, "soft threshold").sum() for share in levels])
+        for at, name in enumerate(methods):
+            if (order := orders.get(str(name))) is not None:
+                paths = np.stack([at_loss(sigma, share * zero, order) for share in levels])  # type: ignore[arg-type]
+                after = np.asarray(tuned(paths, finetune, 0.0, rate * time))
+                curve[(*place, at)] = np.sum((after - sigma) ** 2, axis=-1)
+    places = ("setting", "task_shift")
+    return {
+        "predicted_curve": ((*places, "optimizer", BASE), curve),
+        "any_order_last": (places, last),
+        "any_order_bound": (places, bound),
+        "least_trace": ((BASE,), trace),
+    }
+
+
+experiment = Experiment("optimizers", __doc__, Config, compute, find, table, CLAIMS)
+run, main = experiment.run, experiment.main
