@@ -107,7 +107,9 @@ def _beside(dataset: xr.Dataset) -> list[str]:
         name = str(most["optimizer"].values[int(np.argmax(most.values))])
         cost = ratio.sel(optimizer=name)
         told_costs = [f"{change(float(cost.sel(task_shift=shift)))} ({shift})" for shift in cost["task_shift"].values]
-        lines.append(f"{spoken(name)} leaves most imbalance, {float(most.max()):.2g}; its last loss is {joined(told_costs)}.")
+        lines.append(
+            f"{spoken(name)} leaves most imbalance, {float(most.max()):.2g}; its last loss is {joined(told_costs)}."
+        )
     for arm, words in (("pretrain", "pre-training"), ("finetune", "fine-tuning")):
         there = known(dataset, arm)
         if there.sizes["optimizer"] and np.isfinite(there["tuned_harm"]).any():
@@ -121,4 +123,3 @@ def _beside(dataset: xr.Dataset) -> list[str]:
     if missing:
         lines.append(f"Not told, as not done or at no common rate: {joined([spoken(name) for name in missing])}.")
     return lines
-
