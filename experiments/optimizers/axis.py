@@ -7,10 +7,14 @@ import itertools
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
+from scipy.interpolate import Akima1DInterpolator
 
-from ..rich_and_lazy.matching import reaching, read_at
+from ..rich_and_lazy.matching import reaching
 
-_BUDGETS, _RATES, _SEEDS, BASE = "pretrain_steps", "learning_rate", "seed", "base_loss"
+BASE = "base_loss"
+RELATIVE = 2.0 ** np.arange(-2, 3)
+"""Rates of fine-tuning, over the fixed one."""
+_FIXED = 2
 
 
 def shares(end: float, count: int) -> Float[np.ndarray, " shares"]:
@@ -37,40 +41,29 @@ def on_axis(
     return found
 
 
-def rate_to(losses: xr.Dataset, level: float) -> Float[np.ndarray, " seeds"]:
-    """Logarithm of the rate by which the last checkpoint's fine-tuning loss falls to a level; NaN where none does."""
-    log, _, on_finetune = _values(losses)
-    found = np.full(on_finetune.shape[2], np.nan)
-    for seed in range(len(found)):
-        sound = np.isfinite(on_finetune[-1, :, seed])
-        found[seed] = reaching(log[sound], on_finetune[-1, sound, seed], level)
-    return found
-
-
-def at_one_rate(losses: xr.Dataset, place: Float[np.ndarray, " seeds"]) -> Float[np.ndarray, "budgets seeds"]:
-    """Pre-training losses at one rate for all budgets, one a seed, between the rates of a sweep."""
-    log, after, _ = _values(losses)
-    found = np.full((after.shape[0], after.shape[2]), np.nan)
-    for seed in range(after.shape[2]):
-        sound = np.isfinite(after[:, :, seed]).all(axis=0)
-        if sound.sum() > 1 and log[sound][0] <= place[seed] <= log[sound][-1]:
-            found[:, seed] = read_at(log[sound], after[:, sound, seed], place[seed])
-    return found
+def at_one_rate(losses: xr.Dataset) -> Float[np.ndarray, "budgets seeds"]:
+    """Pre-training losses at the fixed rate, NaN where a run tells nothing."""
+    after, _ = _values(losses)
+    return np.where(np.isfinite(after[:, _FIXED]), after[:, _FIXED], np.nan)
 
 
 def at_own_rates(losses: xr.Dataset, level: float) -> Float[np.ndarray, "budgets seeds"]:
-    """Pre-training losses where every checkpoint has the smallest rate that takes its fine-tuning loss to a level."""
-    log, after, on_finetune = _values(losses)
-    found = np.full((after.shape[0], after.shape[2]), np.nan)
+    """Pre-training losses where every checkpoint has the smallest rate that takes its fine-tuning loss to a level.
+
+    Between rates by Akima's cubics: of logarithms for the fine-tuning loss, which falls, and of the pre-training loss
+    itself, which may pass by 0.
+    """
+    after, on_finetune = _values(losses)
+    found, log = np.full((after.shape[0], after.shape[2]), np.nan), np.log(RELATIVE)
     for budget, seed in itertools.product(range(after.shape[0]), range(after.shape[2])):
         sound = np.isfinite(after[budget, :, seed])
         place = reaching(log[sound], on_finetune[budget, sound, seed], level)
-        found[budget, seed] = read_at(log[sound], after[budget, sound, seed], place)
-    return found
+        if np.isfinite(place):
+            found[budget, seed] = Akima1DInterpolator(log[sound], after[budget, sound, seed])(place)
+    return np.maximum(found, 0)
 
 
-def _values(losses: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logarithms of the rates, and both losses over (budgets, rates, seeds)."""
-    dims = (_BUDGETS, _RATES, _SEEDS)
-    told = losses[["pretrain_loss_after", "finetune_loss_after"]].transpose(*dims)
-    return np.log(losses[_RATES].values), told["pretrain_loss_after"].values, told["finetune_loss_after"].values
+def _values(losses: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Both losses over (budgets, rates, seeds)."""
+    told = losses[["pretrain_loss_after", "finetune_loss_after"]].transpose("pretrain_steps", "relative_rate", "seed")
+    return told["pretrain_loss_after"].values, told["finetune_loss_after"].values

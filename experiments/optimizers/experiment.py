@@ -10,6 +10,7 @@ each checkpoint to the same fine-tuning loss. Told are the best and the last los
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -25,25 +26,25 @@ from linsim.commands.config import (
     PretrainConfig,
     PretrainingConfig,
     SyntheticConfig,
-    TaskConfig,
     chart_of,
     require_choices,
     require_defaults,
 )
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_integer, require_number
-from linsim.labels import PLAIN, RATE, SQUARED, Label, label, lost_lanes, texts
+from linsim.labels import PLAIN, RATE, SQUARED, Label, label, lost_lanes
 from linsim.measures.built_in import HESSIAN_TRACE, IMBALANCE
 from linsim.progress.showing import Progress
 from linsim.shifts import Rescale, shifted
-from linsim.sweeping.along import Ready, along
+from linsim.sweeping.along import Ready, along, part_of
 from linsim.tasks import Transfer
 from linsim.theory.optimizers.order import any_order, at_loss
 from linsim.theory.stages import tuned
 from linsim.theory.turns import locate
 
 from ..experiment import Experiment
-from .axis import BASE, at_one_rate, at_own_rates, on_axis, rate_to, shares
+from ..rich_and_lazy.matching import reaching
+from .axis import BASE, RELATIVE, at_one_rate, at_own_rates, on_axis, shares
 from .finding import find, table
 from .methods import ARMS, METHODS, SETTINGS, Arm, Method, Setting, ShiftName
 
@@ -74,9 +75,10 @@ LABELS = {
     BASE: Label("pre-training loss before fine-tuning, over that of the zero network", PLAIN),
     **_labels("fixed", "at one rate"),
     **_labels("tuned", "at the rate that takes every checkpoint to one fine-tuning loss"),
-    "fixed_rate": Label("rate by which the last checkpoint reaches the level", RATE),
-    "learning_rate": Label("fine-tuning learning rate of descent", RATE),
-    "rate_multiple": Label("fine-tuning rate of an optimiser over that of descent", PLAIN),
+    "fixed_rate": Label("rate of fine-tuning: the last checkpoint of descent reaches the level by it", RATE),
+    "relative_rate": Label(
+        "fine-tuning rate over that by which the last checkpoint of descent reaches the level", PLAIN
+    ),
     "trace": Label("tr H of the pre-training loss", "squared output / squared weight"),
     "least_trace": Label("the least that any path of balanced modes has", "squared output / squared weight"),
     "imbalance": Label("||W_2'W_2 - W_1 W_1'|| over the base loss", "squared weight"),
@@ -114,33 +116,66 @@ class Config(SyntheticConfig, PretrainingConfig):
     points: int = 60
     """On the axis of base losses."""
     pretrain: PretrainConfig = field(
-        default_factory=lambda: PretrainConfig(learning_rate=0.02, steps=1500, first=20, budgets=28, schedule="linear")
+        default_factory=lambda: PretrainConfig(learning_rate=0.02, steps=1500, first=30, budgets=34, schedule="linear")
     )
-    """Rates are those of descent, here and in fine-tuning; other optimisers have fixed multiples of them."""
+    """The rate is that of descent; other optimisers have fixed multiples of it."""
     network: NetworkConfig = field(default_factory=lambda: NetworkConfig(tau=3.0))
     finetune: FinetuneConfig = field(
         default_factory=lambda: FinetuneConfig(
-            steps=20, rates=6, lowest_rate=1e-3, highest_rate=0.03, regularizations=(0.0,)
+            steps=16, rates=13, lowest_rate=1e-3, highest_rate=0.06, regularizations=(0.0,)
         )
     )
 
 
 def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
-    """Losses of every optimiser, setting and shift, read over the base loss; `InvalidInput` for a field out of place."""
+    """Losses of every optimiser, setting and shift, read over the base loss; `InvalidInput` for a field that is wrong."""
     _check(config)
     methods = _methods(config)
     transfers = {
         (setting, shift): _transfer(config, setting, shift) for setting in config.settings for shift in config.shifts
     }
+    rates = _fixed_rates(config, transfers, part_of(report, 0, 2))
 
     def prepare(setting: Setting, task_shift: ShiftName, arm: Arm, optimizer: Method) -> Ready:
-        chart = _chart(config, setting, arm, optimizer)
+        known = rates[setting, task_shift, "descent" if arm == "pretrain" else optimizer]
+        fixed = known if np.isfinite(known) else config.finetune.highest_rate
+        chart = _chart(config, setting, arm, optimizer, tuple((fixed * RELATIVE).tolist()))
         ready = charted(chart, transfers[setting, task_shift], measures=[HESSIAN_TRACE, IMBALANCE], predicted=False)
-        return partial(_placed, ready, learning_rates(config.finetune), config.seeds)
+        return partial(_placed, ready, {"learning_rate": RELATIVE})
 
     places = {"setting": config.settings, "task_shift": config.shifts, "arm": ARMS, "optimizer": methods}
-    found = along(places, prepare, report).isel(regularization=0, drop=True)
-    return label(_read(found, config, transfers), LABELS)
+    found = along(places, prepare, part_of(report, 1, 2)).isel(regularization=0, drop=True)
+    found = found.rename(learning_rate="relative_rate")
+    return label(_read(found, config, transfers, rates), LABELS)
+
+
+def _fixed_rates(config: Config, transfers: dict[Any, Transfer], report: Progress | None) -> dict[Any, float]:
+    """By which rate the last checkpoint of descent comes to the level, for every optimiser of fine-tuning."""
+    methods, alone = _methods(config), replace(config, pretrain=replace(config.pretrain, budgets=1))
+    grid = learning_rates(config.finetune)
+
+    def prepare(setting: Setting, task_shift: ShiftName, optimizer: Method) -> Ready:
+        chart = _chart(alone, setting, "finetune", optimizer, tuple((METHODS[optimizer].tuning * grid).tolist()))
+        return partial(
+            _placed, charted(chart, transfers[setting, task_shift], predicted=False), {"learning_rate": grid}
+        )
+
+    places = {"setting": config.settings, "task_shift": config.shifts, "optimizer": methods}
+    found = along(places, prepare, report)
+    losses = found["finetune_loss_after"].where(~lost_lanes(found)).isel(pretrain_steps=0, regularization=0)
+    losses = losses.median("seed", skipna=False)
+    rates = {}
+    for place in itertools.product(*places.values()):
+        here = losses.sel(dict(zip(places, place, strict=True))).values
+        told = np.isfinite(here)
+        level = config.level * transfers[place[:2]].learned_loss
+        rates[place] = METHODS[place[2]].tuning * float(np.exp(reaching(np.log(grid[told]), here[told], level)))
+    return rates
+
+
+def _placed(ready: Ready, coords: dict[str, Any], report: Progress | None = None) -> xr.Dataset:
+    """A chart whose rates go by names that all places share."""
+    return ready(report=report, rechecked=0).assign_coords(coords)
 
 
 def _check(config: Config) -> None:
@@ -180,52 +215,42 @@ def _transfer(config: Config, setting: Setting, shift: ShiftName) -> Transfer:
     return shifted(task, Rescale(chosen, config.factor_of_all if shift == "all" else config.factor))
 
 
-def _chart(config: Config, setting: Setting, arm: Arm, method: Method) -> ChartConfig:
+def _chart(config: Config, setting: Setting, arm: Arm, method: Method, rates: tuple[float, ...]) -> ChartConfig:
     kind: Any = SETTINGS[setting]
     trained = METHODS[method]
-    pretrain, finetune = config.pretrain, config.finetune
+    pretrain, finetune = config.pretrain, replace(config.finetune, learning_rates=rates)
     if arm == "pretrain":
         pretrain = replace(pretrain, **trained.fields, learning_rate=trained.rate * pretrain.learning_rate)
     else:
-        rates = tuple((trained.tuning * learning_rates(finetune)).tolist())
-        finetune = replace(finetune, **trained.fields, learning_rates=rates)
+        finetune = replace(finetune, **trained.fields)
     return chart_of(
         replace(config, pretrain=pretrain),
         depth=2,
         finetune=finetune,
-        seeds=1 if setting == "aligned" else config.seeds,
         task=replace(config.task, bases=kind["bases"]),
         network=replace(config.network, init=kind["init"]),
     )
 
 
-def _placed(ready: Ready, rates: np.ndarray, seeds: int, report: Progress | None = None) -> xr.Dataset:
-    """A chart under the rates of descent, and under as many seeds as others have where nothing is drawn."""
-    found = ready(report=report, rechecked=0).assign_coords(learning_rate=rates)
-    if found.sizes["seed"] == seeds:
-        return found
-    return found.isel(seed=[0] * seeds).assign_coords(seed=np.arange(seeds))
-
-
-def _read(found: xr.Dataset, config: Config, transfers: dict[Any, Transfer]) -> xr.Dataset:
+def _read(found: xr.Dataset, config: Config, transfers: dict[Any, Transfer], rates: dict[Any, float]) -> xr.Dataset:
     """Curves at one rate and at own rates, what they come to, and all over the base loss."""
     levels, zero = shares(config.end, config.points), next(iter(transfers.values())).pretrain.zero_loss
     losses = found[["pretrain_loss_after", "finetune_loss_after"]].where(~lost_lanes(found), np.inf)
     losses = losses.assign(found[["pretrain_loss_before", "hessian_trace", "imbalance"]])
-    losses = losses.transpose(*PLACES, "pretrain_steps", "learning_rate", "seed")
+    losses = losses.transpose(*PLACES, "pretrain_steps", "relative_rate", "seed")
     sizes = found.sizes
-    cells, seeds = [sizes[name] for name in PLACES], sizes["seed"]
+    cells, seeds, methods = [sizes[name] for name in PLACES], sizes["seed"], _methods(config)
     over_steps = {rule: np.full((*cells, sizes["pretrain_steps"], seeds), np.nan) for rule in RULES}
     over_base = {name: np.full((*cells, len(levels), seeds), np.nan) for name in (*RULES, "trace", "imbalance")}
-    rates = np.full((*cells, seeds), np.nan)
+    fixed = np.full(cells, np.nan)
     for place in np.ndindex(*cells):
         here = losses.isel(dict(zip(PLACES, place, strict=True)))
         level = config.level * transfers[config.settings[place[0]], config.shifts[place[1]]].learned_loss
-        # Where pre-training differs fine-tuning is one recipe, that of descent.
-        recipe = here if ARMS[place[2]] == "finetune" else losses.isel(dict(zip(PLACES, (*place[:3], 0), strict=True)))
-        rate = rate_to(recipe, level)
-        rates[place] = np.exp(rate)
-        told = {"fixed": at_one_rate(here, rate), "tuned": at_own_rates(here, level)}
+        whose = "descent" if ARMS[place[2]] == "pretrain" else methods[place[3]]  # else fine-tuning is one recipe
+        fixed[place] = rates[config.settings[place[0]], config.shifts[place[1]], whose]
+        told = {"fixed": at_one_rate(here), "tuned": at_own_rates(here, level)}
+        if not np.isfinite(fixed[place]):
+            told = {rule: np.nan * values for rule, values in told.items()}
         for rule, values in told.items():
             over_steps[rule][place] = values
         told |= {"trace": here["hessian_trace"].values, "imbalance": here["imbalance"].values}
@@ -236,9 +261,7 @@ def _read(found: xr.Dataset, config: Config, transfers: dict[Any, Transfer]) -> 
         dataset = dataset.assign(_turns(rule, values, found, zero))
     for name, values in over_base.items():
         dataset[f"{name}_curve" if name in RULES else name] = (*PLACES, BASE, "seed"), values
-    multiples = [[1.0 if arm == "pretrain" else METHODS[name].tuning for name in _methods(config)] for arm in ARMS]
-    dataset["rate_multiple"] = PLACES[2:], multiples
-    dataset["fixed_rate"] = dataset["rate_multiple"] * xr.DataArray(rates, dims=(*PLACES, "seed"))
+    dataset["fixed_rate"] = PLACES, fixed
     dataset["reached"] = found["pretrain_loss_before"].min("pretrain_steps") / zero
     return dataset.assign(_closed_forms(dataset, config, transfers, levels, zero)).assign_attrs(end=config.end)
 
@@ -263,7 +286,7 @@ def _closed_forms(
     for place in np.ndindex(shape):
         transfer = transfers[config.settings[place[0]], config.shifts[place[1]]]
         sigma, finetune = transfer.pretrain.strengths, transfer.finetune.strengths
-        rate = float(dataset["fixed_rate"].isel(setting=place[0], task_shift=place[1], arm=0, optimizer=0).median())
+        rate = float(dataset["fixed_rate"][(*place, 0, 0)])
         if not np.isfinite(rate):
             continue
         last[place], bound[place] = (float(value) for value in any_order(sigma, finetune, rate * time))

@@ -69,9 +69,9 @@ def _least(harm: xr.DataArray, shifts: list[str]) -> str:
     return "; ".join(parts)
 
 
-def known(dataset: xr.Dataset, arm: str = "pretrain") -> xr.Dataset:
-    """Medians over seeds in the last setting, of the optimisers that are done and whose losses are known."""
-    cells = dataset.isel(setting=-1, drop=True).sel(arm=arm, drop=True)
+def known(dataset: xr.Dataset, arm: str = "pretrain", setting: int = -1) -> xr.Dataset:
+    """Medians over seeds in one setting, the last one, of the optimisers that are done and whose losses are known."""
+    cells = dataset.isel(setting=setting, drop=True).sel(arm=arm, drop=True)
     names = [name for name in cells if set(cells[name].dims) <= {"task_shift", "optimizer", "seed", "base_loss"}]
     middle = cells[names].median("seed") if "seed" in cells.dims else cells[names]
     done = (middle["reached"] <= dataset.attrs["end"]) & np.isfinite(middle["fixed_harm"])
@@ -119,6 +119,17 @@ def _beside(dataset: xr.Dataset) -> list[str]:
                 f"At a rate for every checkpoint harm is {percent(float(worst.max()))} at most, by {spoken(name)} "
                 f"in {words}."
             )
+    if dataset.sizes["setting"] > 1:
+        first = known(dataset, setting=0)
+        names = [name for name in ("adam", "sign", "muon") if name in first["optimizer"].values]
+        for shift in first["task_shift"].values if names else ():
+            harm = first["fixed_harm"].sel(task_shift=shift)
+            said = joined([f"{percent(float(harm.sel(optimizer=name)))} by {spoken(name)}" for name in names])
+            lines.append(f"In the setting {dataset['setting'].values[0]} harm on the {shift} is {said}.")
+    rough = told["fixed_resolved"] < 0.5
+    if bool(rough.any()):
+        names = [spoken(str(name)) for name in rough["optimizer"].values[rough.any("task_shift").values]]
+        lines.append(f"The least loss is not resolved by the budgets, and harm is more than told, by {joined(names)}.")
     missing = sorted(set(map(str, dataset["optimizer"].values)) - set(map(str, told["optimizer"].values)))
     if missing:
         lines.append(f"Not told, as not done or at no common rate: {joined([spoken(name) for name in missing])}.")

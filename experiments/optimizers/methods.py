@@ -1,4 +1,4 @@
-"""The optimisers that are compared, their rates beside that of plain descent, and the settings that they are tried in."""
+"""The optimisers that are compared, their rates beside that of plain descent, and the settings they are tried in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Trained:
     rate: float = 1.0
     """Rate of pre-training over that of plain descent: so that all are done within the same steps."""
     tuning: float = 1.0
-    """The same of fine-tuning, so that one range of rates holds what all need."""
+    """The same of the range in which a rate of fine-tuning is looked for."""
     momentum: float = 0.0
     decay: float = 0.0
     """Decoupled decay."""
@@ -45,7 +45,7 @@ METHODS: dict[str, Trained] = {
     "shampoo": Trained("shampoo", rate=3.0, tuning=10.0),
     "muon": Trained("exact_muon", rate=0.1, tuning=3.0),
     "newton_schulz_muon": Trained("muon", rate=0.2, tuning=3.0),
-    "natural_gradient": Trained("natural_gradient", rate=0.5, tuning=3.0),
+    "natural_gradient": Trained("natural_gradient", rate=0.25, tuning=3.0),
 }
 SETTINGS: dict[str, dict[str, str]] = {
     "aligned": {"bases": "identity", "init": "identity"},

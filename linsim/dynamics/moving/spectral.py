@@ -65,7 +65,14 @@ class _Accumulated(NamedTuple):
 
 @dataclass(frozen=True)
 class Shampoo:
-    """W <- W - eta L^(-1/4) G R^(-1/4), where L and R add up G G^T and G^T G from `initial` I on. [Gupta et al. 2018]"""
+    """W <- W - eta L^(-1/4) G R^(-1/4), where L and R add up G G^T and G^T G, from `initial` I on. [Gupta et al. 2018]
+
+    Example:
+      >>> shampoo, weights = ls.Shampoo()(0.1), (jnp.eye(2),)
+      >>> change, _ = shampoo.update((jnp.diag(jnp.array([3.0, -0.1])),), shampoo.init(weights), weights)
+      >>> change[0].round(4).tolist()
+      [[-0.1, 0.0], [0.0, 0.1]]
+    """
 
     initial: float = 1e-6
     """Both accumulators before the first step, in squared gradients; above 0."""
@@ -105,9 +112,15 @@ class NaturalGradient:
     W_1 <- W_1 - (eta/2) (W_2^T W_2 + e I)^(-1) G_1  and  W_2 <- W_2 - (eta/2) G_2 (W_1 W_1^T + e I)^(-1): every mode,
     learned or not, goes to its target at one speed. Steps are stable for eta sigma_1 below e, and modes with s > e
     follow. [Amari 1998; of the product, re-derived]
+
+    Example:
+      >>> natural, weights = ls.NaturalGradient(1e-9)(0.1), (jnp.diag(jnp.array([2.0, 0.5])), jnp.eye(2))
+      >>> first, second = natural.update((jnp.eye(2), weights[0].T), natural.init(weights), weights)[0]
+      >>> (second @ weights[0] + weights[1] @ first).round(6).tolist()
+      [[-0.1, 0.0], [0.0, -0.1]]
     """
 
-    damping: float = 0.02
+    damping: float = 0.01
     """e, in squared weights; above 0."""
 
     def __post_init__(self) -> None:
