@@ -210,7 +210,7 @@ def _transfer(config: Config, setting: Setting, shift: ShiftName) -> Transfer:
     task = build_transfer(chart_of(config, task=replace(config.task, bases=bases))).pretrain
     modes = len(task.strengths)
     require(modes > 1, "dim", modes, "at least 2, as a tail and a head")
-    first = modes // 4 + 1
+    first = max(modes // 4, 1) + 1
     chosen = {"tail": range(first, modes + 1), "head": range(1, first), "all": range(1, modes + 1)}[shift]
     return shifted(task, Rescale(chosen, config.factor_of_all if shift == "all" else config.factor))
 
@@ -295,7 +295,7 @@ def _closed_forms(
         for at, name in enumerate(methods):
             if (order := orders.get(str(name))) is not None:
                 paths = np.stack([at_loss(sigma, share * zero, order) for share in levels])  # type: ignore[arg-type]
-                after = np.asarray(tuned(paths, finetune, 0.0, rate * time))
+                after = np.asarray(tuned(paths, np.broadcast_to(finetune, paths.shape), 0.0, rate * time))
                 curve[(*place, at)] = np.sum((after - sigma) ** 2, axis=-1)
     places = ("setting", "task_shift")
     return {

@@ -56,6 +56,8 @@ class Modes(Chains):
         for where, phase in (("pre-training", problem.pretrain), ("fine-tuning", problem.finetune)):
             if phase.optimizer is not None and not isinstance(phase.optimizer, Spectral):
                 return f"the optimizer of {where} is not known to commute with a change of basis"
+            if isinstance(phase.optimizer, Spectral) and phase.optimizer.by_lengths and len(set(problem.widths)) > 1:
+                return f"the optimizer of {where} moves what is outside the modes of layers that are not square"
         return super().misfit(problem)
 
     def begin(self, state: Chain, phase: Phase, key: Any = None) -> Carry | descent.Carry:

@@ -23,7 +23,7 @@ _INFLATED = 16  # lift what is 3.44^-16 = 3e-9 of the Frobenius norm
 _CONVERGING = (1.875, -1.25, 0.375)
 """x -> 1 with an error of (5/2) e^3, from all of (0, 1.52)."""
 _CONVERGED = 5
-_SPREAD = 1e8  # of eigenvalues whose roots are told
+_SPREAD = 1e10  # of eigenvalues whose roots are told
 _SETTLED = 8  # steps from 1/2 to 1 in rounding
 
 
@@ -54,7 +54,7 @@ def inverse_root(matrix: Square, order: int) -> Square:
     X_{k+1} = X_k ((p + 1) I - M_k) / p  and  M_{k+1} = (((p + 1) I - M_k) / p)^p M_k,  until M is I.
 
     Args:
-      matrix: symmetric, its eigenvalues within a factor of 1e8.
+      matrix: symmetric, its eigenvalues within a factor of 1e10.
       order: p, 1 for the inverse, 2 or 4.
 
     Example:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,11 @@ _SMALLEST, _LARGEST = 1e-12, 1e12
 class Spectral(Protocol):
     """An optimiser that treats every mode of an aligned network alone."""
 
+    @property
+    def by_lengths(self) -> bool:
+        """Whether directions of hardly any gradient move by much: outside the modes, where it is rounding, too."""
+        ...
+
     def __call__(self, learning_rate: Any) -> optax.GradientTransformation:
         """Of weights (W_1, ..., W_L)."""
         ...
@@ -39,7 +44,8 @@ class Spectral(Protocol):
 class Muon:
     """W <- W - eta U V^T with U, V those of the gradient of each layer: exactly, without momentum, scale or decay.
 
-    `optax.contrib.muon` has five steps of Newton and Schulz in place of U V^T, and momentum. [Jordan et al. 2024]
+    `optax.contrib.muon` has five steps of Newton and Schulz in place of U V^T, and momentum. [Jordan et al. 2024] Where
+    layers have directions outside the modes of the task, their gradient is rounding, and moves them by eta as well.
 
     Example:
       >>> muon, weights = ls.Muon()(0.1), (jnp.eye(2),)
@@ -47,6 +53,8 @@ class Muon:
       >>> change[0].round(6).tolist()
       [[-0.1, 0.0], [0.0, 0.1]]
     """
+
+    by_lengths: ClassVar[bool] = True
 
     def __call__(self, learning_rate: Any) -> optax.GradientTransformation:
         """With eta, in weight per step, or a schedule of it."""
@@ -74,8 +82,9 @@ class Shampoo:
       [[-0.1, 0.0], [0.0, 0.1]]
     """
 
-    initial: float = 1e-6
-    """Both accumulators before the first step, in squared gradients; above 0."""
+    initial: float = 1e-4
+    """Both accumulators before the first step, in squared gradients; above 0, and within 1e-10 of what adds up."""
+    by_lengths: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_number("initial", self.initial, at_least=_SMALLEST, at_most=_LARGEST)
@@ -122,6 +131,7 @@ class NaturalGradient:
 
     damping: float = 0.01
     """e, in squared weights; above 0."""
+    by_lengths: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require_number("damping", self.damping, at_least=_SMALLEST, at_most=_LARGEST)

@@ -47,7 +47,7 @@ def muon_flow(start: Values, target: Values, time: Values) -> Float[Array, "..."
     numbers("target", target, most=LARGEST)
     numbers("time", time, at_least=0, most=LARGEST)
     require_together(start=start, target=target, time=time)
-    start, target, time = (jnp.asarray(value, float) for value in (start, target, time))
+    start, target, time = jnp.broadcast_arrays(*(jnp.asarray(value, float) for value in (start, target, time)))
     weight = jnp.sqrt(start)
     moved = weight + jnp.clip(jnp.sqrt(jnp.maximum(target, 0)) - weight, -time, time)
     return jnp.where(start > 0, moved**2, 0.0)
@@ -90,4 +90,5 @@ def sign_floor(strengths: Values, learning_rate: Values) -> Float[Array, "..."]:
     numbers("strengths", strengths, at_least=0, most=LARGEST)
     numbers("learning_rate", learning_rate, above=0, most=LARGEST)
     require_together(strengths=strengths, learning_rate=learning_rate)
-    return 4 / 3 * jnp.asarray(strengths, float) * jnp.asarray(learning_rate, float) ** 2
+    strengths, rate = jnp.broadcast_arrays(jnp.asarray(strengths, float), jnp.asarray(learning_rate, float))
+    return 4 / 3 * strengths * rate**2

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from linsim.dynamics.modes.mode_flow import Values
-from linsim.errors import LARGEST, numbers, require, require_choice, require_number
+from linsim.errors import LARGEST, numbers, require, require_choice, require_number, require_together
 from linsim.precision import in_float64
 from linsim.theory.stages import tuned
 
@@ -48,8 +48,10 @@ def any_order(pretrain: Float[ArrayLike, " modes"], finetune: Float[ArrayLike, "
       (2.5, 0.25)
     """
     numbers("pretrain", pretrain, 1, at_least=0, most=LARGEST)
-    sigma = jnp.asarray(pretrain, float)
-    over = tuned(sigma, finetune, 0.0, jnp.asarray(time, float)[..., None]) - sigma
+    require_together(pretrain=pretrain, finetune=finetune)
+    given = (jnp.asarray(pretrain, float), jnp.asarray(finetune, float), jnp.asarray(time, float)[..., None])
+    sigma, goal, long = jnp.broadcast_arrays(*given)
+    over = tuned(sigma, goal, 0.0, long) - sigma
     return AnyOrder(jnp.sum(over**2, axis=-1), jnp.sum(jnp.minimum(over, 0) ** 2, axis=-1))
 
 
