@@ -34,7 +34,7 @@ def _paint(dataset: xr.Dataset) -> Figure:
     cells = dataset.isel(setting=-1)
     shifts = cells["task_shift"].values[[0, -1]] if cells.sizes["task_shift"] > 1 else cells["task_shift"].values
     figure = new_figure(9.6, 7.4)
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.15))
+    above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(1, 1.15), squeeze=False))
     for axes, shift, letter in zip(np.ravel(above.subplots(1, len(shifts))), shifts, "ab", strict=False):
         _draw_curves(axes, cells.sel(arm="pretrain", task_shift=shift))
         axes.set_title(f"({letter}) pre-training by an optimiser, shift of the {shift}")
@@ -93,8 +93,8 @@ def _draw_parts(axes: Axes, cells: xr.Dataset) -> dict[str, Look]:
         axes.plot(best, places, **look.points)
         axes.plot(last, places, **look.points | {"markerfacecolor": look.color})
         axes.axvline(float(here["any_order_last"]), **_OF_SHIFT)
-    unknown = ~np.isfinite(middle(cells["fixed_harm"])).any("task_shift").values if "fixed_harm" in cells else []
-    for place in rows[np.asarray(unknown, bool)]:
+    untold = np.isnan(middle(cells["fixed_last"]).transpose("optimizer", "task_shift").values).all(axis=1)
+    for place in rows[untold]:
         axes.text(0.5, place, "not told", transform=axes.get_yaxis_transform(), color=GREY, va="center", ha="center")
     axes.set_yticks(rows, [_said(name) for name in names])
     axes.set(xlabel="pre-training loss after fine-tuning (squared output)", ylim=(-0.6, len(names) - 0.4))

@@ -12,9 +12,9 @@ from scipy.interpolate import Akima1DInterpolator
 from ..rich_and_lazy.matching import reaching
 
 BASE = "base_loss"
-RELATIVE = 2.0 ** np.arange(-2, 3)
+RELATIVE = 2.0 ** np.arange(-1, 3)
 """Rates of fine-tuning, over the fixed one."""
-_FIXED = 2
+_FIXED = 1
 
 
 def shares(end: float, count: int) -> Float[np.ndarray, " shares"]:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
 
 from linsim.commands.building import charted, learning_rates
+from linsim.commands.cli import Resumable
 from linsim.commands.config import (
     ChartConfig,
     FinetuneConfig,
@@ -49,8 +50,8 @@ from .finding import find, table
 from .methods import ARMS, METHODS, SETTINGS, Arm, Method, Setting, ShiftName
 
 CLAIMS = (
-    *("muon-flow", "muon-thresholds", "natural-flow", "sign-floor", "order-exchanges-harm"),
-    *("last-loss-of-the-shift", "best-of-any-order", "least-trace", "trace-of-muon"),
+    *("muon-flow", "muon-thresholds", "natural-path", "sign-floor", "order-exchanges-harm"),
+    *("last-loss-of-the-shift", "best-of-any-order", "least-trace-path", "trace-of-muon"),
 )
 PLACES, RULES = ("setting", "task_shift", "arm", "optimizer"), ("fixed", "tuned")
 _CURVE = "pre-training loss after fine-tuning"
@@ -98,7 +99,7 @@ class Config(SyntheticConfig, PretrainingConfig):
     """Inputs and outputs of the tasks."""
     seeds: int = 10
     """Number of random initial weights."""
-    optimizers: tuple[Method, ...] = tuple(METHODS)  # type: ignore[assignment]
+    optimizers: tuple[Method, ...] = get_args(Method)
     """Optimisers to compare with descent, which is always among them and comes first."""
     settings: tuple[Setting, ...] = ("aligned", "gaussian")
     """aligned: bases of the tasks are the coordinates, layers start at e^-tau I; aligned_gaussian: the same bases,
@@ -116,7 +117,7 @@ class Config(SyntheticConfig, PretrainingConfig):
     points: int = 60
     """On the axis of base losses."""
     pretrain: PretrainConfig = field(
-        default_factory=lambda: PretrainConfig(learning_rate=0.02, steps=1500, first=30, budgets=34, schedule="linear")
+        default_factory=lambda: PretrainConfig(learning_rate=0.03, steps=1000, first=20, budgets=30, schedule="linear")
     )
     """The rate is that of descent; other optimisers have fixed multiples of it."""
     network: NetworkConfig = field(default_factory=lambda: NetworkConfig(tau=3.0))
@@ -128,7 +129,7 @@ class Config(SyntheticConfig, PretrainingConfig):
 
 
 def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
-    """Losses of every optimiser, setting and shift, read over the base loss; `InvalidInput` for a field that is wrong."""
+    """Losses of every optimiser, setting and shift, read over the base loss; `InvalidInput` for a bad field."""
     _check(config)
     methods = _methods(config)
     transfers = {
@@ -174,17 +175,23 @@ def _fixed_rates(config: Config, transfers: dict[Any, Transfer], report: Progres
 
 
 def _placed(ready: Ready, coords: dict[str, Any], report: Progress | None = None) -> xr.Dataset:
-    """A chart whose rates go by names that all places share."""
+    """A chart whose rates go by names that all places share.
+
+    Nothing is computed again: where a rule divides by the size of a gradient, rounding decides which way a weight that
+    has arrived steps next.
+    """
     return ready(report=report, rechecked=0).assign_coords(coords)
 
 
 def _check(config: Config) -> None:
     require_choices(config)
-    for name, given, known in (
-        ("optimizers", config.optimizers, tuple(METHODS)),
-        ("settings", config.settings, tuple(SETTINGS)),
-        ("shifts", config.shifts, ("tail", "head", "all")),
-    ):
+    named: dict[str, tuple[Any, Any]] = {
+        "optimizers": (config.optimizers, Method),
+        "settings": (config.settings, Setting),
+        "shifts": (config.shifts, ShiftName),
+    }
+    for name, (given, choices) in named.items():
+        known = get_args(choices)
         distinct = isinstance(given, tuple) and 0 < len(given) == len(set(given)) and set(given) <= set(known)
         require(distinct, name, given, f"some of {', '.join(known)}, each once")
     for name in ("factor", "factor_of_all"):
@@ -196,8 +203,9 @@ def _check(config: Config) -> None:
     require_defaults(config, unused, "its default: --settings says what bases and starts are")
     set_here = [f"{phase}.{name}" for phase in ARMS for name in ("optimizer", "momentum", "decoupled_decay")]
     require_defaults(config, set_here, "its default: --optimizers says what moves the weights")
-    given = config.finetune.regularizations
-    require(given is not None and len(given) == 1, "finetune.regularizations", given, "one strength")
+    strengths = config.finetune.regularizations
+    alone = strengths is not None and len(strengths) == 1
+    require(alone, "finetune.regularizations", strengths, "one strength")
 
 
 def _methods(config: Config) -> tuple[Method, ...]:
@@ -306,5 +314,5 @@ def _closed_forms(
     }
 
 
-experiment = Experiment("optimizers", __doc__, Config, compute, find, table, CLAIMS)
+experiment = Experiment("optimizers", __doc__, Config, compute, find, table, CLAIMS, flags=Resumable)
 run, main = experiment.run, experiment.main

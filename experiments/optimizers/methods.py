@@ -42,10 +42,10 @@ METHODS: dict[str, Trained] = {
     "adam": Trained("adam", rate=0.1, tuning=3.0),
     "adamw": Trained("adamw", rate=0.1, tuning=3.0, decay=0.01),
     "sign": Trained("sign_sgd", rate=0.1, tuning=3.0),
-    "shampoo": Trained("shampoo", rate=3.0, tuning=10.0),
+    "shampoo": Trained("shampoo", rate=1.5, tuning=10.0),
     "muon": Trained("exact_muon", rate=0.1, tuning=3.0),
     "newton_schulz_muon": Trained("muon", rate=0.2, tuning=3.0),
-    "natural_gradient": Trained("natural_gradient", rate=0.25, tuning=3.0),
+    "natural_gradient": Trained("natural_gradient", rate=0.2, tuning=3.0),
 }
 SETTINGS: dict[str, dict[str, str]] = {
     "aligned": {"bases": "identity", "init": "identity"},

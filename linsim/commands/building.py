@@ -48,11 +48,11 @@ LONGEST_AXIS = 10**4
 
 _OPTIMIZERS: dict[str, OptimizerFactory | None] = {
     "sgd": None,
-    **{name: getattr(optax, name) for name in ("adam", "adamw", "rmsprop", "adagrad", "lion", "sign_sgd")},
-    **{"muon": optax.contrib.muon, "exact_muon": Muon()},
-    **{"shampoo": Shampoo(), "natural_gradient": NaturalGradient()},
+    **{name: getattr(optax, name) for name in ("adam", "rmsprop", "adagrad", "sign_sgd")},
+    **{"exact_muon": Muon(), "shampoo": Shampoo(), "natural_gradient": NaturalGradient()},
 }
-_DECAYING = ("adamw", "lion", "muon")  # optax gives the first two some decay by default; here it is said
+_DECAYING: dict[str, Any] = {"adamw": optax.adamw, "lion": optax.lion, "muon": optax.contrib.muon}
+"""With decoupled decay, of which optax gives the first two some by default."""
 
 
 def build_chart(
@@ -207,7 +207,7 @@ def _initial_weights(config: TrainingConfig, task: LinearTask) -> list[Weights]:
 @cache
 def _optimizer(name: OptimizerName, decay: float) -> OptimizerFactory | None:
     """One function object per optimiser, so that equal ones compile once."""
-    return partial(_OPTIMIZERS[name], weight_decay=decay) if name in _DECAYING else _OPTIMIZERS[name]
+    return partial(_DECAYING[name], weight_decay=decay) if name in _DECAYING else _OPTIMIZERS[name]
 
 
 @cache

@@ -22,8 +22,17 @@ LARGEST_WIDTH = 10**6
 """Of the hidden layer between two layers, whose width costs memory for the initial weights only."""
 
 OptimizerName = Literal[
-    *("sgd", "adam", "adamw", "rmsprop", "adagrad", "lion", "sign_sgd"),
-    *("muon", "exact_muon", "shampoo", "natural_gradient"),
+    "sgd",
+    "adam",
+    "adamw",
+    "rmsprop",
+    "adagrad",
+    "lion",
+    "sign_sgd",
+    "muon",
+    "exact_muon",
+    "shampoo",
+    "natural_gradient",
 ]
 ScheduleName = Literal["constant", "linear", "cosine", "stable_decay"]
 

@@ -35,9 +35,7 @@ def by_muon(weights, gradients, memory):
 def by_shampoo(weights, gradients, memory):
     memory = memory or [[1e-4 * np.eye(n) for n in gradient.shape] for gradient in gradients]
     memory = [[left + g @ g.T, right + g.T @ g] for (left, right), g in zip(memory, gradients, strict=True)]
-    changes = [
-        power(left, -0.25) @ g @ power(right, -0.25) for (left, right), g in zip(memory, gradients, strict=True)
-    ]
+    changes = [power(left, -0.25) @ g @ power(right, -0.25) for (left, right), g in zip(memory, gradients, strict=True)]
     return changes, memory
 
 

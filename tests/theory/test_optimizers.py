@@ -22,7 +22,8 @@ def stepped(start, target, time, steps=2000):
 
 
 @pytest.mark.parametrize(
-    ("start", "target", "time"), [(0.01, 2.0, 0.5), (0.01, 0.25, 0.9), (1.0, 4.0, 0.3), (1.0, 0.0, 0.4), (2.0, 1.0, 3.0)]
+    ("start", "target", "time"),
+    [(0.01, 2.0, 0.5), (0.01, 0.25, 0.9), (1.0, 4.0, 0.3), (1.0, 0.0, 0.4), (2.0, 1.0, 3.0)],
 )
 def test_muon_follows_signs(start, target, time):
     # A weight that is done steps over its place by at most a step.

@@ -18,7 +18,7 @@ Matrix = Float[Array, "rows columns"]
 Square = Float[Array, "size size"]
 
 _INFLATING = (3.4445, -4.7750, 2.0315)
-"""Odd quintic of slope 3.44 at 0 that keeps (0, 1] below 1.21, and what it has lifted above 0.67. [Jordan et al. 2024]"""
+"""Odd quintic of slope 3.44 at 0, that keeps (0, 1] below 1.21 and what it has lifted above 0.67. [Jordan 2024]"""
 _INFLATED = 16  # lift what is 3.44^-16 = 3e-9 of the Frobenius norm
 _CONVERGING = (1.875, -1.25, 0.375)
 """x -> 1 with an error of (5/2) e^3, from all of (0, 1.52)."""

@@ -1,7 +1,7 @@
 """Optimisers of matrices that commute with a change of basis, which optax lacks: Muon, Shampoo, descent on P itself.
 
-Each is a factory as `Phase(optimizer=...)` takes it, and has `of_modes`, the same rule for networks that are diagonal in
-the bases of their tasks: there it is one for every mode alone, which the solver `modes` follows.
+Each is a factory as `Phase(optimizer=...)` takes it, and has `of_modes`, the same rule for networks that are diagonal
+in the bases of their tasks: there it is one for every mode alone, which the solver `modes` follows.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Shampoo:
             return changes, _Accumulated(left, right)
 
         return optax.chain(
-            optax.GradientTransformation(begin, update),  # type: ignore[arg-type] # of weights alone
+            optax.GradientTransformation(begin, update),
             optax.scale_by_learning_rate(learning_rate),
         )
 

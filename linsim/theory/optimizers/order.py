@@ -35,7 +35,7 @@ class AnyOrder(NamedTuple):
 def any_order(pretrain: Float[ArrayLike, " modes"], finetune: Float[ArrayLike, " modes"], time: Values) -> AnyOrder:
     """The last loss, and a bound on the best: what is between them, the overshoot, is what an order may save.
 
-    With all sigma_ft >= sigma_pre the bound is 0, and harm, last / best - 1, has no upper bound over orders. [re-derived]
+    With all sigma_ft >= sigma_pre the bound is 0, and harm, last / best - 1, has no bound over orders. [re-derived]
 
     Args:
       pretrain: sigma_i >= 0.
@@ -59,9 +59,9 @@ def any_order(pretrain: Float[ArrayLike, " modes"], finetune: Float[ArrayLike, "
 def at_loss(strengths: Float[np.ndarray, " modes"], loss: float, order: Order) -> Float[np.ndarray, " modes"]:
     """s_i with sum (sigma_i - s_i)^2 equal to a base loss: where a path is, on an axis that optimisers share.
 
-    "soft threshold": s = max(sigma - m, 0), what penalties on the trace lead to; "natural": s = (1 - c) sigma, descent on
-    P from 0; "muon": s = min(sigma, m), `muon_flow` from 0. The trace of the curvature, 2 (d_in + d_out) sum s_i, is
-    least on the first among all paths, and on the second at most that on the third. [re-derived]
+    "soft threshold": s = max(sigma - m, 0), what penalties on the trace lead to; "natural": s = (1 - c) sigma, descent
+    on P from 0; "muon": s = min(sigma, m), `muon_flow` from 0. The trace of the curvature, 2 (d_in + d_out) sum s_i,
+    is least on the first among all paths, and on the second at most that on the third. [re-derived]
 
     Args:
       strengths: sigma_i >= 0, not all 0.

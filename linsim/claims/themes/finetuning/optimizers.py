@@ -38,7 +38,7 @@ def check_muon_times(problem: PlainProblem, swapped: bool = False, descent: bool
     told = muon_times(sigma)
     stated = told.absent, told.beginning
     if descent:
-        stated = (critical_time(sigma, goal),) * 2  # type: ignore[assignment] # numbers either way
+        stated = (critical_time(sigma, goal),) * 2
     first, second = map(float, stated[::-1] if swapped else stated)
     # The small mode begins at 1e-5 of the learned one, by which the second crossing is off.
     return every(equals(crossing(0.0), first, tolerance=1e-9), equals(crossing(_SMALL), second, tolerance=1e-4))
@@ -155,8 +155,8 @@ CLAIMS = (
     Claim(
         id="muon-thresholds",
         statement=(
-            "Fine-tuned by Muon for T, with a new target beyond, a learned mode is worse than one at 0 iff T > (sqrt 2 - 1) "
-            "sqrt(sigma), and than one that has hardly begun iff T > (sqrt 3 - 1) sqrt(sigma) / 2, whatever the target"
+            "Fine-tuned by Muon for T, with a new target beyond, a learned mode is worse than one at 0 iff T > (sqrt 2 - "
+            "1) sqrt(sigma), and than one that has hardly begun iff T > (sqrt 3 - 1) sqrt(sigma)/2, whatever the target"
         ),
         source="re-derived",
         equation="4.2",
@@ -175,8 +175,8 @@ CLAIMS = (
     Claim(
         id="last-loss-of-the-shift",
         statement=(
-            "Balanced layers that have learned A, by whatever path, end fine-tuning for T at sum (F_T(sigma_i) - sigma_i)^2: "
-            "the last loss belongs to the shift"
+            "Balanced layers that have learned A, by whatever path, end fine-tuning for T at sum (F_T(sigma_i) - "
+            "sigma_i)^2: the last loss belongs to the shift"
         ),
         source="re-derived",
         equation="4.5",
@@ -199,8 +199,8 @@ CLAIMS = (
     Claim(
         id="best-of-any-order",
         statement=(
-            "Along any path with 0 <= s_i <= sigma_i the loss after fine-tuning is at least sum max(sigma_i - F_T(sigma_i), "
-            "0)^2, which some strengths attain: an order may save the overshoot of the last loss, and no more"
+            "Along any path with 0 <= s_i <= sigma_i the loss after fine-tuning is at least sum max(sigma_i - "
+            "F_T(sigma_i), 0)^2, which some strengths attain: an order may save the overshoot of the last loss, no more"
         ),
         source="re-derived",
         equation="4.5",
@@ -223,8 +223,8 @@ CLAIMS = (
     Claim(
         id="order-exchanges-harm",
         statement=(
-            "Two modes from a small common start, one of them amplified beyond its best: the best budget of Muon is better "
-            "than that of descent where the strong mode is amplified, and worse where the weak one is, at equal last losses"
+            "Two modes from a small common start, one of them amplified beyond its best: the best budget of Muon is "
+            "better than that of descent where the strong mode is amplified, worse where the weak one is, at one last loss"
         ),
         source="re-derived",
         equation="4.6",

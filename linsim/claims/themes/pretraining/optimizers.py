@@ -23,7 +23,7 @@ _damped = NaturalGradient(_DAMPING)(1.0)
 @jax.jit
 def _natural(weights: tuple[jax.Array, ...], slopes: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
     """The step of rate 1."""
-    return _damped.update(slopes, _damped.init(weights), weights)[0]  # type: ignore[return-value] # of weights
+    return _damped.update(slopes, _damped.init(weights), weights)[0]
 
 
 def check_muon_flow(problem: PlainProblem, alike: bool = True, started: bool = True, speed: float = 1.0) -> float:
@@ -134,8 +134,8 @@ CLAIMS = (
     Claim(
         id="muon-flow",
         statement=(
-            "Two balanced layers, exact polar factors, eta -> 0: sqrt(s_i) moves at speed 1 to sqrt(sigma_i), so from a "
-            "common w_0 s_i = min((w_0 + t)^2, sigma_i): all modes grow as one and the weak are done first"
+            "Two balanced layers, exact polar factors, eta -> 0: sqrt(s_i) moves at speed 1 to sqrt(sigma_i), so from "
+            "a common w_0 s_i = min((w_0 + t)^2, sigma_i): all modes grow as one and the weak are done first"
         ),
         source="re-derived",
         equation="4.1",
@@ -155,8 +155,8 @@ CLAIMS = (
     Claim(
         id="sign-floor",
         statement=(
-            "Descent by signs, or by polar factors, at a constant rate eta settles at a mean loss of (4/3) sigma_i eta^2 "
-            "a mode, over uniform phases and to leading order in eta / sqrt(sigma_i)"
+            "Descent by signs, or by polar factors, at a constant rate eta settles at a mean loss of (4/3) sigma_i "
+            "eta^2 a mode, over uniform phases and to leading order in eta / sqrt(sigma_i)"
         ),
         source="re-derived",
         equation="4.3",
