@@ -155,8 +155,8 @@ CLAIMS = (
     Claim(
         id="muon-thresholds",
         statement=(
-            "Fine-tuned by Muon for T, with a new target beyond, a learned mode is worse than one at 0 iff T > (sqrt 2 - "
-            "1) sqrt(sigma), and than one that has hardly begun iff T > (sqrt 3 - 1) sqrt(sigma)/2, whatever the target"
+            "Fine-tuned by Muon for T, with a new target beyond, a learned mode is worse than one at 0 iff T > (sqrt 2 "
+            "- 1) sqrt(sigma), and than one that has hardly begun iff T > (sqrt 3 - 1) sqrt(sigma)/2, at any target"
         ),
         source="re-derived",
         equation="4.2",
@@ -224,7 +224,7 @@ CLAIMS = (
         id="order-exchanges-harm",
         statement=(
             "Two modes from a small common start, one of them amplified beyond its best: the best budget of Muon is "
-            "better than that of descent where the strong mode is amplified, worse where the weak one is, at one last loss"
+            "better than that of descent where the strong mode is amplified, worse where the weak one is, at equal ends"
         ),
         source="re-derived",
         equation="4.6",
