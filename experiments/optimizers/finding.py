@@ -129,7 +129,7 @@ def _beside(dataset: xr.Dataset) -> list[str]:
     rough = told["fixed_resolved"] < 0.5
     if bool(rough.any()):
         names = [spoken(str(name)) for name in rough["optimizer"].values[rough.any("task_shift").values]]
-        lines.append(f"The least loss is not resolved by the budgets, and harm is more than told, by {joined(names)}.")
+        lines.append(f"The budgets do not resolve the least loss, and harm may be larger, by {joined(names)}.")
     missing = sorted(set(map(str, dataset["optimizer"].values)) - set(map(str, told["optimizer"].values)))
     if missing:
         lines.append(f"Not told, as not done or at no common rate: {joined([spoken(name) for name in missing])}.")

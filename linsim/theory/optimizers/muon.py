@@ -84,7 +84,7 @@ def sign_floor(strengths: Values, learning_rate: Values) -> Float[Array, "..."]:
       learning_rate: eta > 0, in weight per step. Both broadcast.
 
     Example:
-      >>> float(sign_floor(strengths=3.0, learning_rate=0.01).round(6))
+      >>> round(float(sign_floor(strengths=3.0, learning_rate=0.01)), 6)
       0.0004
     """
     numbers("strengths", strengths, at_least=0, most=LARGEST)
