@@ -223,7 +223,7 @@ CLAIMS = (
     Claim(
         id="order-exchanges-harm",
         statement=(
-            "Two modes of different strengths, one of them amplified beyond its best: the best budget of Muon is better "
+            "Two modes of different strengths, one of them amplified beyond its best: Muon's best budget is better "
             "than that of descent where the strong mode is amplified, and worse where the weak one is, at equal ends"
         ),
         source="re-derived",
