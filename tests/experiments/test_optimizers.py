@@ -11,6 +11,7 @@ from experiments.optimizers.finding import find, table
 from linsim.commands.config import FinetuneConfig, NetworkConfig, PretrainConfig
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
+from linsim.labels import texts
 from linsim.theory.optimizers.order import at_loss
 from tests.computed import computed
 
@@ -18,7 +19,7 @@ CONFIG = Config(
     dim=2,
     seeds=2,
     optimizers=("descent", "muon"),
-    settings=("aligned", "gaussian"),
+    settings=("gaussian",),
     shifts=("tail", "head"),
     points=16,
     network=NetworkConfig(tau=2.0),
@@ -90,16 +91,20 @@ def test_the_last_loss_is_what_the_shift_decides(small):
     assert bool((told["fixed_best"] > told["any_order_bound"] * 0.8).all())
 
 
-def test_muon_goes_along_its_closed_form_where_all_is_aligned(small):
-    cell = small.sel(setting="aligned", task_shift="head", arm="pretrain", optimizer="muon").isel(seed=0)
+def test_muon_goes_along_its_closed_form_where_all_is_aligned():
+    cell = (
+        computed(experiment, ALONE)
+        .sel(setting="aligned", task_shift="head", arm="pretrain", optimizer="muon")
+        .isel(seed=0)
+    )
     known = np.isfinite(cell["fixed_curve"]) & (cell["base_loss"] < 0.1)
     # Of the loss that is the largest on the way; between budgets curves are straight.
     off = abs(cell["fixed_curve"] - cell["predicted_curve"]).where(known).max() / cell["fixed_last"]
     assert float(off) < 0.15
 
 
-def test_the_trace_is_never_below_that_of_the_soft_threshold(small):
-    cell = small.sel(setting="aligned", task_shift="tail", arm="pretrain").isel(seed=0)
+def test_the_trace_is_never_below_that_of_the_soft_threshold():
+    cell = computed(experiment, ALONE).sel(setting="aligned", task_shift="tail", arm="pretrain").isel(seed=0)
     for optimizer in CONFIG.optimizers:
         here = cell.sel(optimizer=optimizer)
         for loss, trace in zip(here["pretrain_loss_before"].values, here["hessian_trace"].values, strict=True):
@@ -132,6 +137,11 @@ def test_the_finding_tells_best_last_excess_and_harm(small):
     for word in ("tail: best", "last", "excess", "harm", "head: best"):
         assert word in lines[0]
     assert any("belongs to the shift" in line for line in Finding.of(small).details)
+
+
+def test_the_first_setting_is_told_beside_the_last(small):
+    two = small.isel(setting=[0, 0]).assign_coords(setting=texts(["aligned", "gaussian"]))
+    assert any("In the setting aligned harm on the tail is" in line for line in find(two).details)
 
 
 def test_one_optimiser_alone_tells_nothing(small):
@@ -168,6 +178,6 @@ def test_bad_fields_are_refused_in_one_line(field):
     assert "\n" not in str(refused.value)
 
 
-def test_a_bad_flag_ends_with_status_2(capsys):
-    assert main(["--level", "2"]) == 2
+def test_a_bad_flag_ends_with_status_2(tmp_path, capsys):
+    assert main(["--level", "2", "--out", str(tmp_path / "result")]) == 2
     assert "level: got 2" in capsys.readouterr().err
