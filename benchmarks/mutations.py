@@ -47,6 +47,8 @@ ROOMS = (
     "theory.held_out",
     "theory.laziness",
     "theory.noise_turning",
+    "theory.optimizers.muon",
+    "theory.optimizers.order",
     "theory.prices",
     "theory.rises",
     "theory.stages",

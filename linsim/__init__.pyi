@@ -22,6 +22,9 @@ from .dynamics.moving.averages import TailAverage as TailAverage
 from .dynamics.moving.parameters import Layers as Layers
 from .dynamics.moving.parameters import LowRank as LowRank
 from .dynamics.moving.parameters import Masked as Masked
+from .dynamics.moving.spectral import Muon as Muon
+from .dynamics.moving.spectral import NaturalGradient as NaturalGradient
+from .dynamics.moving.spectral import Shampoo as Shampoo
 from .dynamics.training import Session as Session
 from .errors import InvalidInput as InvalidInput
 from .errors import RunFailed as RunFailed
@@ -72,6 +75,8 @@ from .tasks import Transfer as Transfer
 from .tasks import power_covariance as power_covariance
 from .tasks import random_basis as random_basis
 from .theory.noise_turning import noise_inflection as noise_inflection
+from .theory.optimizers.muon import muon_flow as muon_flow
+from .theory.optimizers.muon import muon_times as muon_times
 from .theory.over_seeds import OverSeeds as OverSeeds
 from .theory.over_seeds import over_seeds as over_seeds
 from .theory.prediction import predict as predict

@@ -149,6 +149,9 @@ def _phases() -> Iterator[Call]:
     yield _part("TailAverage", lambda **fields: {"averaging": ls.TailAverage(**fields)}, start=2)
     sharp: dict[str, Any] = {"radius": 0.1, "start": 0}
     yield _part("SharpnessAware", lambda **fields: {"gradient_at": ls.SharpnessAware(**fields)}, **sharp)
+    yield _part("Muon", lambda **fields: {"optimizer": ls.Muon(**fields)})
+    yield _part("Shampoo", lambda **fields: {"optimizer": ls.Shampoo(**fields)}, initial=1e-4)
+    yield _part("NaturalGradient", lambda **fields: {"optimizer": ls.NaturalGradient(**fields)}, damping=0.01)
     yield _part("Layers", lambda **fields: {"moves": ls.Layers(**fields)}, layers=(1,))
     ones = (np.ones((3, 3)), np.zeros((3, 3)))
     yield _part("Masked", lambda **fields: {"moves": ls.Masked(**fields)}, masks=ones)
@@ -181,6 +184,8 @@ def _closed_forms() -> Iterator[Call]:
     later: dict[str, Any] = {"checkpoint": START, "finetune": SIGMA, "penalty": 0.1}
     yield _call("tuned", **later, time=0.5)
     yield _call("tuned_limit", **later)
+    yield _call("muon_flow", start=START, target=SIGMA, time=0.5)
+    yield _call("muon_times", strength=SIGMA)
     yield _call("noise_price", scale=0.1, d_in=3, d_out=3)
     noise: dict[str, Any] = {"price": 0.1, "first": 0.1, "last": 10.0, "collective": 0.0}
     yield _call("noise_inflection", strengths=SIGMA, starts=START, **noise)

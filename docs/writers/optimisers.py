@@ -193,6 +193,9 @@ PREFACE = """\
 What comes of every function of optax {version} that gives a gradient transformation, as `Phase(optimizer=...)`: one
 that takes a learning rate as it is, another before `optax.sgd`, wrappers around `optax.adam`. Each was stepped by
 linsim and by optax alone, to {exact:g}. What is refused is refused before anything is computed, in one line.
+
+What optax lacks is in linsim: {{class}}`linsim.Muon` with exact polar factors, {{class}}`linsim.Shampoo`, and
+{{class}}`linsim.NaturalGradient` in the product of two layers.
 """
 
 

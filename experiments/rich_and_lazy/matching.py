@@ -45,7 +45,7 @@ def at_equal_loss(losses: xr.Dataset, levels: xr.DataArray) -> xr.Dataset:
     curve = np.full((*rate.shape, len(after)), np.nan)
     for (number, level), seed in itertools.product(enumerate(levels.values), range(after.shape[2])):
         sound = np.isfinite(after[:, :, seed]).all(axis=0)
-        place = _reaching(log[sound], on_finetune[-1, sound, seed], float(level))
+        place = reaching(log[sound], on_finetune[-1, sound, seed], float(level))
         rate[number, seed] = np.exp(place)
         curve[number, seed] = _read(log[sound], after[:, sound, seed], place)
     cells = (_LEVELS, _SEEDS)
@@ -64,7 +64,7 @@ def at_tuned_rates(losses: xr.Dataset, levels: xr.DataArray) -> xr.DataArray:
         range(len(after)), enumerate(levels.values), range(after.shape[2])
     ):
         sound = np.isfinite(after[budget, :, seed])
-        place = _reaching(log[sound], on_finetune[budget, sound, seed], float(level))
+        place = reaching(log[sound], on_finetune[budget, sound, seed], float(level))
         curve[budget, number, seed] = _read(log[sound], after[budget, sound, seed], place)
     harm = curve[-1] / curve.min(axis=0) - 1
     return xr.DataArray(harm, {_LEVELS: levels[_LEVELS], _SEEDS: losses[_SEEDS]}, (_LEVELS, _SEEDS))
@@ -75,7 +75,7 @@ def _values(losses: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.log(losses[_RATES].values), losses["pretrain_loss_after"].values, losses["finetune_loss_after"].values
 
 
-def _reaching(log_rates: Float[np.ndarray, " rates"], losses: Float[np.ndarray, " rates"], level: float) -> float:
+def reaching(log_rates: Float[np.ndarray, " rates"], losses: Float[np.ndarray, " rates"], level: float) -> float:
     """Logarithm of the rate at which a loss first falls to a level; NaN where it is outside the rates."""
     below = np.flatnonzero(losses <= level)
     if len(log_rates) < 2 or not len(below) or below[0] == 0:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import numpy as np
 import optax
+import optax.contrib
 import xarray as xr
 from jaxtyping import Float, Int
 
@@ -29,6 +30,7 @@ from linsim.commands.config import (
     require_choices,
 )
 from linsim.commands.named import named_measures
+from linsim.dynamics.moving.spectral import Muon, NaturalGradient, Shampoo
 from linsim.errors import fields_of, require, require_axis, require_integer, require_number
 from linsim.losses import Weights
 from linsim.measure import Measure
@@ -46,11 +48,11 @@ LONGEST_AXIS = 10**4
 
 _OPTIMIZERS: dict[str, OptimizerFactory | None] = {
     "sgd": None,
-    **{name: getattr(optax, name) for name in get_args(OptimizerName) if name != "sgd"},
-    # Decay is a field of its own; optax gives these two some by default.
-    "adamw": partial(optax.adamw, weight_decay=0.0),
-    "lion": partial(optax.lion, weight_decay=0.0),
+    **{name: getattr(optax, name) for name in ("adam", "rmsprop", "adagrad", "sign_sgd")},
+    **{"exact_muon": Muon(), "shampoo": Shampoo(), "natural_gradient": NaturalGradient()},
 }
+_DECAYING: dict[str, Any] = {"adamw": optax.adamw, "lion": optax.lion, "muon": optax.contrib.muon}
+"""With decoupled decay, of which optax gives the first two some by default."""
 
 
 def build_chart(
@@ -154,11 +156,15 @@ def build_phase(
     if config.batch_size is not None:
         require_integer(f"{name}.batch_size", config.batch_size, at_least=1, at_most=LARGEST_BATCH)
     require_number(f"{name}.weight_decay", decay, at_least=0, at_most=1e12)
+    decoupled, decaying = config.decoupled_decay, config.optimizer in _DECAYING
+    require_number(f"{name}.decoupled_decay", decoupled, at_least=0, at_most=1e6)
+    allowed = f"0 with {config.optimizer}; the optimizers {', '.join(_DECAYING)} have it"
+    require(decaying or decoupled == 0, f"{name}.decoupled_decay", decoupled, allowed)
     phase = Phase(
         learning_rate=learning_rate,
         weight_decay=None if decay == 0 else decay,
         momentum=None if config.momentum == 0 else config.momentum,
-        optimizer=_OPTIMIZERS[config.optimizer],
+        optimizer=_optimizer(config.optimizer, config.decoupled_decay),
         schedule=_schedule(config.schedule, steps),
         batch_size=config.batch_size,
     )
@@ -196,6 +202,12 @@ def _initial_weights(config: TrainingConfig, task: LinearTask) -> list[Weights]:
                     weights = network.gaussian(widths, scale, key)
             drawn.append(weights)
     return drawn
+
+
+@cache
+def _optimizer(name: OptimizerName, decay: float) -> OptimizerFactory | None:
+    """One function object per optimiser, so that equal ones compile once."""
+    return partial(_DECAYING[name], weight_decay=decay) if name in _DECAYING else _OPTIMIZERS[name]
 
 
 @cache

@@ -21,7 +21,19 @@ LARGEST_DIM = 4096
 LARGEST_WIDTH = 10**6
 """Of the hidden layer between two layers, whose width costs memory for the initial weights only."""
 
-OptimizerName = Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "lion", "sign_sgd"]
+OptimizerName = Literal[
+    "sgd",
+    "adam",
+    "adamw",
+    "rmsprop",
+    "adagrad",
+    "lion",
+    "sign_sgd",
+    "muon",
+    "exact_muon",
+    "shampoo",
+    "natural_gradient",
+]
 ScheduleName = Literal["constant", "linear", "cosine", "stable_decay"]
 
 
@@ -82,7 +94,8 @@ class PhaseConfig:
     momentum: float = 0.0
     """Heavy-ball coefficient in [0, 1), no unit; with the optimizer sgd."""
     optimizer: OptimizerName = "sgd"
-    """optax optimiser; all but sgd need the solver dense."""
+    """optax optimiser, or one of linsim: exact_muon, shampoo, natural_gradient; those of optax but sgd need the solver
+    dense."""
     schedule: ScheduleName = "constant"
     """Learning rate over the phase: constant, linear or cosine to 0, or constant with a linear decay to 0 over the
     last fifth."""
@@ -90,6 +103,9 @@ class PhaseConfig:
     """Samples per step; default the exact gradient of the population loss."""
     weight_decay: float = 0.0
     """beta of (beta/2) sum ||W||^2, per flow time."""
+    decoupled_decay: float = 0.0
+    """Share of the weights that a step takes off beside what the gradient says, over the learning rate; with the
+    optimizers adamw, lion and muon."""
 
 
 @dataclass(frozen=True)

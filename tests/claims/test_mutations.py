@@ -14,10 +14,13 @@ MUTANTS = {str(mutant): mutant for mutant in mutants()}
 QUICK = (
     "Front.ratio, 1 % more",
     "NoiseCost.best_stage, 1 % more",
+    "any_order.bound, 1 % more",
+    "any_order.last, 1 % more",
     "critical_time, shifted time",
     "exact_forgetting, other sign",
     "misaligned, 1 % more",
     "mode_flow, shifted time",
+    "muon_times.absent, 1 % more",
     "noise_inflection.bracket, 1 % more",
     "noise_inflection.time, shifted time",
     "quadratic_forgetting.curvature, 1 % more",

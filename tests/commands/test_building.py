@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linsim.commands.building import budgets, build_problem, learning_rates, strengths
+from linsim.commands.building import budgets, build_phase, build_problem, learning_rates, strengths
 from linsim.commands.config import (
     ChartConfig,
     FinetuneConfig,
@@ -213,6 +213,18 @@ def test_no_optimizer_decays_weights_unasked():
         weights = jnp.ones(3)
         change, _ = optimizer.update(jnp.zeros(3), optimizer.init(weights), weights)
         assert not np.any(change)
+
+
+def test_decoupled_decay_is_that_of_optax_where_there_is_some_and_refused_elsewhere():
+    weights = (jnp.ones((2, 2)),)
+    for name in ("adamw", "lion", "muon"):
+        phase = build_phase("pretrain", PretrainConfig(optimizer=name, decoupled_decay=0.5), 0.1, 1)
+        change, _ = phase.build_optimizer().update((jnp.zeros((2, 2)),), phase.build_optimizer().init(weights), weights)
+        np.testing.assert_allclose(change[0], -0.05 * np.ones((2, 2)), rtol=1e-6)  # rate x decay of weights of 1
+    with pytest.raises(
+        InvalidInput, match=r"decoupled_decay: got 0.5; allowed: 0 with sgd; the optimizers adamw, lion"
+    ):
+        build_phase("pretrain", PretrainConfig(decoupled_decay=0.5), 0.1, 1)
 
 
 def test_momentum_beside_an_optimizer_of_its_own_is_refused():
