@@ -64,9 +64,14 @@ def _least(harm: xr.DataArray, shifts: list[str]) -> str:
         but = ""
         if others.size:
             worst = str(others["task_shift"].values[int(np.argmax(others.values))])
-            but = f", but {percent(float(others.max()))} on the {worst}"
-        parts.append(f"least harm on the {shift} is {percent(float(here.min()))}, by {spoken(name)}{but}")
+            but = f", but {_rise(float(others.max()))} on the {worst}"
+        parts.append(f"least harm on the {shift} is {_rise(float(here.min()))}, by {spoken(name)}{but}")
     return "; ".join(parts)
+
+
+def _rise(harm: float) -> str:
+    """Harm, whose digits say nothing where the best loss is next to none."""
+    return percent(harm) if harm < 10 else f"a rise to {1 + harm:.2g} times the best"
 
 
 def known(dataset: xr.Dataset, arm: str = "pretrain", setting: int = -1) -> xr.Dataset:
