@@ -71,7 +71,7 @@ def _least(harm: xr.DataArray, shifts: list[str]) -> str:
 
 def _rise(harm: float) -> str:
     """Harm, whose digits say nothing where the best loss is next to none."""
-    return percent(harm) if harm < 10 else f"a rise to {1 + harm:.2g} times the best"
+    return percent(harm) if harm < 10 else f"a rise to {float(f'{1 + harm:.2g}'):.0f} times the best"
 
 
 def known(dataset: xr.Dataset, arm: str = "pretrain", setting: int = -1) -> xr.Dataset:
