@@ -47,6 +47,7 @@ ROOMS = (
     "theory.held_out",
     "theory.laziness",
     "theory.noise_turning",
+    "theory.objectives.logistic",
     "theory.prices",
     "theory.rises",
     "theory.stages",
