@@ -77,6 +77,7 @@ GALLERY = (
     Entry("checkpoint_pair"),
     Entry("depth_and_width"),
     Entry("rich_and_lazy"),
+    Entry("objectives"),
     Entry("stages"),
     Entry("sweep"),
     Entry("monitors"),
