@@ -48,6 +48,7 @@ ROOMS = (
     "theory.laziness",
     "theory.noise_turning",
     "theory.objectives.logistic",
+    "theory.objectives.new_heads",
     "theory.prices",
     "theory.rises",
     "theory.stages",
