@@ -215,7 +215,8 @@ class LinearTask:
         strengths = f"{self.strengths[0]:.3g} ... {self.strengths[-1]:.3g}"
         inputs = "whitened" if self.whitened else f"inputs with tr S = {np.trace(self.input_covariance):.3g}"
         noise = f", label noise {self.label_noise:.3g}" if self.label_noise else ""
-        return f"LinearTask({self.inputs} -> {self.outputs}, strengths {strengths}, {inputs}{noise})"
+        own = "" if self.objective is None else f", {self.objective}"
+        return f"LinearTask({self.inputs} -> {self.outputs}, strengths {strengths}, {inputs}{noise}{own})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -199,6 +199,25 @@ def test_tasks_may_have_different_objectives_and_units():
     assert not result["unstable"].any()
 
 
+def test_a_chart_has_turns_and_no_closed_form():
+    problem = problem_of(OBJECTIVES["soft"])
+    result = ls.chart(problem, np.array([0.05, 0.4]), np.array([0.0, 0.1]), rechecked=0)
+    assert result.attrs["prediction"].startswith("none: ")
+    assert "squared error alone" in result.attrs["prediction"]
+    assert result["predicted_inflection_steps"].isnull().all()
+    assert "predicted_harm" not in result
+    losses = result["pretrain_loss_after"]
+    np.testing.assert_allclose(result["harm"], losses[-1] / losses.min("pretrain_steps") - 1, rtol=0.05, atol=1e-6)
+    excess = (losses[-1] - losses.min("pretrain_steps")) / problem.transfer.pretrain.zero_loss
+    np.testing.assert_allclose(result["excess"], excess, rtol=0.05, atol=1e-6)
+    # The penalty in product space holds the map back, of whatever loss.
+    assert (result["forgetting"][-1, 1, 1] < result["forgetting"][-1, 1, 0]).all()
+
+
+def test_a_task_says_its_objective():
+    assert "CrossEntropy(labels='hard', smoothing=0.2, link='softmax'" in repr(task_of(OBJECTIVES["smoothed"]))
+
+
 def test_descent_beyond_the_edge_is_told():
     problem = problem_of(OBJECTIVES["soft"], finetune_steps=200)
     result = ls.sweep(problem, {"learning_rate": [0.05, 50.0]})
