@@ -151,7 +151,7 @@ CLAIMS = (
         id="hard-label-mode",
         statement="Two balanced layers with a hard label and one sigmoid an output: ln s + Ei(s) grows by 2 t",
         source="re-derived",
-        equation="4.1",
+        equation="5.1",
         domain=_modes(_LEARNING, _BALANCED),
         check=check_hard_label_mode,
         variants=(
@@ -169,7 +169,7 @@ CLAIMS = (
         statement="The same fine-tuned to the other label: ln s - E1(s) falls by 2 T, s never changes its sign, and "
         "the loss stays above ln 2",
         source="re-derived",
-        equation="4.2",
+        equation="5.2",
         domain=_modes(_UNLEARNING, _BALANCED),
         check=check_flipped_mode,
         variants=(
@@ -187,7 +187,7 @@ CLAIMS = (
         statement="A mode learned to its soft label sigmoid(a) and fine-tuned to r a is worse than one not learned iff "
         "r > r*(a), 2 + a^2/6 at small a and ln 2 (1 + e^a)/a at large",
         source="re-derived",
-        equation="4.3",
+        equation="5.3",
         domain=_overshoots(st.just(2)),
         check=check_overshoot,
         variants=(
@@ -209,7 +209,7 @@ CLAIMS = (
         statement="The trace of the Fisher matrix of a balanced mode is 2 s p (1 - p), p = sigmoid(s): it rises until "
         "s tanh(s/2) = 1, s = 1.543, and then falls",
         source="re-derived",
-        equation="4.4",
+        equation="5.4",
         domain=_peaks(_BALANCED),
         check=check_fisher_peak,
         variants=(
@@ -227,7 +227,7 @@ CLAIMS = (
         statement="With noise of one scale on both weights the mean loss of a balanced mode with a hard label falls "
         "for ever as its weights grow, at any scale: noise has no inflection",
         source="re-derived",
-        equation="4.4",
+        equation="5.4",
         domain=_noises(),
         check=check_hard_labels_under_noise,
         variants=(Variant(name="of-soft-labels-too", changes={"label": 0.7}),),
@@ -243,7 +243,7 @@ CLAIMS = (
         statement="With soft labels sigmoid(a) noise on both weights makes the mean loss rise at the end of "
         "pre-training iff a < 1.543, where a tanh(a/2) = 1: to first order in gamma^2, and within 6 % up to gamma = 2",
         source="re-derived",
-        equation="4.4",
+        equation="5.4",
         domain=_confident(_BALANCED),
         check=check_confidence_under_noise,
         variants=(

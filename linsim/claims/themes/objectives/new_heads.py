@@ -101,7 +101,7 @@ CLAIMS = (
         "8 lambda s (1 - s) with a tied autoencoder, 8 s (c - s) with the spectral contrastive loss, 8 g s (1 - g s) "
         "with whitening",
         source="re-derived",
-        equation="4.5",
+        equation="5.5",
         domain=_modes(st.just(0.0)),
         check=check_representation_mode,
         variants=(
@@ -125,7 +125,7 @@ CLAIMS = (
         statement="Trained with a new head of 0 to h w = beta, a mode of strength s ends at "
         "(s + sqrt(s^2 + 4 beta^2))/2, which is the limit c of pre-training from s = c - beta^2/c",
         source="re-derived",
-        equation="4.6",
+        equation="5.6",
         domain=_heads(st.just(0.0)),
         check=check_new_head,
         variants=(Variant(name="a-tenth-beyond", changes={"shift": 0.1}),),
@@ -140,7 +140,7 @@ CLAIMS = (
         statement="After long training with a new head a mode learned in full is worse than one hardly learned iff "
         "beta > 2 c/3, and than one of strength 0 iff beta > sqrt 2 c",
         source="re-derived",
-        equation="4.6",
+        equation="5.6",
         domain=st.fixed_dictionaries({"limit": numbers(0.3, 2), "ratio": _AWAY}),
         check=check_new_head_harm,
         variants=(
