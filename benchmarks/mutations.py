@@ -49,6 +49,8 @@ ROOMS = (
     "theory.noise_turning",
     "theory.optimizers.muon",
     "theory.optimizers.order",
+    "theory.objectives.logistic",
+    "theory.objectives.new_heads",
     "theory.prices",
     "theory.rises",
     "theory.stages",

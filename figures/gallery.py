@@ -78,6 +78,7 @@ GALLERY = (
     Entry("depth_and_width"),
     Entry("rich_and_lazy"),
     Entry("optimizers"),
+    Entry("objectives"),
     Entry("stages"),
     Entry("sweep"),
     Entry("monitors"),

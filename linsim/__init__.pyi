@@ -49,6 +49,9 @@ from .network import gaussian as gaussian
 from .network import identity as identity
 from .network import lambda_balanced as lambda_balanced
 from .network import rank_checkpoint as rank_checkpoint
+from .objectives.cross_entropy import CrossEntropy as CrossEntropy
+from .objectives.cross_entropy import bigram as bigram
+from .objectives.cross_entropy import zipf as zipf
 from .phase import Phase as Phase
 from .phase import Term as Term
 from .problem import Problem as Problem

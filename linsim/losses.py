@@ -6,7 +6,8 @@ The gradient of the population loss with respect to P is therefore 2 (P - A) S, 
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +29,55 @@ LOSS_CONVENTION = (
     "L(P) = ||(P - A) S^(1/2)||_F^2 with P = W_L ... W_1, no factor 1/2, without the label noise constant; "
     "W_1 is the input layer"
 )
+
+
+class TaskLoss(Protocol):
+    """Another loss than squared error, of one task: a tree of arrays, of NumPy or of JAX, and pure functions of those.
+
+    A NamedTuple of a kind of its own: JAX takes dataclasses with like fields for one structure.
+    """
+
+    def loss(self, product: Any) -> Any:
+        """How far maps, of shape (..., d_out, d_in), are above the least loss; in JAX without leading axes."""
+        ...
+
+    def slope(self, product: Any) -> Any:
+        """dL/dP, of the shape of the product."""
+        ...
+
+    def fisher_trace(self, weights: Weights) -> Scalar:
+        """tr F over all weights, of the distribution of outputs that the loss is the likelihood of."""
+        ...
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """What a task minimises in place of squared error: a value, hashable, and equal to those that say the same."""
+
+    @property
+    def convention(self) -> str:
+        """What losses are, in words."""
+        ...
+
+    @property
+    def units(self) -> str:
+        """Of losses."""
+        ...
+
+    def on(self, task: Any) -> TaskLoss:
+        """The loss of a `linsim.tasks.LinearTask`; `InvalidInput` where it has none."""
+        ...
+
+
+def convention_of(objectives: Iterable[Objective | None]) -> str:
+    """What the losses of some tasks are, in words; each once."""
+    said = (LOSS_CONVENTION if each is None else each.convention for each in objectives)
+    return "; and ".join(dict.fromkeys(said))
+
+
+def require_squared_error(field: str, objective: Objective | None) -> None:
+    """Raise `InvalidInput` for what is known of squared error alone."""
+    require(objective is None, field, objective, "tasks of squared error, of which alone it is known")
 
 
 def matmul(left: Float[Array, "rows inner"], right: Float[Array, "inner columns"]) -> Float[Array, "rows columns"]:

@@ -161,9 +161,8 @@ class Blend:
         keep, take = 1 - self.fraction, self.fraction
         if np.array_equal(task.left, other.left) and np.array_equal(task.right, other.right):
             return replace(other, strengths=keep * task.strengths + take * other.strengths)
-        return LinearTask.from_target(
-            keep * task.target + take * other.target, other.input_covariance, other.label_noise
-        )
+        mixed = keep * task.target + take * other.target
+        return LinearTask.from_target(mixed, other.input_covariance, other.label_noise, other.objective)
 
 
 def _require_task(task: LinearTask) -> LinearTask:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from linsim.errors import (
     require_kind,
     require_number,
 )
+from linsim.losses import Objective, TaskLoss
 
 Matrix = Float[np.ndarray, "_ _"]
 
@@ -46,6 +48,8 @@ class LinearTask:
     """Second moment S = E[x x^T] of the inputs."""
     label_noise: float = 0.0
     """Standard deviation of the noise on each output. Its constant d_out * label_noise^2 is not part of any loss."""
+    objective: Objective | None = None
+    """What is minimised; None is squared error. Of others a few solvers know: `linsim.objectives`."""
 
     def __post_init__(self) -> None:
         for name, dims in {"left": 2, "strengths": 1, "right": 2, "input_covariance": 2}.items():
@@ -56,6 +60,9 @@ class LinearTask:
         require(self.strengths.shape == (modes,), "strengths", self.strengths.shape, f"shape ({modes},)")
         _require_covariance("input_covariance", self.input_covariance, self.inputs)
         require_number("label_noise", self.label_noise, at_least=0, at_most=LARGEST)
+        own = isinstance(self.objective, Objective | None) and not isinstance(self.objective, type)
+        require(own, "objective", self.objective, "None, or an objective of linsim.objectives")
+        _ = self.own_loss
 
     @classmethod
     def create(
@@ -68,6 +75,7 @@ class LinearTask:
         right: Matrix | None = None,
         input_covariance: Matrix | None = None,
         label_noise: float = 0.0,
+        objective: Objective | None = None,
     ) -> LinearTask:
         """A task from its strengths; missing ones are zero, bases and covariance default to the identity.
 
@@ -88,6 +96,7 @@ class LinearTask:
             right=np.eye(inputs) if right is None else right,
             input_covariance=np.eye(inputs) if input_covariance is None else input_covariance,
             label_noise=label_noise,
+            objective=objective,
         )
 
     @classmethod
@@ -96,12 +105,13 @@ class LinearTask:
         target: Float[np.ndarray, "d_out d_in"],
         input_covariance: Matrix | None = None,
         label_noise: float = 0.0,
+        objective: Objective | None = None,
     ) -> LinearTask:
         """A task from its matrix A of shape (d_out, d_in); the modes are those of its singular value decomposition."""
         target = numbers("target", target, 2, sized=True)
         left, strengths, right = np.linalg.svd(target)
         covariance = np.eye(target.shape[1]) if input_covariance is None else input_covariance
-        return cls(left, strengths, right.T, covariance, label_noise)
+        return cls(left, strengths, right.T, covariance, label_noise, objective)
 
     @classmethod
     def from_data(cls, X: np.ndarray, Y: np.ndarray) -> LinearTask:
@@ -134,6 +144,7 @@ class LinearTask:
           inputs: "normal" vectors x ~ N(0, S), and the task is `from_data`; or "orthogonal" ones, X^T X / n = S
             exactly, which is taken as A with errors of standard deviation noise / sqrt(n) on every entry.
         """
+        require(self.objective is None, "objective", self.objective, "None: examples pose a task of squared error")
         require_integer("size", size, at_least=1, at_most=MOST_EXAMPLES)
         require_number("noise", noise, at_least=0, at_most=LARGEST)
         require_kind("rng", rng, np.random.Generator, "a numpy.random.Generator")
@@ -173,9 +184,14 @@ class LinearTask:
             return np.einsum("oi,od,di->i", self.left[:, :modes], product, self.right[:, :modes])
 
     def loss_of(self, product: Float[np.ndarray, "*runs d_out d_in"]) -> Float[np.ndarray, "*runs"]:
-        """Population loss tr((P - A) S (P - A)^T) of maps P with any leading axes; NaN or infinite where P diverged."""
-        residual = self._map(product) - self.target
+        """Population loss tr((P - A) S (P - A)^T), or the objective's, of maps P with any leading axes.
+
+        NaN or infinite where P diverged.
+        """
         with np.errstate(over="ignore", invalid="ignore"):
+            if self.own_loss is not None:
+                return np.asarray(self.own_loss.loss(np.asarray(self._map(product), np.float64)))
+            residual = self._map(product) - self.target
             return np.asarray(np.sum((residual @ self.input_covariance) * residual, axis=(-2, -1)))
 
     def _map(self, product: np.ndarray) -> np.ndarray:
@@ -185,16 +201,22 @@ class LinearTask:
         require(real, "product", brief(product), f"an array of real numbers of shape (..., {shape[0]}, {shape[1]})")
         return product
 
+    @cached_property
+    def own_loss(self) -> TaskLoss | None:
+        """The loss of its objective, in NumPy; None of squared error."""
+        return None if self.objective is None else self.objective.on(self)
+
     @property
     def zero_loss(self) -> float:
-        """Loss of the zero map, tr(A S A^T): the scale on which losses of this task are large or small."""
+        """Loss of the zero map, tr(A S A^T) of squared error: the scale on which losses of this task are large."""
         return float(self.loss_of(np.zeros_like(self.target)))
 
     def __repr__(self) -> str:
         strengths = f"{self.strengths[0]:.3g} ... {self.strengths[-1]:.3g}"
         inputs = "whitened" if self.whitened else f"inputs with tr S = {np.trace(self.input_covariance):.3g}"
         noise = f", label noise {self.label_noise:.3g}" if self.label_noise else ""
-        return f"LinearTask({self.inputs} -> {self.outputs}, strengths {strengths}, {inputs}{noise})"
+        own = "" if self.objective is None else f", {self.objective}"
+        return f"LinearTask({self.inputs} -> {self.outputs}, strengths {strengths}, {inputs}{noise}{own})"
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 LIBRARY = ROOT / "linsim"
 
 PACKAGES = [
+    "objectives",
     "progress",
     "dynamics",
     "measures",

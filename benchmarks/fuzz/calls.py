@@ -92,6 +92,11 @@ def _tasks() -> Iterator[Call]:
     yield _call("LinearTask.loss_of", TASK.loss_of, product=np.eye(3))
     yield _call("Transfer", pretrain=TASK, finetune=TASK)
     yield _call("power_covariance", basis=np.eye(3), exponent=1.0)
+    yield _call("zipf", count=3, exponent=1.0)
+    contexts: dict[str, Any] = {"inputs": ((1.0, 0.0), (0.5, 1.0)), "frequencies": (0.25, 0.75)}
+    yield _call("CrossEntropy", labels="hard", smoothing=0.1, link="softmax", **contexts)
+    conditional = [[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]
+    yield _call("bigram", conditional=conditional, frequencies=[0.6, 0.4], objective=ls.CrossEntropy())
     yield _call("random_basis", size=3, rng=np.random.default_rng(0))
     yield _call("power_law", modes=3, scale=2.0, exponent=1.0)
     yield _call("exponential", modes=3, scale=2.0, rate=0.5)

@@ -18,10 +18,11 @@ from linsim.phase import Phase
 from linsim.problem import Problem
 from linsim.tasks import LinearTask, Transfer
 
-_TASK = ("left", "strengths", "right", "input_covariance", "label_noise")
+TASK = ("left", "strengths", "right", "input_covariance", "label_noise")
 _TRANSFER = ("pretrain", "finetune")
 _PROBLEM = ("transfer", "initial", "pretrain", "finetune", "budgets", "finetune_steps", "idealised", "seed")
 _UNKNOWN = "{field} of {where} is set, which this solver does not know"
+_OF_FIELDS = {"objective": "{where} has an objective of its own, and this solver knows squared error alone"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Handles:
     """Fields of `Phase`."""
     because: Mapping[str, str] = field(default_factory=dict)
     """Why a field is not among them, in words; `{where}` stands for the phase, task or problem that sets it."""
-    task: tuple[str, ...] = _TASK
+    task: tuple[str, ...] = TASK
     """Fields of `LinearTask`."""
     transfer: tuple[str, ...] = _TRANSFER
     """Fields of `Transfer`."""
@@ -58,7 +59,7 @@ class Handles:
         for where, part, vocabulary, named in parts:
             for name in _said(part, vocabulary):
                 if name not in named:
-                    return self.because.get(name, _UNKNOWN).format(field=name, where=where)
+                    return self.because.get(name, _OF_FIELDS.get(name, _UNKNOWN)).format(field=name, where=where)
         return None
 
 

@@ -18,7 +18,7 @@ from linsim.dynamics.solver import State, Unrotated
 from linsim.dynamics.training import Session
 from linsim.errors import InvalidInput, RunFailed, numbers, require, require_choice, require_integer
 from linsim.labels import labelled
-from linsim.losses import LOSS_CONVENTION, SeedWeights
+from linsim.losses import SeedWeights, convention_of
 from linsim.measure import Measure, lengths_of, named_once
 from linsim.phase import Phase
 from linsim.precision import Precision, in_float64
@@ -142,7 +142,7 @@ def train(
         solver_reason="; ".join(dict.fromkeys(choice.reason for choice in choices)),
         precision=precision,
         seed=seed,
-        loss_convention=LOSS_CONVENTION,
+        loss_convention=convention_of(stage.task.objective for stage in stages),
     )
     return Trained(network.given_back(network.shared), along, network.given_back(network.heads))
 

@@ -38,6 +38,8 @@ class SeenTask(NamedTuple):
     """sigma_i."""
     right: Float[Array, "d_in modes"]
     """v_i."""
+    own_loss: Any = None
+    """The `linsim.losses.TaskLoss` of its objective, of arrays; None of squared error."""
 
     @classmethod
     def of(cls, task: LinearTask, dtype: Any) -> SeenTask:
@@ -47,10 +49,15 @@ class SeenTask(NamedTuple):
             *(task.target, task.input_covariance, np.asarray(task.label_noise)),
             *(task.left[:, :modes], task.strengths, task.right[:, :modes]),
         )
-        return cls(*(jnp.asarray(array, dtype) for array in arrays))
+        own_loss = jax.tree.map(lambda array: jnp.asarray(array, dtype), task.own_loss)
+        told = [*(jnp.asarray(array, dtype) for array in arrays), own_loss]
+        return cls(*told)
 
     def loss(self, product: Float[Array, "d_out d_in"]) -> Scalar:
-        """L(P) = tr((P - A) S (P - A)^T)."""
+        """L(P) = tr((P - A) S (P - A)^T), or that of its objective."""
+        if self.own_loss is not None:
+            own: Scalar = self.own_loss.loss(product)
+            return own
         residual = product - self.target
         return losses.quadratic(residual, losses.matmul(residual, self.input_covariance))
 

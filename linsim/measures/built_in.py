@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,14 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim.errors import InvalidInput, numbers, require, require_integer, require_kind, require_number
-from linsim.losses import Scalar, matmul
+from linsim.losses import Scalar, matmul, require_squared_error
 from linsim.measure import Measure, placed
 from linsim.measures import curvature
 from linsim.measures.front import Front
-from linsim.measures.largest import Largest, largest_eigenvalue
-from linsim.measures.products import hessian_product
 from linsim.measures.quantisation import quantise
 from linsim.measures.sensitivity import expected_increase, relative_scales
+from linsim.measures.task_curvature import along_displacement, gradient_square, top_eigenvalue, total, traced
 from linsim.tasks import Transfer
 
 SEEN = Any  # linsim.dynamics.seen.Seen, which is on a floor of its own
@@ -27,11 +26,6 @@ NOISE = (0.01, 0.1)
 """gamma, where none is given: in units of the weights, or of the rms weight of each layer."""
 BITS = (4, 6, 8)
 """Bits, where none are given."""
-
-
-def _on_pretraining(of: Callable[..., Scalar]) -> Callable[[SEEN], Scalar]:
-    """A function of (weights, covariance) on the inputs of the pre-training task."""
-    return lambda seen: of(seen.weights, seen.pretrain.input_covariance)
 
 
 def _learned(seen: SEEN) -> Any:
@@ -46,14 +40,9 @@ def _learned_share(seen: SEEN) -> Any:
     return jnp.where(present, _learned(seen) / jnp.where(present, strengths, 1), 0)
 
 
-def _total(parts: Iterable[Scalar]) -> Scalar:
-    """Their sum, of their own type."""
-    return jnp.sum(jnp.stack(list(parts)))
-
-
 def _distance(seen: SEEN) -> Scalar:
     pairs = zip(seen.weights, seen.checkpoint.weights, strict=True)
-    return jnp.sqrt(_total(jnp.sum((weight - start) ** 2) for weight, start in pairs))
+    return jnp.sqrt(total(jnp.sum((weight - start) ** 2) for weight, start in pairs))
 
 
 def _imbalance(seen: SEEN) -> Scalar:
@@ -61,25 +50,6 @@ def _imbalance(seen: SEEN) -> Scalar:
     pairs = zip(seen.weights[:-1], seen.weights[1:], strict=True)
     off = [jnp.linalg.norm(matmul(outer.T, outer) - matmul(inner, inner.T)) for inner, outer in pairs]
     return jnp.max(jnp.stack(off)) if off else jnp.zeros_like(seen.weights[0][0, 0])
-
-
-def _top_eigenvalue(seen: SEEN) -> Largest:
-    product = hessian_product(seen.weights, seen.pretrain.target, seen.pretrain.input_covariance)
-    return largest_eigenvalue(product, seen.weights)
-
-
-def _along_displacement(seen: SEEN) -> Scalar:
-    """d^T H d / d^T d with the Hessian of the pre-training loss at the checkpoint; 0 where nothing moved."""
-    start = seen.checkpoint.weights
-    moved = jax.tree.map(jnp.subtract, seen.weights, start)
-    product = hessian_product(start, seen.pretrain.target, seen.pretrain.input_covariance)
-    square = _total(jnp.sum(layer**2) for layer in moved)
-    bend = _total(jnp.sum(a * b) for a, b in zip(moved, product(moved), strict=True))
-    return jnp.where(square > 0, bend / jnp.where(square > 0, square, 1), 0)
-
-
-def _gradient_square(seen: SEEN) -> Scalar:
-    return curvature.gradient_square(seen.weights, seen.pretrain.target, seen.pretrain.input_covariance)
 
 
 _CURVATURE = "squared output / squared weight"
@@ -90,36 +60,36 @@ LEARNED_SHARE = Measure("learned_share", dims=("mode",), at="checkpoint", of=_le
 HESSIAN_TRACE = _curvature_measure(
     "hessian_trace",
     long_name="tr H of the pre-training loss",
-    of=_on_pretraining(curvature.trace_of_curvature),
+    of=traced(curvature.trace_of_curvature),
 )
 GAUSS_NEWTON_TRACE = _curvature_measure(
     "gauss_newton_trace",
     long_name="tr of the Gauss-Newton matrix of the pre-training loss",
-    of=_on_pretraining(curvature.trace_of_curvature),  # equal at every point of a linear network
+    of=traced(curvature.trace_of_curvature),  # equal at every point of a linear network
 )
 FISHER_TRACE = _curvature_measure(
     "fisher_trace",
     long_name="trace of the Fisher matrix, unit output noise",
-    of=_on_pretraining(curvature.fisher_trace),
+    of=traced(curvature.fisher_trace),
 )
 TOP_EIGENVALUE = _curvature_measure(
     "top_eigenvalue",
     long_name="top eigenvalue of the Hessian of the pre-training loss",
-    of=lambda seen: _top_eigenvalue(seen).value,
+    of=lambda seen: top_eigenvalue(seen).value,
 )
 TOP_EIGENVALUE_ERROR = _curvature_measure(
     "top_eigenvalue_error",
     long_name="distance from the top eigenvalue told within which there is one",
-    of=lambda seen: _top_eigenvalue(seen).error,
+    of=lambda seen: top_eigenvalue(seen).error,
 )
 GRADIENT_SQUARE = _curvature_measure(
-    "gradient_square", long_name="squared mean gradient of the pre-training loss", of=_gradient_square
+    "gradient_square", long_name="squared mean gradient of the pre-training loss", of=gradient_square
 )
 CURVATURE_ALONG_DISPLACEMENT = Measure(
     "curvature_along_displacement",
     long_name="curvature of the pre-training loss along the fine-tuning displacement",
     units=_CURVATURE,
-    of=_along_displacement,
+    of=along_displacement,
 )
 WEIGHT_DISTANCE = Measure(
     "weight_distance", long_name="distance to the checkpoint in weights", units="weight", of=_distance
@@ -173,6 +143,8 @@ def rise_under_noise(scales: Sequence[float] = NOISE, *, relative: bool = False)
         require_number(name, scale, above=0)
 
     def of(seen: SEEN) -> Any:
+        require_squared_error(f"rise_under_{name}", seen.pretrain.own_loss)
+
         def rise(scale: Any) -> Scalar:
             weights = seen.weights
             gammas = jnp.broadcast_to(scale, (len(weights),))

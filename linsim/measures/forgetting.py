@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from linsim.errors import require
-from linsim.losses import Scalar, Weights, end_to_end, matmul, population_loss, require_chain
+from linsim.losses import Scalar, Weights, end_to_end, matmul, population_loss, require_chain, require_squared_error
 from linsim.tasks import LinearTask
 
 Matrix = Float[Array | np.ndarray, "_ _"]
@@ -141,6 +141,7 @@ def forgetting_by_mode(before: Weights, after: Weights, task: LinearTask) -> Att
 
 def _split(residual: Map, moved: Map, task: LinearTask) -> Attribution:
     """The change of the loss as a residual R becomes R + D, without differences: D (R C) + R (D C) + D (D C)."""
+    require_squared_error("task", task.objective)
     left, right, covariance = (
         jnp.asarray(matrix, residual.dtype) for matrix in (task.left, task.right, task.input_covariance)
     )

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from linsim.errors import require
-from linsim.losses import Scalar
+from linsim.losses import Scalar, require_squared_error
 from linsim.tasks import Transfer
 
 _RANGE = 40.0  # of ln mu, to both sides: what lies beyond is closer to an end of the front than rounding
@@ -37,6 +37,8 @@ class Front(NamedTuple):
         """The front of a transfer; `InvalidInput` where both tasks can be solved at once."""
         require(isinstance(transfer, Transfer), "transfer", transfer, "a linsim.Transfer, of two tasks")
         first, second = transfer.pretrain, transfer.finetune
+        for task in (first, second):
+            require_squared_error("bound_ratio", task.objective)
         values, vectors = np.linalg.eigh(first.input_covariance + second.input_covariance)
         seen = values > len(values) * np.finfo(np.float64).eps * values.max()
         root = vectors[:, seen] * np.sqrt(values[seen])

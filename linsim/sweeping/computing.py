@@ -19,7 +19,7 @@ from linsim.dynamics.solver import Solver
 from linsim.dynamics.training import DIVERGED
 from linsim.errors import require
 from linsim.labels import labelled
-from linsim.losses import LOSS_CONVENTION
+from linsim.losses import convention_of
 from linsim.precision import Precision
 from linsim.problem import Problem
 from linsim.progress.showing import Progress
@@ -33,7 +33,7 @@ from linsim.sweeping.checks.stability import stability
 from linsim.sweeping.keeping import InMemory, Keeper, OnDisk, alone, kept_plan, require_joinable
 from linsim.sweeping.lanes import usable_devices
 from linsim.sweeping.plan import Box, Machine, Measured, Plan, cut
-from linsim.sweeping.results import Layout, describe, inputs, inputs_of, layouts
+from linsim.sweeping.results import Layout, describe, in_own_units, inputs, inputs_of, layouts, objectives_of
 from linsim.sweeping.running import current, free_memory
 from linsim.sweeping.work import Work, source_of
 from linsim.theory.prediction import Unpredictable
@@ -89,6 +89,7 @@ class Sweep:
             _compute(work, keeper, report)
             given = inputs(problem, axes, self.measuring)
             dataset = given.coords.to_dataset().assign(keeper.dataset().data_vars).assign(given.data_vars)
+        in_own_units(dataset, problem)
         known = stability(problem, axes, self.choice.solver, dataset)
         dataset["unstable"] = labelled("unstable", known.unstable, axes.dims)
         dataset.attrs |= {**_attributes(problem, self.choice, self.precision), "stability": known.words}
@@ -185,6 +186,7 @@ def _compute(work: Work, keeper: Keeper, report: Progress) -> None:
 
 
 def _attributes(problem: Problem, choice: Choice, precision: Precision) -> dict[str, Any]:
+    transfer = problem.transfer
     phases = {"pretrain": describe(problem.pretrain), "finetune": describe(problem.finetune)}
     return {
         "rounding_floor": rounding_floor(problem.transfer.pretrain.zero_loss, np.dtype(precision)),
@@ -197,7 +199,8 @@ def _attributes(problem: Problem, choice: Choice, precision: Precision) -> dict[
         "precision": precision,
         "solver": choice.solver.name,
         "solver_reason": choice.reason,
-        "loss_convention": LOSS_CONVENTION,
+        "loss_convention": convention_of(task.objective for task in (transfer.pretrain, transfer.finetune)),
+        **objectives_of(problem),
         "diverged_means": f"a final loss that is not finite, or above {DIVERGED:g} x the zero or the initial network's",
         "source": json.dumps(source_of(choice.solver)),
         **provenance(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -14,7 +15,7 @@ import xarray as xr
 
 from linsim.dynamics.measuring import Measuring
 from linsim.dynamics.runs import Finetuned
-from linsim.dynamics.seen import AFTER, BEFORE
+from linsim.dynamics.seen import AFTER, BEFORE, FINETUNE_LOSS_AFTER
 from linsim.errors import require
 from linsim.labels import attrs_of, labelled
 from linsim.measure import lengths_of
@@ -157,6 +158,20 @@ def inputs_of(problem: Problem) -> xr.Dataset:
         name = f"initial_weights_{layer}"
         variables[name] = labelled(name, weight, (SEEDS, units[layer], units[layer - 1]))
     return xr.Dataset(variables)
+
+
+def objectives_of(problem: Problem) -> dict[str, str]:
+    """Objectives other than squared error as JSON, by the attribute that tells them."""
+    told = {"pretrain": problem.transfer.pretrain.objective, "finetune": problem.transfer.finetune.objective}
+    return {f"{name}_objective": json.dumps(_described(each)) for name, each in told.items() if each is not None}
+
+
+def in_own_units(dataset: xr.Dataset, problem: Problem) -> None:
+    """Put the units of other objectives than squared error to the losses that a sweep tells of itself."""
+    for measure in (*BEFORE, *AFTER):
+        task = problem.transfer.finetune if measure is FINETUNE_LOSS_AFTER else problem.transfer.pretrain
+        if task.objective is not None:
+            dataset[measure.name].attrs["units"] = task.objective.units
 
 
 def describe(phase: Phase) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from linsim.dynamics.modes.mode_flow import Values, mode_flow
 from linsim.errors import LARGEST, numbers, require, require_together
+from linsim.losses import require_squared_error
 from linsim.precision import in_float64
 from linsim.tasks import LinearTask
 from linsim.theory.rises import flow_time
@@ -185,6 +186,8 @@ def turned_harm(pretrain: LinearTask, finetune: LinearTask) -> Float[np.ndarray,
     Returns:
       In units of s_n^2, with the order of the modes of A_ft.
     """
+    for task in (pretrain, finetune):
+        require_squared_error("task", task.objective)
     wanted = finetune.along_modes(pretrain.target)
     return np.asarray(1 - 2 * wanted / finetune.strengths)
 

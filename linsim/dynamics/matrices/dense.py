@@ -13,11 +13,11 @@ from jaxtyping import Array, Float
 
 from linsim import losses
 from linsim.dynamics import descent
-from linsim.dynamics.handling import Handles, Solving
+from linsim.dynamics.handling import TASK, Handles, Solving
 from linsim.dynamics.matrices import matrix_steps
 from linsim.dynamics.seen import SeenTask
 from linsim.dynamics.solver import Encoded
-from linsim.losses import Scalar, SeedWeights, Weights
+from linsim.losses import Scalar, SeedWeights, TaskLoss, Weights
 from linsim.phase import Phase
 from linsim.problem import Problem
 from linsim.tasks import LinearTask
@@ -37,6 +37,8 @@ class Target(NamedTuple):
     right: Basis
     terms_see: tuple[SeenTask, SeenTask] | None
     """Both tasks, where a term of a phase looks at them."""
+    own_loss: TaskLoss | None
+    """Of the task's objective; None of squared error."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,24 @@ class Dense(Solving):
             *("learning_rate", "product_penalty", "weight_penalty", "weight_decay"),
             *("momentum", "nesterov", "optimizer", "schedule", "batch_size"),
             *("terms", "averaging", "gradient_at", "moves"),
-        )
+        ),
+        task=(*TASK, "objective"),
     )
     name: str = "dense"
     summary: str = "steps the full weight matrices, which is exact for every problem"
     stepping: bool = True
     factorises: bool = False
     rotates: bool = False
+
+    def misfit(self, problem: Problem) -> str | None:
+        """What is known of squared error alone, where a task has another objective."""
+        transfer, steps = problem.transfer, (("pre-training", problem.pretrain), ("fine-tuning", problem.finetune))
+        for (where, phase), task in zip(steps, (transfer.pretrain, transfer.finetune), strict=True):
+            if task.objective is not None and phase.batch_size is not None:
+                return f"minibatches of {where} are drawn for squared error alone"
+            if task.objective is not None and problem.idealised:
+                return f"idealised checkpoints are those of squared error, which {where} does not minimise"
+        return None
 
     def cost(self, problem: Problem) -> float:
         """Products of the weights, and with the gradient of the loss."""
@@ -85,7 +98,7 @@ class Dense(Solving):
             if sampled is not None:
                 found = sampled(weights, step)
             else:
-                found = matrix_steps.gradient(weights, anchor, target.matrix, target.covariance, phase)
+                found = matrix_steps.gradient(weights, anchor, target.matrix, target.covariance, phase, target.own_loss)
             return _with_terms(found, weights, anchor, target, phase)
 
         return slopes
@@ -100,7 +113,10 @@ class Dense(Solving):
         return losses.end_to_end(state)
 
     def loss(self, state: Weights, target: Target) -> Scalar:
-        """tr((P - A) S (P - A)^T)."""
+        """tr((P - A) S (P - A)^T), or that of the objective."""
+        if target.own_loss is not None:
+            own: Scalar = target.own_loss.loss(losses.end_to_end(state))
+            return own
         return losses.population_loss(state, target.matrix, target.covariance)
 
     def training_loss(self, state: Weights, target: Target, phase: Phase, key: Any) -> Scalar:
@@ -171,6 +187,7 @@ def _encode(task: LinearTask, dtype: Any, seen: tuple[SeenTask, SeenTask] | None
         strengths=jnp.asarray(task.strengths, dtype),
         right=jnp.asarray(task.right[:, :modes], dtype),
         terms_see=seen,
+        own_loss=jax.tree.map(lambda array: jnp.asarray(array, dtype), task.own_loss),
     )
 
 

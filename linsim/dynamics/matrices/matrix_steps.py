@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 from jaxtyping import Array, Float
 
-from linsim.losses import Weights, end_to_end, matmul
+from linsim.losses import TaskLoss, Weights, end_to_end, matmul
 from linsim.phase import Phase, Strength
 
 Product = Float[Array, "d_out d_in"]
@@ -23,10 +23,11 @@ def gradient(
     target: Product,
     covariance: Float[Array, "d_in d_in"] | None,
     phase: Phase,
+    own_loss: TaskLoss | None = None,
 ) -> Weights:
     """dL/dW_l = W_{l+1}^T ... W_L^T M W_1^T ... W_{l-1}^T + mu (W_l - W_l^0) + beta W_l of a phase's objective.
 
-    M = 2 (P - A) S + 2 lambda (P - P_0) is the gradient in P.
+    M = 2 (P - A) S + 2 lambda (P - P_0) is the gradient in P, its first term dL/dP of any other loss.
 
     Args:
       weights: (W_1, ..., W_L).
@@ -34,13 +35,17 @@ def gradient(
       target: A.
       covariance: S; None means S = I.
       phase: lambda, mu and beta; its other fields are not read.
+      own_loss: in place of squared error; then neither target nor covariance are read.
     """
     penalty = phase.product_penalty
     anchor_product = None if penalty is None else end_to_end(anchor)
 
     def pull(product: Product) -> Product:
-        residual = product - target
-        slope = residual if covariance is None else matmul(residual, covariance)
+        if own_loss is not None:
+            slope = own_loss.slope(product) / 2
+        else:
+            residual = product - target
+            slope = residual if covariance is None else matmul(residual, covariance)
         if penalty is not None and anchor_product is not None:
             slope = slope + penalty * (product - anchor_product)
         return 2 * slope

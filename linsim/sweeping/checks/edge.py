@@ -80,12 +80,13 @@ class Edge:
             return np.broadcast_to(self.limit(at) / np.abs(self.number("learning_rate", at) * factor), at.shape[1:])
 
     def reach(self, start: Start, at: Positions | None = None) -> Reach:
-        """The bound; it is of descent of all weights on the loss and its penalties, and acquits no other."""
+        """The bound; it is of descent of all weights on squared error and penalties, and acquits no other."""
         phase, momentum = self.phase, self.number("momentum", at)
         rate = self.number("learning_rate", at) * float(np.max(self.factors))
         product, weight, decay = (self.number(name, at) for name in REGULARIZERS)
         found = reach(start, Rule(rate, product, weight, decay, momentum, self.steps), self.task, self.widths)
         known = self.untold is None and phase.moves is None and not phase.terms and bool(np.all(self.factors >= 0))
+        known &= self.task.objective is None
         if known and not (phase.nesterov and bool(np.any(momentum > 0))):
             return found
         return Reach(np.zeros_like(found.acquitted), *(np.full_like(each, np.inf) for each in found[1:]))

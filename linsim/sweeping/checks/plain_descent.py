@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from linsim.dynamics.handling import Handles
+from linsim.dynamics.handling import TASK, Handles
 from linsim.dynamics.training import DIVERGED
+from linsim.losses import TaskLoss
 from linsim.phase import Phase
 from linsim.problem import Problem, multiplied
 from linsim.sweeping.checks.edge import factors_of
@@ -23,6 +24,7 @@ _HANDLES = Handles(
         *("learning_rate", "product_penalty", "weight_penalty", "weight_decay"),
         *("momentum", "nesterov", "schedule"),
     ),
+    task=(*TASK, "objective"),
     problem=("transfer", "initial", "pretrain", "finetune", "budgets", "finetune_steps", "seed"),
 )
 BY = "full matrices in NumPy"
@@ -135,6 +137,8 @@ class _Objective:
     product_penalty: Float[np.ndarray, "runs 1 1"] | None
     weight_penalty: Float[np.ndarray, "runs 1 1"] | None
     weight_decay: Float[np.ndarray, "runs 1 1"] | None
+    own_loss: TaskLoss | None
+    """In place of squared error."""
 
     @classmethod
     def of(cls, weights: Weights, task: LinearTask, numbers: dict[str, np.ndarray]) -> _Objective:
@@ -142,13 +146,13 @@ class _Objective:
         names = ("product_penalty", "weight_penalty", "weight_decay")
         strengths = {name: numbers[name] if np.any(numbers[name]) else None for name in names}
         covariance = None if task.whitened else task.input_covariance
-        return cls(task.target, covariance, weights, multiplied(weights), **strengths)
+        return cls(task.target, covariance, weights, multiplied(weights), **strengths, own_loss=task.own_loss)
 
     def gradient(self, weights: Weights) -> Weights:
         """By the chain rule, a layer at a time."""
         below = list(itertools.accumulate(weights, lambda product, layer: layer @ product))
-        pull = 2 * (below[-1] - self.target)
-        if self.covariance is not None:
+        pull = 2 * (below[-1] - self.target) if self.own_loss is None else self.own_loss.slope(below[-1])
+        if self.covariance is not None and self.own_loss is None:
             pull = pull @ self.covariance
         if self.product_penalty is not None:
             pull = pull + 2 * self.product_penalty * (below[-1] - self.begun)

@@ -90,6 +90,8 @@ def _at_checkpoint(problem: Problem, reached: Reach, loss: Float[np.ndarray, "..
     apart = first.target - second.target
     distance = np.sqrt(np.sum(apart * (apart @ second.input_covariance)))
     off = np.sqrt(loss.astype(np.float64) / least)  # ||P_0 - A||
+    if first.objective is not None:  # of which the loss tells no distance
+        off = np.full_like(off, np.inf)
     top = float(np.linalg.norm(first.target, 2))
     product = np.fmin(top + off, reached.product)
     farther = (distance + np.sqrt(np.linalg.norm(second.input_covariance, 2)) * off) ** 2

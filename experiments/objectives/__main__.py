@@ -1,0 +1,7 @@
+"""`python -m experiments.objectives`."""
+
+import sys
+
+from .experiment import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""Claims about other objectives than squared error."""

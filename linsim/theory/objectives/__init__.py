@@ -1,0 +1,1 @@
+"""Closed forms under other objectives than squared error."""
