@@ -13,7 +13,7 @@ from linsim.claims.registry import CLAIMS, gather
 from linsim.errors import InvalidInput
 
 ROOT = Path(__file__).parent.parent.parent
-EXAMPLES = 15
+EXAMPLES = 10
 
 
 @functools.cache

@@ -30,7 +30,7 @@ def test_a_solver_that_does_not_handle_it_names_the_assumption_that_fails(title,
         choose(case.problem.tuned(0.008, case.regularizer, 0.5), name)
 
 
-@pytest.mark.sampled(9)
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize(**spelt(ACCEPTED))
 def test_a_solver_agrees_with_dense(title, name):
     case = BATTERY[title]

@@ -67,6 +67,7 @@ def test_steps_are_those_of_decompositions_in_numpy(optimizer):
         np.testing.assert_allclose(one, other, atol=1e-8)
 
 
+@pytest.mark.sampled(2)
 @EACH
 def test_modes_are_stepped_as_matrices_are(optimizer):
     phase = ls.Phase(RATE, optimizer=optimizer)

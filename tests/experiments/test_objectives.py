@@ -77,6 +77,7 @@ def stored(small, shift):
     return layers, at["pretrain_target"].values, at["finetune_target"].values, np.diag(at["input_covariance"].values)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("objective", [SQUARED, SOFT, HARD, SMOOTHED])
 def test_losses_and_traces_are_those_of_a_script_in_numpy(small, objective):
     for shift in (STRENGTHENED, RELABELLED):

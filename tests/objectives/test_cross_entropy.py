@@ -141,6 +141,7 @@ def descended(objective, factor, weights, rate, steps):
     return first, second
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", ["smoothed", "sigmoid of other contexts"])
 def test_a_sweep_is_descent_in_numpy(name):
     told = OBJECTIVES[name]
