@@ -31,6 +31,7 @@ LOSS_CONVENTION = (
 )
 
 
+@runtime_checkable
 class TaskLoss(Protocol):
     """Another loss than squared error, of one task: a tree of arrays, of NumPy or of JAX, and pure functions of those.
 

@@ -117,7 +117,7 @@ def test_an_optimiser_that_is_not_known_to_commute_is_left_to_matrices():
     ("make", "field"),
     [(lambda: Shampoo(0.0), "initial"), (lambda: Shampoo("a"), "initial"), (lambda: NaturalGradient(-1.0), "damping")],
 )
-def test_numbers_outside_their_domain_are_refused(make, field):
+def test_numbers_outside_their_domain_are_refused(unchecked, make, field):
     with pytest.raises(InvalidInput, match=f"^{field}: got .*; allowed: a finite number"):
         make()
 

@@ -243,7 +243,7 @@ def test_solvers_refuse_an_objective_that_they_do_not_know(where):
     assert ls.choose(problem).solver.name == "dense"
 
 
-def test_dense_refuses_what_is_of_squared_error_alone():
+def test_dense_refuses_what_is_of_squared_error_alone(unchecked):
     problem = problem_of(OBJECTIVES["hard"])
     with pytest.raises(InvalidInput, match="minibatches of fine-tuning are drawn for squared error alone"):
         ls.choose(replace(problem, finetune=ls.Phase(0.1, batch_size=3)), "dense")
@@ -265,7 +265,7 @@ def test_shifts_keep_the_objective():
         assert ls.shifted(task, shift).finetune.objective == OBJECTIVES["hard"]
 
 
-def test_equal_objectives_are_equal_and_others_are_not():
+def test_equal_objectives_are_equal_and_others_are_not(unchecked):
     assert ls.CrossEntropy("soft", **CONTEXTS) == OBJECTIVES["other contexts"]
     assert hash(ls.CrossEntropy("soft", **CONTEXTS)) == hash(OBJECTIVES["other contexts"])
     assert ls.CrossEntropy(inputs=np.eye(2), frequencies=[0.5, 0.5]) == ls.CrossEntropy(
@@ -301,7 +301,7 @@ def test_a_model_of_bigrams_is_its_table():
         (lambda: replace(task_of(OBJECTIVES["soft"]), label_noise=0.1), "label_noise: got 0.1; allowed: 0"),
     ],
 )
-def test_bad_input_is_refused_in_one_line(make, told):
+def test_bad_input_is_refused_in_one_line(unchecked, make, told):
     with pytest.raises(InvalidInput) as refused:
         make()
     assert told in str(refused.value)

@@ -102,6 +102,6 @@ def test_the_best_of_any_order_is_found_by_search():
         (lambda: at_loss(np.array([1.0]), 0.5, "adam"), "order"),
     ],
 )
-def test_what_is_outside_the_domain_is_refused(call, field):
+def test_what_is_outside_the_domain_is_refused(unchecked, call, field):
     with pytest.raises(InvalidInput, match=f"^{field}: got .*; allowed: "):
         call()

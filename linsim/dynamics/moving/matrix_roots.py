@@ -7,6 +7,7 @@ batched decompositions in one program of XLA may wait for each other on a CPU.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
@@ -65,7 +66,7 @@ def inverse_root(matrix: Square, order: int) -> Square:
     steps = _SETTLED + math.ceil(math.log(_SPREAD) / (order * math.log((order + 1) / order)))
     scale = (1 + order) / (2 * jnp.sqrt(jnp.sum(matrix**2)))
 
-    def improve(_: int, at: tuple[Square, Square]) -> tuple[Square, Square]:
+    def improve(_: Any, at: tuple[Square, Square]) -> tuple[Square, Square]:
         root, rest = at
         factor = ((order + 1) * unit - rest) / order
         power = factor

@@ -94,7 +94,7 @@ class Shampoo:
     def __call__(self, learning_rate: Any) -> optax.GradientTransformation:
         """With eta, in weight per step, or a schedule of it."""
 
-        def begin(weights: Weights) -> _Accumulated:
+        def begin(weights: Any) -> _Accumulated:
             sides = (tuple(self.initial * jnp.eye(w.shape[side], dtype=w.dtype) for w in weights) for side in (0, 1))
             return _Accumulated(*sides)
 
@@ -142,7 +142,7 @@ class NaturalGradient:
     def __call__(self, learning_rate: Any) -> optax.GradientTransformation:
         """With eta, in flow time per step, or a schedule of it."""
 
-        def change(slopes: Weights, first: Matrix, second: Matrix) -> Weights:
+        def change(slopes: Weights, first: Any, second: Any) -> Weights:
             inner = inverse_root(self._damped(matmul(second.T, second)), 1)
             outer = inverse_root(self._damped(matmul(first, first.T)), 1)
             return 0.5 * matmul(inner, slopes[0]), 0.5 * matmul(slopes[1], outer)

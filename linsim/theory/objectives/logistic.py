@@ -24,6 +24,7 @@ _LARGEST = 690.0
 _LEAST_CONFIDENT, _MOST_CONFIDENT = 1e-6, 600.0
 
 Numbers = Float[np.ndarray, "..."]
+_Bound = Numbers | np.floating
 
 
 def hard_label_mode(start: ArrayLike, time: ArrayLike) -> Numbers:
@@ -136,7 +137,7 @@ def _mode(start: ArrayLike, time: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     return first, later
 
 
-def _solved(rising: Callable[[Numbers], Numbers], goal: Numbers, low: Numbers, high: Numbers) -> Numbers:
+def _solved(rising: Callable[[Numbers], Numbers], goal: _Bound, low: _Bound, high: _Bound) -> Numbers:
     """Where a rising function meets its goal, by halving a bracket of the logarithm."""
     for _ in range(HALVINGS):
         middle = (low + high) / 2
@@ -145,15 +146,15 @@ def _solved(rising: Callable[[Numbers], Numbers], goal: Numbers, low: Numbers, h
     return np.asarray(np.exp((low + high) / 2))
 
 
-def _learned(logit: np.ndarray) -> np.ndarray:
+def _learned(logit: _Bound) -> np.ndarray:
     return np.asarray(np.log(logit) + expi(logit))
 
 
-def _unlearned(logit: np.ndarray) -> np.ndarray:
+def _unlearned(logit: _Bound) -> np.ndarray:
     return np.asarray(np.log(logit) - exp1(logit))
 
 
-def _above_zero(logit: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+def _above_zero(logit: _Bound, ratio: _Bound) -> np.ndarray:
     """Loss at r a above that at 0, divided by a^2 r: without the difference of near numbers at small a."""
     reached = logit * ratio
     large = np.logaddexp(0, -reached) - np.log(2) + reached * expit(-logit)

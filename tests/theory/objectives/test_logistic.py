@@ -72,7 +72,7 @@ def test_the_fisher_trace_of_a_mode_has_its_peak_where_it_says():
     traces = fisher_of_mode(grid)
     assert abs(grid[np.argmax(traces)] - FISHER_PEAK) <= 1e-4
     assert abs(FISHER_PEAK * np.tanh(FISHER_PEAK / 2) - 1) < 1e-15
-    task = ls.LinearTask.create([2.0], objective=ls.CrossEntropy("hard", link="sigmoid"))
+    task = ls.LinearTask.create(np.array([2.0]), objective=ls.CrossEntropy("hard", link="sigmoid"))
     weights = (np.array([[1.2]]), np.array([[1.2]]))
     with jax.enable_x64(True):
         loss = jax.tree.map(jax.numpy.asarray, task.own_loss)
@@ -83,7 +83,7 @@ def test_the_fisher_trace_of_a_mode_has_its_peak_where_it_says():
 def test_descent_on_matrices_has_these_modes():
     shares = np.array([0.5, 0.3, 0.2])
     objective = ls.CrossEntropy("hard", link="sigmoid")
-    task = ls.LinearTask.create([1.0, 1.0, 1.0], input_covariance=np.diag(shares), objective=objective)
+    task = ls.LinearTask.create(np.ones(3), input_covariance=np.diag(shares), objective=objective)
     start = ls.identity((3, 3, 3), 1.0)
     rate, steps = 0.002, 4000
     pretrained = ls.train(start, task, ls.Phase(rate), steps)
@@ -107,7 +107,7 @@ def test_descent_on_matrices_has_these_modes():
         (lambda: fisher_of_mode(-1.0), "logit: got"),
     ],
 )
-def test_what_is_no_mode_is_refused_by_name(call, told):
+def test_what_is_no_mode_is_refused_by_name(unchecked, call, told):
     with pytest.raises(InvalidInput) as refused:
         call()
     assert str(refused.value).startswith(told)

@@ -70,7 +70,7 @@ def test_harm_begins_where_it_says(ratio, than_small, than_zero):
         (lambda: headed([1.0, 2.0], [1.0, 2.0, 3.0]), "strength and target: got"),
     ],
 )
-def test_what_is_no_mode_is_refused_by_name(call, told):
+def test_what_is_no_mode_is_refused_by_name(unchecked, call, told):
     with pytest.raises(InvalidInput) as refused:
         call()
     assert str(refused.value).startswith(told)
