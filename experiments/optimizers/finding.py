@@ -10,12 +10,15 @@ from linsim.theory.turns import LEAST_EXCESS
 
 from ..words import NEGLIGIBLE, change, distrust, joined, percent, tabular, undecided
 
-_NAMES = {"newton_schulz_muon": "Newton-Schulz Muon", "muon": "Muon", "adam": "Adam", "adamw": "AdamW"}
+_NAMES = {
+    **{"adam": "Adam", "adamw": "AdamW", "shampoo": "Shampoo"},
+    **{"muon": "Muon", "newton_schulz_muon": "Newton-Schulz Muon"},
+}
 
 
 def spoken(method: str) -> str:
     """As sentences call an optimiser."""
-    return _NAMES.get(method, {"shampoo": "Shampoo"}.get(method, method.replace("_", " ")))
+    return _NAMES.get(method, method.replace("_", " "))
 
 
 def find(dataset: xr.Dataset) -> Finding:
