@@ -34,8 +34,8 @@ from linsim.progress.showing import Progress
 from linsim.tasks import LinearTask, Transfer
 
 from .experiment import Experiment
-from .overtraining_chart import between_budgets, closed_form, table
-from .words import distrust, diverged, percent, rechecked, spread, undecided
+from .overtraining_chart import closed_form, table
+from .words import between_budgets, distrust, diverged, percent, rechecked, spread, undecided
 
 Samples = tuple[Float[np.ndarray, "n d_in"], Float[np.ndarray, "n d_out"]]
 _SIDE, _CLASSES = 8, 10

@@ -23,6 +23,7 @@ from linsim.theory.over_seeds import over_seeds
 
 from .experiment import Experiment
 from .words import (
+    between_budgets,
     between_ends,
     change,
     distrust,
@@ -36,8 +37,6 @@ from .words import (
 
 HARMFUL = 0.1
 """Harm from which on a cell is counted as harmful."""
-RESOLVED = 0.95
-"""Share of cells whose turns must be resolved before it is said that none is seen."""
 NEAR = 0.02
 """By how much a closed form may lie outside the interval of budgets within the tolerance of the smallest loss."""
 _ROWS, _COLUMNS = 4, 5  # of the table
@@ -85,14 +84,6 @@ def turning(dataset: xr.Dataset) -> xr.DataArray:
     known = dataset["harm"].notnull().sum("seed")
     turned: xr.DataArray = 2 * dataset["inflection_steps"].notnull().sum("seed") > known
     return turned
-
-
-def between_budgets(cells: int, resolved: int) -> str:
-    """What is said where none of the cells turns, but too few are resolved to deny it; empty where nearly all are."""
-    if resolved >= RESOLVED * cells:
-        return ""
-    sentence = "It cannot be told whether more pre-training hurts: none of the cells turns at these budgets, but "
-    return f"{sentence}in {cells - resolved} of {cells} it may between them; more budgets would tell"
 
 
 def over_the_seeds(cell: xr.Dataset) -> list[str]:

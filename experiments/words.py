@@ -20,6 +20,8 @@ FEWEST_BUDGETS = 3
 """That a turn takes: one on either side of it."""
 NEGLIGIBLE = LEAST_HARM
 """Harm below this is called none."""
+RESOLVED = 0.95
+"""Share of curves whose turns must be resolved before it is said that none is seen."""
 
 
 def undecided(dataset: xr.Dataset, budgets: str = "pretrain_steps", **said: Any) -> Finding | None:
@@ -40,6 +42,14 @@ def undecided(dataset: xr.Dataset, budgets: str = "pretrain_steps", **said: Any)
         told = f"Too few budgets to tell whether more pre-training hurts: {count}, and it takes {FEWEST_BUDGETS}"
         return Finding(told, "cannot tell", {"budgets": count}, **said)
     return None
+
+
+def between_budgets(curves: int, resolved: int, what: str = "cells") -> str:
+    """What is said where none of the curves turns, but too few are resolved to deny it; empty where nearly all are."""
+    if resolved >= RESOLVED * curves:
+        return ""
+    sentence = f"It cannot be told whether more pre-training hurts: none of the {what} turns at these budgets, but "
+    return f"{sentence}in {curves - resolved} of {curves} it may between them; more budgets would tell"
 
 
 def diverged(dataset: xr.Dataset) -> list[str]:

@@ -10,7 +10,19 @@ import xarray as xr
 
 from linsim.finding import Finding
 
-from ..words import NEGLIGIBLE, counted, deviation, distrust, joined, listed, percent, rechecked, tabular, undecided
+from ..words import (
+    NEGLIGIBLE,
+    between_budgets,
+    counted,
+    deviation,
+    distrust,
+    joined,
+    listed,
+    percent,
+    rechecked,
+    tabular,
+    undecided,
+)
 
 HARMFUL = 0.1
 """Harm from which on inflection points are compared: of less the minimum is flat."""
@@ -19,8 +31,9 @@ HARMFUL = 0.1
 def find(dataset: xr.Dataset) -> Finding:
     """How much longer pre-training costs at one layer, at more, and at which widths nothing.
 
-    Not seen where it costs 1 % or less at every depth and every width; nobody can tell where one of the two parts has
-    no stable run from its largest budget, or too few budgets for a turn.
+    Not seen where it costs 1 % or less at every depth and every width and nearly all curves are resolved; nobody can
+    tell where one of the two parts has no stable run from its largest budget, or too few budgets for a turn, or where
+    turns may lie between them.
     """
     deep, wide = _part(dataset, "depth"), _part(dataset, "width")
     trust, checked = distrust(deep) or distrust(wide), tuple(rechecked(deep))
@@ -33,6 +46,9 @@ def find(dataset: xr.Dataset) -> Finding:
     numbers |= {f"harm at width {width}": float(harm) for width, harm in zip(widths, reached, strict=True)}
     details = (*_equal_shares(deep), *_wider(wide), *_closed_forms(deep, wide), *checked)
     if not (most > NEGLIGIBLE).any() and not (reached > NEGLIGIBLE).any():
+        known, resolved = map(sum, zip(_resolved(deep), _resolved(wide), strict=True))
+        if sentence := between_budgets(known, resolved, "curves"):
+            return Finding(sentence, "cannot tell", numbers | {"resolved": resolved}, details, trust)
         return Finding("At no depth and no width does more pre-training hurt", "not seen", numbers, details, trust)
     parts = []
     single, several = (most[chosen].dropna("depth") for chosen in (layers == 1, layers > 1))
@@ -81,6 +97,12 @@ def _most(part: xr.Dataset) -> xr.DataArray:
     """The largest harm over the rates that is finite, NaN where there is none; median over seeds."""
     harm = _middle(part["harm"])
     return harm.where(np.isfinite(harm)).max("learning_rate")
+
+
+def _resolved(part: xr.Dataset) -> tuple[int, int]:
+    """Curves whose harm is known, and those of them whose turns the budgets resolve."""
+    known = part["harm"].notnull()
+    return int(known.sum()), int((part["resolved"] & known).sum())
 
 
 def _rows(part: xr.Dataset, over: str) -> Iterator[list[str]]:

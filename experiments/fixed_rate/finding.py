@@ -10,7 +10,7 @@ import xarray as xr
 from linsim.finding import Finding
 from linsim.labels import lost_lanes
 
-from ..words import change, counted, distrust, diverged, listed, percent, rechecked, undecided
+from ..words import between_budgets, change, counted, distrust, diverged, listed, percent, rechecked, undecided
 
 _TOO_LITTLE = "too little"
 
@@ -19,7 +19,8 @@ def find(dataset: xr.Dataset) -> Finding:
     """On how many shifts it hurts, and whether those are the shifts that theory names.
 
     It hurts where at some rate every seed turns within the budgets by an amount that counts. Not seen where that is so
-    on none of the shifts; nobody can tell where no shift has a rate at which all runs are stable.
+    on none of the shifts and nearly all curves are resolved; nobody can tell where no shift has a rate at which all
+    runs are stable, or where turns may lie between budgets.
     """
     data = dataset.isel(regularization=0)
     real, names = data.isel(checkpoints=0), data["shift"].values
@@ -32,6 +33,10 @@ def find(dataset: xr.Dataset) -> Finding:
         return Finding(sentence, "cannot tell", {}, checked, trust)
     details = (*_details(data), *checked)
     numbers = {"shifts": len(names), "hurts": int(hurts.sum())}
+    known = real["harm"].notnull()
+    resolved = int((real["resolved"] & known).sum())
+    if not hurts.any() and (sentence := between_budgets(int(known.sum()), resolved, "curves")):
+        return Finding(sentence, "cannot tell", numbers | {"resolved": resolved}, details, trust)
     if not hurts.any():
         sentence = "At a fixed fine-tuning rate more pre-training hurts on none of "
         return Finding(f"{sentence}{len(names)} shifts by an amount that counts", "not seen", numbers, details, trust)

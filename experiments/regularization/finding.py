@@ -9,7 +9,19 @@ import xarray as xr
 
 from linsim.finding import Finding, Verdict
 
-from ..words import FEWEST_BUDGETS, NEGLIGIBLE, counted, distrust, diverged, joined, part, percent, rechecked, undecided
+from ..words import (
+    FEWEST_BUDGETS,
+    NEGLIGIBLE,
+    between_budgets,
+    counted,
+    distrust,
+    diverged,
+    joined,
+    part,
+    percent,
+    rechecked,
+    undecided,
+)
 
 RATES = 8
 """Between fewer rates, fronts are too far above the best ones to tell harm at equal fine-tuning loss."""
@@ -18,13 +30,16 @@ RATES = 8
 def find(dataset: xr.Dataset) -> Finding:
     """Harm without a penalty at a fixed rate, and how many curves over the budget turn up at equal fine-tuning loss.
 
-    Not seen where the longest budget ends less than 1 % above the best at every rate, so that there is nothing to
-    regularise; nobody can tell where every run without a penalty diverged or is unstable.
+    Not seen where the longest budget ends less than 1 % above the best at every rate and nearly all curves are
+    resolved, so that there is nothing to regularise; nobody can tell where every run without a penalty diverged or is
+    unstable, or where turns may lie between budgets.
     """
     details, trust = (*_details(dataset), *diverged(dataset), *rechecked(dataset)), distrust(dataset)
     if (nothing := undecided(dataset, details=details, trust=trust)) is not None:
         return nothing
-    harm = dataset["harm"].isel(checkpoints=0, regularizer=0, regularization=0).median("seed")
+    without = dataset.isel(checkpoints=0, regularizer=0, regularization=0)
+    harm, curves = without["harm"].median("seed"), without["harm"].notnull()
+    resolved = int((without["resolved"] & curves).sum())
     finite = harm.where(np.isfinite(harm))
     worst = float(finite.max()) if finite.notnull().any() else np.nan
     known, turned = _curves(dataset)
@@ -33,6 +48,8 @@ def find(dataset: xr.Dataset) -> Finding:
     verdict: Verdict = "seen"
     if np.isnan(worst):
         start, verdict = "Every run without a penalty diverged or is unstable", "cannot tell"
+    elif worst < NEGLIGIBLE and (unsure := between_budgets(int(curves.sum()), resolved, "curves without a penalty")):
+        start, verdict = unsure, "cannot tell"
     elif worst < NEGLIGIBLE:
         start, verdict = "At no fixed rate does more pre-training hurt", "not seen"
     said, counts = _of_family(dataset)

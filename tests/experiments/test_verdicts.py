@@ -82,6 +82,8 @@ ALONE = replace(TUNING, strengths=1, regularizations=None)
 LEVELS = replace(TUNING, learning_rates=None, rates=12, lowest_rate=1e-4, highest_rate=2e-2)
 RATES = FinetuneConfig(steps=40, rates=12, lowest_rate=1e-3, highest_rate=0.2, strengths=1)
 LONGER = replace(SHORT, steps=2000)
+DENSE = {"pretrain": replace(SHORT, first=1, budgets=80)}
+BETWEEN = "turns may lie between the budgets"
 RISES = PretrainConfig(learning_rate=0.01, steps=300, first=1, budgets=60)
 
 
@@ -96,7 +98,7 @@ ROWS = [
         overtraining_chart.Config(**CHART | {"pretrain": REFINED}),
         ("seen", "weak modes times four", {}),
         ("not seen", "the same task", SAME),
-        ("cannot tell", "turns may lie between the budgets", SAME | {"pretrain": SHORT}),
+        ("cannot tell", BETWEEN, SAME | {"pretrain": SHORT}),
         ("cannot tell", "rates that diverge", at(50.0, 100.0)),
         # Curvature grows from 2 to 4 sigma as a mode is learned: a step that is stable early on no longer is.
         ("cannot tell", "later checkpoints are too sharp", SAME | at(0.35, 0.4, steps=1) | {"pretrain": SHORT}),
@@ -120,7 +122,8 @@ ROWS = [
         "fixed_rate",
         fixed_rate.Config(**CHART, task=TaskConfig(rank=2), angles=(30.0,), checkpoints=("real",)),
         ("seen", "modes that overshoot", {}),
-        ("not seen", "hardly any fine-tuning", at(1e-9, 2e-9)),
+        ("not seen", "hardly any fine-tuning", at(1e-9, 2e-9) | DENSE),
+        ("cannot tell", BETWEEN, at(1e-9, 2e-9)),
         ("cannot tell", "rates that diverge", at(50.0, 100.0)),
     ),
     *of(
@@ -138,7 +141,8 @@ ROWS = [
             **{"width": (3,), "width_dim": 3, "width_steps": 500, "width_budgets": 12},
         ),
         ("seen", "weak modes times four", {}),
-        ("not seen", "weak modes by half", WEAKER),
+        ("not seen", "weak modes by half", WEAKER | DENSE | {"width_budgets": 80}),
+        ("cannot tell", BETWEEN, WEAKER),
         ("cannot tell", "rates that diverge", at(50.0, 100.0, among=ALONE)),
     ),
     *of(
@@ -148,7 +152,8 @@ ROWS = [
             **{"drawn": 1, "targets": 3},
         ),
         ("seen", "weak modes times four", {}),
-        ("not seen", "weak modes by half", WEAKER),
+        ("not seen", "weak modes by half", WEAKER | DENSE),
+        ("cannot tell", BETWEEN, WEAKER),
         ("cannot tell", "rates that diverge", at(50.0, 100.0, among=PENALISED)),
     ),
     *of(
