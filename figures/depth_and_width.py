@@ -9,6 +9,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from linsim.labels import counted_harm
+
 from .panels.axes import LEAST_HARM, decades, harm_axis, visible
 from .panels.canvas import new_figure
 from .panels.curves import curves, middle
@@ -22,6 +24,7 @@ _NEEDED = {
     *("start_tau", "start_depth", "start_inflection_steps", "start_harm"),
     *("width_predicted_harm", "width_predicted_inflection_steps", "width_converged_harm"),
 }
+_PARTS = ("", "predicted_", "width_", "width_predicted_", "start_")
 _HARMFUL = 0.1  # harm from which on inflection points are compared
 _NEGLIGIBLE = 0.01  # harm that is called none
 _BUDGETS = 3  # fewer tell nothing about turns
@@ -30,6 +33,7 @@ _CURVE_SHARE = 0.05  # of the largest stable rate, at which curves are shown
 
 def _paint(dataset: xr.Dataset) -> Figure:
     """Depth above, width below, starts to the right."""
+    dataset = dataset.assign({f"{part}harm": counted_harm(dataset, part) for part in _PARTS})
     figure = new_figure(12.6, 6.8)
     (harm, turns, losses, span), (harm_by_width, reach, turns_by_width, harm_by_start) = figure.subplots(2, 4)
     _draw_starts(span, harm_by_start, dataset)

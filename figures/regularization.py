@@ -9,6 +9,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from linsim.labels import counted_harm
+
 from .panels.axes import decades, harm_axis, visible
 from .panels.canvas import new_figure
 from .panels.curves import closed_form, curves, middle
@@ -26,6 +28,8 @@ _NEEDED = {
 
 def _paint(dataset: xr.Dataset) -> Figure:
     """Harm over strength, the price, and fronts."""
+    parts = [part for part in ("", "predicted_") if f"{part}harm" in dataset]
+    dataset = dataset.assign({f"{part}harm": counted_harm(dataset, part) for part in parts})
     figure = new_figure(9.6, 6.6)
     (harm, real_harm, price), (early_front, late_front, matched) = figure.subplots(2, 3)
     converged, harmful = dataset.attrs["converged_rate"], dataset.attrs["harmful_rate"]

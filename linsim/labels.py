@@ -116,6 +116,19 @@ def lost_lanes(dataset: xr.Dataset) -> xr.DataArray:
     return dataset["diverged"] | dataset["unstable"] if "unstable" in dataset else dataset["diverged"]
 
 
+def counted_harm(dataset: xr.Dataset, prefix: str = "") -> xr.DataArray:
+    """Harm of curves that turn materially, 0 of others: next to a loss near 0 a ratio says nothing.
+
+    Infinite where the largest budget diverged and NaN where nothing is known, as `harm` is.
+
+    Args:
+      dataset: with `harm` and `inflection_steps`, which is NaN where the turn is not material.
+      prefix: of both names.
+    """
+    harm, turned = dataset[f"{prefix}harm"], dataset[f"{prefix}inflection_steps"].notnull()
+    return harm.where(turned | ~np.isfinite(harm), 0.0)
+
+
 def labelled(name: str, values: Any, dims: Sequence[str] | None = None) -> xr.Variable:
     """Values of a shared name as a variable with its long name and units.
 

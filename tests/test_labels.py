@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from linsim.errors import InvalidInput
-from linsim.labels import AXES, LABELS, Label, attrs_of, label, labelled
+from linsim.labels import AXES, LABELS, Label, attrs_of, counted_harm, label, labelled
 from linsim.phase import SWEPT
 from linsim.sweeping.axes import Field
 
@@ -45,6 +45,16 @@ def test_the_fine_tuning_rate_is_called_alike_as_an_axis_and_as_a_swept_field():
     swept = SWEPT["learning_rate"]
     assert LABELS["learning_rate"].attrs == {"long_name": f"fine-tuning {swept.words}", "units": swept.units}
     assert Field.named("pretrain_momentum").attrs("pretrain_momentum")["long_name"] == "pre-training momentum"
+
+
+def test_harm_next_to_a_loss_near_zero_does_not_count():
+    found = xr.Dataset(
+        {"harm": ("seed", [3000.0, 0.5, np.inf, np.nan]), "inflection_steps": ("seed", [np.nan, 40.0, np.nan, np.nan])}
+    )
+    np.testing.assert_array_equal(counted_harm(found), [0.0, 0.5, np.inf, np.nan])
+    np.testing.assert_array_equal(
+        counted_harm(found.rename(harm="x_harm", inflection_steps="x_inflection_steps"), "x_"), counted_harm(found)
+    )
 
 
 def test_unknown_names_and_missing_dimensions_are_one_line():

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding
+from linsim.labels import counted_harm
 
 from ..words import (
     NEGLIGIBLE,
@@ -78,14 +79,18 @@ def table(dataset: xr.Dataset) -> list[str]:
 
 
 def _part(dataset: xr.Dataset, over: str) -> xr.Dataset:
-    """The depth part, or the width part under the names of the depth part, of the first kind of checkpoints."""
+    """The depth part, or the width part under the names of the depth part, of the first kind of checkpoints.
+
+    Its harm is that which counts.
+    """
     first = dataset.isel(checkpoints=0)
     if over == "depth":
-        return first
+        return first.assign(harm=counted_harm(first))
     own = [name for name in map(str, first.variables) if name.startswith("width_")]
     names = {name: name.removeprefix("width_") for name in own}
     told = {str(name).removeprefix("width_"): value for name, value in dataset.attrs.items()}
-    return first[own].rename(names).assign_attrs(told)
+    wide = first[own].rename(names)
+    return wide.assign(harm=counted_harm(wide)).assign_attrs(told)
 
 
 def _middle(values: xr.DataArray) -> xr.DataArray:

@@ -27,7 +27,7 @@ from linsim.commands.config import (
 )
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_integer, require_number
-from linsim.labels import PLAIN, SQUARED, STEPS, Label, label, lost_lanes, texts
+from linsim.labels import PLAIN, SQUARED, STEPS, Label, counted_harm, label, lost_lanes, texts
 from linsim.phase import REGULARIZERS, Regularizer
 from linsim.progress.showing import Progress
 from linsim.sweeping.along import Ready, along, part_of
@@ -172,7 +172,7 @@ def _add_limits(dataset: xr.Dataset, config: Config, transfer: Transfer) -> None
     # Shown are the largest of the rates with most converged cells, or without limits the largest stable one, and the
     # rate that does most harm at the smallest strength.
     count = near.sum(axis=(0, 2)) if reason is None else ~lost_lanes(dataset).any(_ALL_BUT_RATE).values
-    harm_at = np.nan_to_num(dataset["harm"][0, 0, :, 0].median("seed").values, nan=-1.0, posinf=-1.0)
+    harm_at = np.nan_to_num(counted_harm(dataset)[0, 0, :, 0].median("seed").values, nan=-1.0, posinf=-1.0)
     rates = dataset["learning_rate"].values
     dataset.attrs["converged_rate"] = float(rates[len(rates) - 1 - int(np.argmax(count[::-1]))])
     dataset.attrs["harmful_rate"] = float(rates[int(np.argmax(harm_at))])

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding, Verdict
+from linsim.labels import counted_harm
 
 from ..words import (
     FEWEST_BUDGETS,
@@ -38,7 +39,7 @@ def find(dataset: xr.Dataset) -> Finding:
     if (nothing := undecided(dataset, details=details, trust=trust)) is not None:
         return nothing
     without = dataset.isel(checkpoints=0, regularizer=0, regularization=0)
-    harm, curves = without["harm"].median("seed"), without["harm"].notnull()
+    harm, curves = counted_harm(without).median("seed"), without["harm"].notnull()
     resolved = int((without["resolved"] & curves).sum())
     finite = harm.where(np.isfinite(harm))
     worst = float(finite.max()) if finite.notnull().any() else np.nan
@@ -122,7 +123,8 @@ def _curves(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
 def _created(real: xr.Dataset) -> list[str]:
     """Where a penalty makes harm larger than it is without, at the converged rate."""
     rate = real.attrs["converged_rate"]
-    harm = np.nan_to_num(real["harm"].sel(learning_rate=rate, method="nearest").median("seed").values, posinf=np.nan)
+    harms = counted_harm(real).sel(learning_rate=rate, method="nearest").median("seed")
+    harm = np.nan_to_num(harms.values, posinf=np.nan)
     if harm.shape[1] < 2 or not np.any(harm.max(axis=1) > harm[:, 0] + NEGLIGIBLE):
         return []
     worst = [
@@ -156,7 +158,7 @@ def _by_regularizer(shown: xr.Dataset, kind: str) -> list[str]:
     strengths, lines = shown["regularization"].values, []
     away = shown.attrs["untuned_finetune_loss"]
     for at, name in enumerate(_names(shown["regularizer"])):
-        harm = np.median(np.nan_to_num(shown["harm"][at].values, nan=np.inf, posinf=np.inf), axis=-1)
+        harm = np.median(np.nan_to_num(counted_harm(shown)[at].values, nan=np.inf, posinf=np.inf), axis=-1)
         if np.isinf(harm).all():
             lines.append(f"{name}: unstable at every strength")
             continue

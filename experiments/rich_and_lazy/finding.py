@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding
+from linsim.labels import counted_harm
 
 from ..words import NEGLIGIBLE, distrust, diverged, percent, rechecked, undecided
 
@@ -55,7 +56,7 @@ def table(dataset: xr.Dataset) -> list[str]:
     """Harm and what it is made of over some balances at the smallest scale, medians over seeds."""
     cells = _at_equal_loss(dataset)
     columns = {
-        "harm at the worst rate": cells["harm"].max("learning_rate"),
+        "harm at the worst rate": counted_harm(cells).max("learning_rate"),
         "at equal loss: harm": cells["harm_at_equal_loss"],
         "loss at the best budget": cells["least_at_equal_loss"],
         "at the last": cells["last_at_equal_loss"],

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from linsim.labels import texts
+from linsim.labels import counted_harm, texts
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 MEDIAN = QUANTILES.index(0.5)
@@ -52,12 +52,12 @@ def moved(quantiles: Float[np.ndarray, "values quantiles"]) -> float:
 
 
 def add_effects(dataset: xr.Dataset, axes: Iterable[str]) -> xr.Dataset:
-    """The result with `harm_along_AXIS` (AXIS, quantile) of every axis, and `harm_moved` (axis)."""
+    """The result with `harm_along_AXIS` (AXIS, quantile) of every axis and `harm_moved` (axis): of harm that counts."""
     names, found = list(axes), {}
     told = {"long_name": "quantiles of harm over all other axes, at every value the same cells", "units": "1"}
     moves = []
     for axis in names:
-        values, cells = quantiles_along(dataset["harm"], axis)
+        values, cells = quantiles_along(counted_harm(dataset), axis)
         found[f"harm_along_{axis}"] = ((axis, "quantile"), values, told | {"cells": cells})
         moves.append(moved(values))
     dataset = dataset.assign_coords(

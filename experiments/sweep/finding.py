@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding
+from linsim.labels import counted_harm
 
-from ..words import NEGLIGIBLE, deviation, distrust, diverged, part, percent, rechecked, undecided
+from ..words import NEGLIGIBLE, RESOLVED, deviation, distrust, diverged, part, percent, rechecked, undecided
 from .collapse import CLOSE, HARM, Collapsed, Pairs, collapsed
 from .effects import MEDIAN
 
@@ -20,7 +21,8 @@ HARMFUL = 0.1
 def find(dataset: xr.Dataset) -> Finding:
     """Which axis moves the median harm most and which least; below, harm along each, cells that turn, and flow time.
 
-    Not seen where no axis moves 1 + harm by 1 %; nobody can tell where none has two values at which harm is known.
+    Not seen where no axis moves 1 + harm by 1 % and nearly all curves are resolved; nobody can tell where none has two
+    values at which harm is known, or where turns may lie between budgets.
     """
     details, trust = tuple(_details(dataset)), distrust(dataset)
     if (nothing := undecided(dataset, details=details, trust=trust)) is not None:
@@ -36,9 +38,14 @@ def find(dataset: xr.Dataset) -> Finding:
     low, high = float(np.nanmin(median)), float(np.nanmax(median))
     numbers |= {"lowest median": low, "highest median": high}
     if moves[known[0]] < np.log1p(NEGLIGIBLE):
-        most = float(np.max(np.nan_to_num(dataset["harm"].values, nan=0.0)))
+        most = float(np.max(np.nan_to_num(counted_harm(dataset).values, nan=0.0)))
         sentence = f"No axis moves the median harm of longer pre-training by {percent(NEGLIGIBLE)}"
         sentence += f"; the largest harm is {percent(most)}"
+        curves = dataset["harm"].notnull()
+        count, resolved = int(curves.sum()), int((dataset["resolved"] & curves).sum())
+        if resolved < RESOLVED * count:
+            sentence += f", but turns of {count - resolved} of {count} curves may lie between budgets"
+            return Finding(sentence, "cannot tell", numbers | {"harm": most}, details, trust)
         return Finding(sentence, "not seen", numbers | {"harm": most}, details, trust)
     sentence = f"The {words(dataset, first)} moves the harm of longer pre-training most, "
     sentence += f"from {percent(low)} to {percent(high)} in the median"
@@ -57,7 +64,7 @@ def _details(dataset: xr.Dataset) -> Iterator[str]:
     yield f"Harm of {budget} steps of pre-training, median over all other axes:"
     for axis in _axes(dataset):
         yield f"  {_along(dataset, axis)}"
-    harm, turned = dataset["harm"].values, dataset["inflection_steps"].notnull().values
+    harm, turned = counted_harm(dataset).values, dataset["inflection_steps"].notnull().values
     harmful = f"harm is above {percent(HARMFUL)} on {percent(float(np.mean(harm > HARMFUL)))} of them all"
     yield f"{turned.sum()} of {turned.size} cells turn; {harmful}."
     yield from diverged(dataset)

@@ -114,7 +114,8 @@ ROWS = [
         "sweep",
         sweep.Config(also=(), **CHART),
         ("seen", "two rates", {}),
-        ("not seen", "the same task", SAME),
+        ("not seen", "the same task", SAME | DENSE),
+        ("cannot tell", BETWEEN, SAME),
         ("cannot tell", "rates that diverge", at(50.0, 100.0)),
         ("cannot tell", "one rate", at(1e-3)),
     ),
@@ -142,7 +143,7 @@ ROWS = [
         ),
         ("seen", "weak modes times four", {}),
         ("not seen", "weak modes by half", WEAKER | DENSE | {"width_budgets": 80}),
-        ("cannot tell", BETWEEN, WEAKER),
+        ("cannot tell", f"the same task: {BETWEEN}", SAME),
         ("cannot tell", "rates that diverge", at(50.0, 100.0, among=ALONE)),
     ),
     *of(
