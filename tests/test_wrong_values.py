@@ -1,11 +1,16 @@
 """Every public name, each argument, a pool of wrong values: a refusal in one line, or a result that may stand."""
 
+from dataclasses import FrozenInstanceError
+from operator import attrgetter
+
+import jax
 import numpy as np
 import pytest
 
 import linsim as ls
 from benchmarks.fuzz.calls import Call, calls
 from benchmarks.fuzz.wrong import VALUES, fault
+from linsim.commands.cli import complete
 from linsim.errors import InvalidInput, RunFailed
 
 CALLS = list(calls())
@@ -50,6 +55,29 @@ def test_wrong_values_are_refused_in_one_line_or_give_what_the_docstring_names(c
 def test_what_may_not_stand_is_seen(function, expected):
     told = fault(Call("power_law", function, {"x": 0}), x=1)
     assert (told is None) if expected is None else told.startswith(expected)
+
+
+def test_what_else_is_raised_is_what_the_page_on_results_names():
+    task = ls.LinearTask.create(np.array([1.0]))
+    with pytest.raises(TypeError, match="unexpected keyword argument 'speed'"):
+        ls.Phase(0.1, speed=2)
+    with pytest.raises(TypeError, match="missing"):
+        ls.Phase()
+    with pytest.raises(AttributeError, match="sweeep"):
+        attrgetter("sweeep")(ls)
+    with pytest.raises(FrozenInstanceError):
+        task.loss = None
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("disk"), MemoryError(), jax.errors.JaxRuntimeError("out"), KeyboardInterrupt()]
+)
+def test_the_machines_own_refusals_end_a_command_with_status_3_and_one_line(error, capsys):
+    def work(made):
+        raise error
+
+    assert complete(work) == 3
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def swept(size, precision):
