@@ -33,9 +33,14 @@ class Head(NamedTuple):
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def require_room(path: Path) -> None:
-    """ValueError where the arrays of a .npz file take more than half of the memory that is free: they are copied."""
-    needed, free = sum(head.bytes for head in heads(path, foreign=True).values()), memory_left() // 2
+def unpacked(path: Path) -> int:
+    """Bytes that the arrays of a .npz file take, by their heads."""
+    return sum(head.bytes for head in heads(path, foreign=True).values())
+
+
+def require_room(needed: int) -> None:
+    """ValueError where arrays take more than half of the memory that is free: they are copied."""
+    free = memory_left() // 2
     if needed > free:
         raise ValueError(f"its arrays take {needed / 1e6:.4g} MB, and half of what is free is {free / 1e6:.4g} MB")
 

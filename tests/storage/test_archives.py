@@ -4,6 +4,8 @@ import zipfile
 
 import numpy as np
 import pytest
+from orbax.checkpoint import PyTreeCheckpointer
+from safetensors.numpy import save_file
 
 from linsim.errors import InvalidInput
 from linsim.monitoring.checkpoints import Checkpoint, read
@@ -17,13 +19,24 @@ def test_heads_tell_what_is_there(tmp_path):
     assert (found["X"].shape, found["X"].bytes, found["bits"].bytes) == ((1000, 200), 1_600_000, 3)
 
 
-def test_what_has_no_room_in_memory_is_refused(tmp_path, monkeypatch):
-    np.savez_compressed(tmp_path / "step_1.npz", w=np.zeros(1000))
-    monkeypatch.setattr(archives, "memory_left", lambda: 15_000)
+@pytest.mark.parametrize(
+    ("form", "save"),
+    [
+        ("npz", lambda path, tree: np.savez_compressed(path, **tree)),
+        ("safetensors", lambda path, tree: save_file(tree, path)),
+        ("orbax", lambda path, tree: PyTreeCheckpointer().save(path.absolute(), tree)),  # a hundredth of it on disk
+    ],
+)
+def test_what_has_no_room_in_memory_is_refused_before_it_is_unpacked(tmp_path, monkeypatch, form, save):
+    path = tmp_path / f"step_1.{form}"
+    save(path, {"w": np.zeros(10**6)})
+    monkeypatch.setattr(archives, "memory_left", lambda: 15 * 10**6)
     with pytest.raises(
-        InvalidInput, match=r"step_1.npz: got not readable \(its arrays take 0.008 MB, and half of what"
+        InvalidInput, match=rf"step_1.{form}: got not readable \(its arrays take 8 MB, and half of what"
     ):
-        read(Checkpoint(1, tmp_path / "step_1.npz", "npz"))
+        read(Checkpoint(1, path, form))
+    monkeypatch.setattr(archives, "memory_left", lambda: 17 * 10**6)
+    assert read(Checkpoint(1, path, form))["w"].shape == (10**6,)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 from linsim.errors import InvalidInput, require
 from linsim.monitoring.stored import orbax_trees
 from linsim.monitoring.stored.named_trees import nested
-from linsim.storage.archives import require_room
+from linsim.storage.archives import require_room, unpacked
 from linsim.storage.plain import read_json
 
 Form = Literal["orbax", "safetensors", "npz"]
@@ -79,6 +79,7 @@ def arrays_of(path: Path, form: Form) -> Any:
         return orbax_trees.read(path)
     flat: dict[str, Any] = {}
     listed, files = weights_in(path) if path.is_dir() else ({}, [path])
+    require_room(sum(unpacked(file) if form == "npz" else file.stat().st_size for file in files))
     for file in files:
         found = _read_npz(file) if form == "npz" else _read_safetensors(file)
         wrong = {name for name, shard in listed.items() if shard == file.name} ^ set(found) if listed else set()
@@ -173,7 +174,6 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     """Arrays of NumPy, and of the kinds that it writes as bytes without saying which."""
     arrays = {}
-    require_room(path)
     with np.load(path, allow_pickle=False) as archive:  # arrays of objects are pickles
         for name in archive.files:
             try:

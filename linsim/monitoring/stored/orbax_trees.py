@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from typing import Any
 
 import jax
 import numpy as np
+
+from linsim.storage.archives import require_room
 
 UNFINISHED = ".orbax-checkpoint-tmp"
 """In the names of saves that are not at their end."""
@@ -40,7 +43,7 @@ def read(folder: Path) -> Any:
     """The tree, or trees by the names of the items of a step; an item that nobody named is the whole.
 
     Raises:
-      OSError: it is not readable.
+      OSError: it is not readable, or takes more memory than there is.
     """
     folder = folder.absolute()  # orbax takes no other
     if _is_tree(folder):
@@ -68,13 +71,21 @@ def _read_tree(folder: Path) -> Any:
             with closing(ocp.PyTreeCheckpointHandler()) as handler:
                 if not (folder / _TREE).is_file():
                     return handler.restore(folder)
-                arguments = jax.tree.map(as_array, handler.metadata(folder).tree)
+                told = handler.metadata(folder).tree
+                require_room(sum(_bytes_of(leaf) for leaf in jax.tree.leaves(told)))
+                arguments = jax.tree.map(as_array, told)
                 return handler.restore(folder, args=ocp.args.PyTreeRestore(restore_args=arguments))
         except Exception as error:
-            told = str(error) or type(error).__name__
+            fault = str(error) or type(error).__name__
         time.sleep(_SETTLING)
         gc.collect()  # of the tasks, which complain when they go
-    raise OSError(told)
+    raise OSError(fault)
+
+
+def _bytes_of(leaf: Any) -> int:
+    """What an array takes by the shape and kind that its tree says; other leaves are a number or a word."""
+    shape, dtype = getattr(leaf, "shape", None), getattr(leaf, "dtype", None)
+    return 0 if shape is None or dtype is None else math.prod(shape) * np.dtype(dtype).itemsize
 
 
 @contextmanager
