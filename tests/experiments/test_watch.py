@@ -359,7 +359,8 @@ def test_the_run_tells_its_progress(tmp_path):
     assert seen == [(1, 2), (2, 2)]
 
 
-def test_a_killed_run_keeps_the_readings_it_has(tmp_path, monkeypatch):
+@pytest.mark.parametrize("flags", [(), ("--by-layer",)], ids=["whole", "by layer"])
+def test_a_killed_run_keeps_the_readings_it_has(tmp_path, monkeypatch, flags):
     folder, out = tmp_path / "checkpoints", tmp_path / "out"
     save(folder, (10, 20, 30))
     measured, measure = [], Monitor.measure
@@ -371,14 +372,15 @@ def test_a_killed_run_keeps_the_readings_it_has(tmp_path, monkeypatch):
         return measure(self, *given)
 
     monkeypatch.setattr(Monitor, "measure", dying)
-    assert command(folder, "--out", str(out)) == 3
-    assert command(folder, "--out", str(out), "--resume") == 0
+    assert command(folder, "--out", str(out), *flags) == 3
+    assert command(folder, "--out", str(out), *flags, "--resume") == 0
     assert len(measured) == 4  # the third is taken again, the first two are not
     whole = tmp_path / "whole"
-    assert command(folder, "--out", str(whole)) == 0
+    assert command(folder, "--out", str(whole), *flags) == 0
     resumed, uninterrupted = store.load(out), store.load(whole)
     for name in uninterrupted.variables:
         np.testing.assert_array_equal(resumed[name], uninterrupted[name])
+    assert ("layer" in resumed.dims) == bool(flags)
 
 
 def test_a_folder_that_grows_is_measured_where_it_is_new(tmp_path, capsys, monkeypatch):
