@@ -17,12 +17,8 @@ from .panels.looks import GREY, Look, explain, known, legend, looks
 from .picture import Picture
 
 _NEEDED = {
-    *("setting", "task_shift", "arm", "optimizer", "base_loss", "seed", "fixed_curve", "fixed_best", "fixed_last"),
-    *("predicted_curve", "any_order_last"),
-}
-_NAMES = {
-    **{"adam": "Adam", "adamw": "AdamW", "shampoo": "Shampoo", "muon": "Muon"},
-    **{"newton_schulz_muon": "Newton-Schulz Muon", "natural_gradient": "natural gradient"},
+    *("setting", "task_shift", "arm", "optimizer", "optimizer_name", "base_loss", "seed"),
+    *("fixed_curve", "fixed_best", "fixed_last", "predicted_curve", "any_order_last"),
 }
 _CURVES = ("descent", "natural_gradient", "adam", "muon")
 _POINTS = 20
@@ -65,7 +61,9 @@ def _draw_curves(axes: Axes, cell: xr.Dataset) -> None:
     shown = cell.sel(optimizer=names)
     styles = looks(len(names), solid=True, sizes=(6.5, 4.5, 5.5, 4.5))
     runs = shown["fixed_curve"].isel(base_loss=few)
-    drawn = curves(axes, runs, over="base_loss", by="optimizer", styles=styles, names=[_said(name) for name in names])
+    drawn = curves(
+        axes, runs, over="base_loss", by="optimizer", styles=styles, names=list(shown["optimizer_name"].values)
+    )
     for look, name in zip(styles, names, strict=True):
         theory = shown["predicted_curve"].sel(optimizer=name)
         if known(theory):
@@ -96,14 +94,10 @@ def _draw_parts(axes: Axes, cells: xr.Dataset) -> dict[str, Look]:
     untold = np.isnan(middle(cells["fixed_last"]).transpose("optimizer", "task_shift").values).all(axis=1)
     for place in rows[untold]:
         axes.text(0.5, place, "not told", transform=axes.get_yaxis_transform(), color=GREY, va="center", ha="center")
-    axes.set_yticks(rows, [_said(name) for name in names])
+    axes.set_yticks(rows, list(cells["optimizer_name"].values))
     axes.set(xlabel="pre-training loss after fine-tuning (squared output)", ylim=(-0.6, len(names) - 0.4))
     axes.grid(axis="y", visible=False)
     return drawn
-
-
-def _said(name: str) -> str:
-    return _NAMES.get(str(name), str(name).replace("_", " "))
 
 
 picture = Picture("optimizers", "a result of optimizers", _NEEDED, _paint)

@@ -23,8 +23,9 @@ def matched(found: xr.Dataset, level: float) -> xr.Dataset:
       level: share of the fine-tuning loss that the last checkpoint has before fine-tuning.
 
     Returns:
-      `matched_time`, `matched_curve` and `matched_harm` of the pre-training loss, `matched_finetune_harm`; NaN where no
-      rate reaches the level.
+      `matched_time`, `matched_curve`, `matched_harm` and `matched_rise` (last - least) of the pre-training loss;
+      `matched_finetune_harm` and `matched_finetune_rise`, this in units of that loss. NaN where no rate reaches the
+      level.
     """
     outer = [dim for dim in ("objective", "shift", "strength") if dim in found.dims]
     lost = lost_lanes(found)
@@ -52,7 +53,9 @@ def _at_each(dims: list[str], losses: xr.Dataset, level: float, steps: int) -> x
             "matched_time": first["rate"] * steps,
             "matched_curve": first["curve"],
             "matched_harm": first["harm"],
+            "matched_rise": first["excess"],
             "matched_finetune_harm": second["harm"],
+            "matched_finetune_rise": second["excess"],
         }
     )
 

@@ -51,7 +51,9 @@ LABELS = {
     "matched_time": Label("flow time by which the last checkpoint's fine-tuning loss falls to the level", "flow time"),
     "matched_curve": Label("pre-training loss after fine-tuning at matched effort", LOSS),
     "matched_harm": Label("harm at matched effort", PLAIN),
+    "matched_excess": Label("excess at matched effort", PLAIN),
     "matched_finetune_harm": Label("harm to the fine-tuning loss at matched effort", PLAIN),
+    "matched_finetune_excess": Label("excess of the fine-tuning loss at matched effort", PLAIN),
     "confident_harm": Label("harm with soft labels at matched effort", PLAIN),
     "confident_noise_harm": Label("harm with soft labels under noise", PLAIN),
     "tuned_finetune_harm": Label("harm to the fine-tuning loss where every budget has its best flow time", PLAIN),
@@ -129,6 +131,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     more = _by_teacher(along({"strength": config.strengths, **samples}, prepare, part_of(report, 1, 2)))
     found = found.merge(matched(found, config.level))
     found = found.assign(_zero_losses(tasks, config))
+    found = found.assign(_matched_excess(found)).drop_vars(["matched_rise", "matched_finetune_rise"])
     told = {"tuned_finetune_harm": tuned(found), "noise_harm": noisy(found), "fisher_left": fisher_left(found)}
     told |= {"counted_finetune_harm": counted(found["finetune_harm"], found["finetune_excess"])}
     told["confident_harm"] = _with_base(matched(more, config.level)["matched_harm"], found["matched_harm"], config)
@@ -146,6 +149,15 @@ def _zero_losses(tasks: Tasks, config: Config) -> dict[str, xr.DataArray]:
         losses[:, *place] = transfer.pretrain.zero_loss, transfer.finetune.zero_loss
     dims = ("objective", "shift", "seed")
     return {name: xr.DataArray(each, dims=dims) for name, each in zip(ZERO, losses, strict=True)}
+
+
+def _matched_excess(found: xr.Dataset) -> dict[str, xr.DataArray]:
+    """How far the last loss is above the least at matched effort, over the zero network's."""
+    finetune = found["matched_finetune_rise"] * found["finetune_loss_before"].isel(pretrain_steps=-1, drop=True)
+    return {
+        "matched_excess": found["matched_rise"] / found["pretrain_zero_loss"],
+        "matched_finetune_excess": finetune / found["finetune_zero_loss"],
+    }
 
 
 def _by_teacher(found: xr.Dataset) -> xr.Dataset:

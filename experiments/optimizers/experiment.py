@@ -33,7 +33,7 @@ from linsim.commands.config import (
 )
 from linsim.commands.transfers import build_transfer
 from linsim.errors import require, require_integer, require_number
-from linsim.labels import label, lost_lanes
+from linsim.labels import label, lost_lanes, texts
 from linsim.measures.built_in import HESSIAN_TRACE, IMBALANCE
 from linsim.progress.showing import Progress
 from linsim.shifts import Rescale, shifted
@@ -44,7 +44,7 @@ from ..experiment import Experiment
 from ..rich_and_lazy.matching import reaching
 from .axis import RELATIVE, shares
 from .finding import find, table
-from .methods import ARMS, METHODS, SETTINGS, Arm, Method, Setting, ShiftName
+from .methods import ARMS, METHODS, SETTINGS, Arm, Method, Setting, ShiftName, spoken
 from .reading import LABELS, read
 
 CLAIMS = (
@@ -109,6 +109,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     places = {"setting": config.settings, "task_shift": config.shifts, "arm": ARMS, "optimizer": methods}
     found = along(places, prepare, part_of(report, 1, 2)).isel(regularization=0, drop=True)
     found = found.rename(learning_rate="relative_rate")
+    found = found.assign_coords(optimizer_name=("optimizer", texts([spoken(method) for method in methods])))
     return label(read(found, transfers, rates, config.level, shares(config.end, config.points)), LABELS)
 
 

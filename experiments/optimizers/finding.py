@@ -9,16 +9,7 @@ from linsim.finding import Finding
 from linsim.theory.turns import LEAST_EXCESS
 
 from ..words import NEGLIGIBLE, change, distrust, joined, percent, tabular, undecided
-
-_NAMES = {
-    **{"adam": "Adam", "adamw": "AdamW", "shampoo": "Shampoo"},
-    **{"muon": "Muon", "newton_schulz_muon": "Newton-Schulz Muon"},
-}
-
-
-def spoken(method: str) -> str:
-    """As sentences call an optimiser."""
-    return _NAMES.get(method, method.replace("_", " "))
+from .methods import spoken
 
 
 def find(dataset: xr.Dataset) -> Finding:
@@ -49,7 +40,7 @@ def find(dataset: xr.Dataset) -> Finding:
     safe = [name for name in methods if not bool(harmful.sel(optimizer=name).any())]
     shifts = [str(shift) for shift in harm["task_shift"].values]
     if safe:
-        most = max(percent(float(harm.sel(optimizer=name).max())) for name in safe)
+        most = percent(float(harm.sel(optimizer=safe).max()))
         where = f"any of {len(shifts)} shifts" if len(shifts) > 1 else f"the shift of the {shifts[0]}"
         worst = percent(float(harm.sel(optimizer="descent").max()))
         does = f"{joined([spoken(name) for name in safe])} has harm of {most} at most on {where}; descent {worst}"
@@ -121,7 +112,7 @@ def _beside(dataset: xr.Dataset) -> list[str]:
     for arm, words in (("pretrain", "pre-training"), ("finetune", "fine-tuning")):
         there = known(dataset, arm)
         if there.sizes["optimizer"] and np.isfinite(there["tuned_harm"]).any():
-            worst = there["tuned_harm"].max("task_shift")
+            worst = there["tuned_harm"].where(there["tuned_excess"] > LEAST_EXCESS, 0.0).max("task_shift")
             name = str(worst["optimizer"].values[int(np.argmax(worst.fillna(-1).values))])
             lines.append(
                 f"At a rate for every checkpoint harm is {percent(float(worst.max()))} at most, by {spoken(name)} "

@@ -36,6 +36,11 @@ class Trained:
         return {"optimizer": self.optimizer, "momentum": self.momentum, "decoupled_decay": self.decay}
 
 
+_NAMES = {
+    **{"adam": "Adam", "adamw": "AdamW", "shampoo": "Shampoo"},
+    **{"muon": "Muon", "newton_schulz_muon": "Newton-Schulz Muon"},
+}
+
 METHODS: dict[str, Trained] = {
     "descent": Trained(),
     "momentum": Trained(rate=0.1, tuning=0.1, momentum=0.9),
@@ -54,3 +59,8 @@ SETTINGS: dict[str, dict[str, str]] = {
     "gaussian": {"bases": "random", "init": "gaussian"},
 }
 """Bases of the tasks, and initial weights; only where both are the identity's is nothing drawn."""
+
+
+def spoken(method: str) -> str:
+    """As sentences call an optimiser."""
+    return _NAMES.get(method, method.replace("_", " "))

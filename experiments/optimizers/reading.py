@@ -37,6 +37,7 @@ LABELS = {
     "task_shift": Label("modes whose target changes"),
     "arm": Label("phase that the optimiser moves, the other being by plain descent"),
     "optimizer": Label("optimiser"),
+    "optimizer_name": Label("optimiser, as sentences call it"),
     BASE: Label("pre-training loss before fine-tuning, over that of the zero network", PLAIN),
     **_labels("fixed", "at one rate"),
     **_labels("tuned", "at the rate that takes every checkpoint to one fine-tuning loss"),
