@@ -68,6 +68,7 @@ GALLERY = (
     Entry("overtraining_chart"),
     Entry("gaussian", "overtraining_chart", tuple(_GAUSSIAN.split())),
     Entry("digits", figure="overtraining_chart"),
+    Entry("relabelled_digits"),
     Entry("incremental_learning"),
     Entry("progressive_sensitivity"),
     Entry("fixed_rate"),
