@@ -56,7 +56,7 @@ def _paint(dataset: xr.Dataset) -> Figure:
     overfit.set(ylabel="pre-training loss / first budget's", ylim=(0, None))
     begins = other["stopped_steps"].sel(objective=_HARD).median()
     for axes in (loss, overfit):
-        axes.axvline(float(begins), label="hard labels overfit", **REFERENCE | {"linestyle": "--"})
+        axes.axvline(float(begins), label="hard labels begin to overfit", **REFERENCE | {"linestyle": "--"})
     overfit.legend(fontsize=8)
 
     trace.set_title("(f) sensitivity before fine-tuning, all digits")

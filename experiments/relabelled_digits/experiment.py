@@ -35,7 +35,7 @@ from ..objectives.curves import fisher_left, matched, noisy, tuned
 from ..objectives.tasks import FINETUNE_LOSS_BEFORE, under_noise
 from .finding import find, table
 from .heldout import harms, heldout
-from .images import OBJECTIVES, RELABELLED, SHIFTS, Images
+from .images import OBJECTIVES, RELABELLED, SHIFTS, SMOOTHED, Images
 
 CLAIMS = ("hard-label-mode", "flipped-mode", "fisher-peak", "hard-labels-never-turn")
 LOSS = "squared output, or nats"
@@ -55,6 +55,8 @@ LABELS = {
     "heldout_finetune_loss_after": Label("fine-tuning loss on images held out, after fine-tuning", LOSS),
     "heldout_finetune_errors": Label("share of the images held out that get a wrong name, after fine-tuning", PLAIN),
     "heldout_finetune_zero_loss": Label("fine-tuning loss of the zero network on images held out", LOSS),
+    "kept_loss_after": Label("pre-training loss of the digits that keep their names, after fine-tuning", LOSS),
+    "kept_harm": Label("harm to the pre-training loss of the digits that keep their names", PLAIN),
     "loss_under_noise": Label("mean pre-training loss with noise on the weights", LOSS),
     "fisher_trace": Label("trace of the Fisher matrix", "1 / squared weight"),
     "finetune_zero_loss": Label("fine-tuning loss of the zero network", LOSS),
@@ -128,7 +130,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
         widths, key = (config.components, config.hidden, CLASSES), jax.random.key(config.seed * 10_007 + sample)
         start = stack_seeds([gaussian(widths, config.initial_scale, key)])
         problem = Problem(transfer, start, phase, phase, budgets, config.finetune_steps)
-        again = sample == 0 and shift == RELABELLED  # one sample is enough, of each objective
+        again = (sample, shift) == (0, RELABELLED) and objective != SMOOTHED  # a sample of each program is enough
         return partial(sweep, problem, {"learning_rate": rates}, measures, solver="dense", rechecked=LANES * again)
 
     axes = {"objective": OBJECTIVES, "shift": SHIFTS, "sample": range(config.seeds)}

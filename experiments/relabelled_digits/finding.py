@@ -54,7 +54,7 @@ def find(dataset: xr.Dataset) -> Finding:
     )
     numbers |= {"heldout": heldout, "stopped": stopped, "tuned": tuned, "heldout_tuned": heldout_tuned}
     told = (
-        f"Relabelled, digits with hard labels end {said} in the fine-tuning loss itself ({others}); held out "
+        f"Relabelled, digits with hard labels end with a fine-tuning loss {said} ({others}); held out "
         f"{percent(heldout)}, and {percent(stopped)} by the budget at which pre-training begins to overfit; at a tuned "
         f"rate {percent(tuned)}, and {percent(heldout_tuned)} held out"
     )
@@ -105,6 +105,10 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
         told = ", ".join(f"{name} {_percent(_cell(dataset, 'harm', name, shift))}" for name in OBJECTIVES)
         matched = ", ".join(_percent(each["matched_harm"].sel(shift=shift)) for each in by.values())
         yield f"Harm to the pre-training loss, {shift}, in %: at T = {time:g} {told}; at matched effort {matched}."
+    kept = ", ".join(f"{name} {_percent(_cell(dataset, 'kept_harm', name))}" for name in OBJECTIVES)
+    long = dataset.attrs["finetune_steps"] * float(dataset["learning_rate"][-1])
+    later = ", ".join(_percent(_cell(dataset, "kept_harm", name, time=long)) for name in OBJECTIVES)
+    yield f"Of digits that keep their names, relabelled, in %: at T = {time:g} {kept}; at T = {long:g} {later}."
     told = "; ".join(
         f"{name} {' and '.join(_percent(each['fisher_left'].sel(shift=shift)) for shift in SHIFTS)}"
         for name, each in by.items()

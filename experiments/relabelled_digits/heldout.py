@@ -10,13 +10,13 @@ import xarray as xr
 from linsim.labels import lost_lanes
 
 from ..objectives.curves import counted, harm_of
-from .images import HeldOut, Images
+from .images import Images, Judged
 
 _BUDGET = "pretrain_steps"
 
 
 def heldout(found: xr.Dataset, images: Images) -> dict[str, xr.DataArray]:
-    """Losses and errors on images held out of all objectives, shifts and samples, from the maps that were reached.
+    """Losses and errors on images held out, and on kept ones, of all objectives, shifts and samples, from the maps.
 
     Args:
       found: with `checkpoint_product` and `product`, over (objective, shift, seed, ...).
@@ -29,12 +29,14 @@ def heldout(found: xr.Dataset, images: Images) -> dict[str, xr.DataArray]:
         at = found.isel(dict(zip(outer, place, strict=True)))
         sample, objective, shift = images.sample(place[-1]), str(at["objective"].item()), str(at["shift"].item())
         pairs = images.pair(sample.heldout, sample.half, shift)
-        first, second = (HeldOut(images.task(each, objective), each) for each in pairs)
+        judged = (Judged(images.task(each, objective), each) for each in (*pairs, images.kept(sample)))
+        first, second, kept = judged
         for name, variable, of in (
             ("heldout_pretrain_loss_before", "checkpoint_product", first.loss),
             ("heldout_pretrain_loss_after", "product", first.loss),
             ("heldout_finetune_loss_after", "product", second.loss),
             ("heldout_finetune_errors", "product", second.errors),
+            ("kept_loss_after", "product", kept.loss),
         ):
             products = at[variable].transpose(..., "output", "input")
             values = of(np.asarray(products.values, np.float64))
@@ -64,6 +66,7 @@ def harms(found: xr.Dataset) -> dict[str, xr.DataArray]:
     told = {
         "stopped_steps": found[_BUDGET].isel({_BUDGET: stopped}).drop_vars(_BUDGET),
         "overfit_harm": harm_of(found["heldout_pretrain_loss_before"]),
+        "kept_harm": harm_of(found["kept_loss_after"].where(~lost)),
         "counted_finetune_harm": counted(found["finetune_harm"], found["finetune_excess"]),
     }
     place = xr.DataArray(np.arange(found.sizes[_BUDGET]), dims=_BUDGET)

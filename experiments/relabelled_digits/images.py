@@ -68,7 +68,8 @@ class Images:
         _, _, directions = np.linalg.svd(pixels[trained] - mean, full_matrices=False)
         inputs = (pixels - mean) @ directions[: self.components].T
         half = rng.permutation(CLASSES)[: CLASSES // 2]
-        return Sample(*(Pictures(inputs[some], digits[some]) for some in (trained, ~trained)), half)
+        seen, heldout = (Pictures(inputs[some], digits[some]) for some in (trained, ~trained))
+        return Sample(seen, heldout, half)
 
     def pair(self, pictures: Pictures, half: Int[np.ndarray, " half"], shift: str) -> tuple[Pictures, Pictures]:
         """What is to be told before and after a shift: of half of the digits other names, or other digits."""
@@ -85,13 +86,17 @@ class Images:
             return LinearTask.from_data(pixels, np.eye(CLASSES)[digits] - 1 / CLASSES)
         return classified(pixels, digits, CLASSES, self.smoothing if objective == SMOOTHED else 0.0)
 
+    def kept(self, sample: Sample) -> Pictures:
+        """Of the images that are trained on, those of digits that no shift is about."""
+        return sample.trained.of(np.setdiff1d(np.arange(CLASSES), sample.half))
+
     def transfer(self, sample: Sample, objective: str, shift: str) -> Transfer:
         """Both tasks on the images that are trained on."""
         return Transfer(*(self.task(each, objective) for each in self.pair(sample.trained, sample.half, shift)))
 
 
-class HeldOut(NamedTuple):
-    """Losses and errors on images held out, of one task."""
+class Judged(NamedTuple):
+    """Losses and errors on some images, of one task."""
 
     task: LinearTask
     pictures: Pictures

@@ -119,6 +119,9 @@ def test_losses_errors_and_traces_are_those_of_a_script_in_numpy(small, objectiv
         )
     wrong = np.mean(np.argmax(after_held[0] @ product.T, axis=1) != after_held[1])
     np.testing.assert_allclose(cell["heldout_finetune_errors"], wrong)
+    kept = ~np.isin(before[1], Images(8, 6, 0.1, 0).sample(0).half)
+    told = slope_and_loss(objective, product, (before[0][kept], before[1][kept]))[1]
+    np.testing.assert_allclose(cell["kept_loss_after"], told, rtol=1e-9)
     trace, (first, second) = 0.0, checkpoint
     for x in before[0]:
         rows = np.concatenate([np.kron(second, x), np.kron(np.eye(10), first @ x)], axis=1)  # derivative of the outputs
@@ -164,6 +167,7 @@ def test_harm_before_overfitting_looks_no_further():
             "finetune_loss_after": (dims, curve),
             "heldout_finetune_loss_after": (dims, curve + 1),
             "heldout_pretrain_loss_before": (dims[:2], np.array([[3.0, 2.0, 1.0, 2.0]])),
+            "kept_loss_after": (dims, curve),
             "diverged": (dims, np.zeros((1, 4, 1), bool)),
             "finetune_zero_loss": ("seed", [1.0]),
             "heldout_finetune_zero_loss": ("seed", [1.0]),
