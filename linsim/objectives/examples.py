@@ -122,6 +122,8 @@ def classified(
     told, given = np.asarray(numbers("inputs", inputs, 2, sized=True), np.float64), numbers("classes", classes, 1)
     require(bool(told.any()), "inputs", "inputs that are all 0", "inputs that say something")
     require(len(given) == len(told), "classes", f"{len(given)} of them", f"{len(told)}, as inputs")
+    if outputs is not None:
+        require_integer("outputs", outputs, at_least=2, at_most=_MOST_CLASSES)
     allowed = "integers >= 0" if outputs is None else f"integers from 0 to {outputs - 1}"
     names = np.asarray(given).astype(np.int64)
     require(bool(np.all((names == given) & (names >= 0))), "classes", given, allowed)

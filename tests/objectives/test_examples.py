@@ -66,7 +66,8 @@ def test_a_sweep_is_descent_in_numpy_and_its_attributes_are_short():
 def test_many_examples_or_contexts_are_told_by_their_digest():
     points, classes = np.tile(POINTS, (100, 1)), np.tile(CLASSES, 100)
     many = ls.classified(points, classes)
-    contexts = ls.CrossEntropy("hard", inputs=points, frequencies=np.full(4000, 1 / 4000))
+    rows = tuple(map(tuple, points.tolist()))
+    contexts = ls.CrossEntropy("hard", inputs=rows, frequencies=(1 / 4000,) * 4000)
     other = replace(many, objective=contexts)
     start, phase = ls.stack_seeds([ls.gaussian((INPUTS, 5, OUTPUTS), 0.3, jax.random.key(0))]), ls.Phase(0.1)
     told = objectives_of(ls.Problem(Transfer(many, other), start, phase, phase, np.array([5]), 5))
