@@ -38,7 +38,8 @@ from .overtraining_chart import closed_form, table
 from .words import between_budgets, distrust, diverged, percent, rechecked, spread, undecided
 
 Samples = tuple[Float[np.ndarray, "n d_in"], Float[np.ndarray, "n d_out"]]
-_SIDE, _CLASSES = 8, 10
+_SIDE = 8
+CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
 
 def build_transfer(config: Config) -> Transfer:
     """Both tasks from the images."""
-    images, labels = _load()
-    early = labels < _CLASSES // 2
+    images, labels = load()
+    early = labels < CLASSES // 2
     turned = np.rot90(images.reshape(-1, _SIDE, _SIDE), axes=(1, 2)).reshape(images.shape)
     first, second = {
         "new_digits": ((images[early], labels[early]), (images[~early], labels[~early])),
@@ -93,7 +94,7 @@ def build_transfer(config: Config) -> Transfer:
     return Transfer(LinearTask.from_data(X, Y), LinearTask.from_data(X_ft, Y_ft))
 
 
-def _load() -> tuple[Float[np.ndarray, "n pixels"], np.ndarray]:
+def load() -> tuple[Float[np.ndarray, "n pixels"], np.ndarray]:
     """Images with grey values in [0, 1], and their labels."""
     try:
         from sklearn.datasets import load_digits
@@ -105,7 +106,7 @@ def _load() -> tuple[Float[np.ndarray, "n pixels"], np.ndarray]:
 
 def _samples(pixels: Float[np.ndarray, "n d_in"], labels: np.ndarray) -> Samples:
     """Centred inputs and centred one-hot outputs."""
-    outputs = np.eye(_CLASSES)[labels]
+    outputs = np.eye(CLASSES)[labels]
     return pixels - pixels.mean(axis=0), outputs - outputs.mean(axis=0)
 
 

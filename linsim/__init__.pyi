@@ -52,6 +52,8 @@ from .network import rank_checkpoint as rank_checkpoint
 from .objectives.cross_entropy import CrossEntropy as CrossEntropy
 from .objectives.cross_entropy import bigram as bigram
 from .objectives.cross_entropy import zipf as zipf
+from .objectives.examples import LabelledExamples as LabelledExamples
+from .objectives.examples import classified as classified
 from .phase import Phase as Phase
 from .phase import Term as Term
 from .problem import Problem as Problem

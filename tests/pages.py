@@ -21,6 +21,7 @@ SMALL = {
     "overtraining-chart": "--pretrain.budgets 6 --finetune.rates 2 --finetune.strengths 2 " + UNREFINED,
     "sweep": "--pretrain.budgets 6 --finetune.rates 2 --recheck 0",
     "digits": UNREFINED + " --pretrain.steps 500 --pretrain.budgets 4 --finetune.steps 20 --finetune.rates 2",
+    "relabelled-digits": "--recheck 0",
     "claims": "--examples 10",
 }
 """Flags that a test appends to a command, where the last one wins: pages show what a reader would want to run."""

@@ -97,6 +97,8 @@ def _tasks() -> Iterator[Call]:
     yield _call("CrossEntropy", labels="hard", smoothing=0.1, link="softmax", **contexts)
     conditional = [[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]]
     yield _call("bigram", conditional=conditional, frequencies=[0.6, 0.4], objective=ls.CrossEntropy())
+    yield _call("LabelledExamples", inputs=[[1.0, 0.0], [0.5, 1.0]], labels=[[0.9, 0.1], [0.2, 0.8]])
+    yield _call("classified", inputs=[[1.0, 0.0], [0.5, 1.0]], classes=[0, 1], outputs=3, smoothing=0.1)
     yield _call("random_basis", size=3, rng=np.random.default_rng(0))
     yield _call("power_law", modes=3, scale=2.0, exponent=1.0)
     yield _call("exponential", modes=3, scale=2.0, rate=0.5)

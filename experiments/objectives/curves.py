@@ -70,12 +70,12 @@ def tuned(found: xr.Dataset) -> xr.DataArray:
     best = found["finetune_loss_after"].where(~lost_lanes(found)).min("learning_rate")
     excess = best.isel(pretrain_steps=-1, drop=True) - best.min("pretrain_steps")
     excess = excess / found["finetune_zero_loss"]
-    return counted(_harm(best), excess)
+    return counted(harm_of(best), excess)
 
 
 def noisy(found: xr.Dataset) -> xr.DataArray:
     """Harm to the pre-training loss under noise, without fine-tuning."""
-    return _harm(found["loss_under_noise"])
+    return harm_of(found["loss_under_noise"])
 
 
 def fisher_left(found: xr.Dataset) -> xr.DataArray:
@@ -84,8 +84,8 @@ def fisher_left(found: xr.Dataset) -> xr.DataArray:
     return trace.isel(pretrain_steps=-1, drop=True) / trace.max("pretrain_steps")
 
 
-def _harm(curves: xr.DataArray) -> xr.DataArray:
-    """Last over smallest, less 1."""
+def harm_of(curves: xr.DataArray) -> xr.DataArray:
+    """Harm of curves over the budget: last over smallest, less 1."""
     values: Any = curves.transpose("pretrain_steps", ...)
     turn = locate(curves["pretrain_steps"].values, values.values)
     return values.isel(pretrain_steps=0, drop=True).copy(data=turn.harm)

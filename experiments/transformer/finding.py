@@ -12,6 +12,7 @@ from linsim.finding import Finding
 from linsim.monitoring.alarm import Alarm
 
 from ..words import between, counted, diverged, percent, spread, undecided
+from .cross_entropy import effects, in_words
 
 
 class Growth(NamedTuple):
@@ -30,8 +31,9 @@ def find(dataset: xr.Dataset) -> Finding:
     Not seen where no seed turns at any rate; nobody can tell where half of them or fewer turn at every rate, where
     every run from the largest budget diverged, or where budgets are too few for a turn.
     """
-    alarms = _alarms(dataset)
-    details = (_absolute_noise(dataset), _monitors(dataset), _told(dataset, alarms), *diverged(dataset))
+    alarms, beside = _alarms(dataset), effects(dataset)
+    lines = (_absolute_noise(dataset), in_words(beside), _monitors(dataset), _told(dataset, alarms))
+    details = (*lines, *diverged(dataset))
     if (nothing := undecided(dataset, details=details)) is not None:
         return nothing
     growth, seeds = _growth(dataset, "rise_under_relative_noise"), dataset.sizes["seed"]
@@ -39,7 +41,14 @@ def find(dataset: xr.Dataset) -> Finding:
     worst = dataset.isel(learning_rate=int(turned.sum("seed").argmax("learning_rate")))
     turning = worst["inflection_steps"].notnull()
     count, rate = int(turning.sum()), float(worst["learning_rate"])
-    numbers = {"growth": growth.factor, "sensitive": growth.seeds, "turned": count, "seeds": seeds, **alarms}
+    numbers = {
+        "growth": growth.factor,
+        "sensitive": growth.seeds,
+        "turned": count,
+        "seeds": seeds,
+        **alarms,
+        **beside.numbers,
+    }
     sensitive = f"Sensitivity to relative noise {growth.told}"
     if not count:
         return Finding(f"{sensitive}; more pre-training never hurts within these budgets", "not seen", numbers, details)

@@ -21,9 +21,11 @@ from linsim.labels import attrs_of, labelled
 from linsim.measure import lengths_of
 from linsim.phase import Phase
 from linsim.problem import Problem
+from linsim.storage.fingerprint import fingerprint
 from linsim.sweeping.axes import BUDGETS, SEEDS, Axes
 from linsim.theory.prediction import Prediction
 
+_TOLD = 1000  # numbers of an array; of examples, which are more, their type, shape and digest
 FINETUNE_STEPS = "finetune_steps"
 """The axis of points along fine-tuning."""
 
@@ -185,11 +187,19 @@ def _described(value: Any) -> Any:
             "is": type(value).__qualname__,
             **{each.name: _described(getattr(value, each.name)) for each in fields(value)},
         }
-    if isinstance(value, tuple | list):
+    if isinstance(value, tuple | list) and not _many(value):
         return [_described(each) for each in value]
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return np.asarray(value).tolist()
+    if isinstance(value, tuple | list | np.ndarray | np.generic | jax.Array):
+        array = np.asarray(value)
+        return array.tolist() if array.size <= _TOLD else fingerprint({"": array})[""]
     return _name(value) if callable(value) else value
+
+
+def _many(values: tuple[Any, ...] | list[Any]) -> bool:
+    """Whether these are numbers, or rows of them, too many to be told."""
+    first = values[0] if values else ()
+    row = len(first) if isinstance(first, tuple | list) else isinstance(first, float)
+    return len(values) * row > _TOLD
 
 
 def _name(function: Any) -> str:

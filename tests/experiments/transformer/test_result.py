@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from experiments.transformer import experiment
+from experiments.transformer.cross_entropy import effects, in_words
 from experiments.transformer.measuring import MEASURES
 from figures.gallery import STORED
 from linsim.finding import Finding
@@ -135,7 +136,55 @@ def test_stored_results_carry_what_is_found_in_them_now(name):
     assert Finding.of(stored) == Finding.of(experiment.found(stored))
     assert (Finding.of(stored).verdict,) == VERDICTS[name]
     told = experiment.tell(stored)
-    assert len([line for line in told.splitlines() if line]) <= 13  # the last one is that of the solver
+    assert len([line for line in told.splitlines() if line]) <= 16  # the last one is that of the solver
+
+
+def test_what_is_read_as_cross_entropy_is_what_the_numbers_say():
+    peaked = {"fisher": lambda b: 1 + 3 * np.exp(-(np.log(b / 400) ** 2)), "hessian_trace": lambda b: b}
+    dataset = result(monitors=peaked, error=0.01)
+    # The loss of fine-tuning turns at the first rate, more in the second seed, and falls at the second rate.
+    short, long = np.array([4, 3, 2, 1, 1.2, 1.4, 1.6, 1.8, 2]), np.linspace(1, 0.9, 9)
+    dataset["finetune_loss_after"][:, 0], dataset["finetune_loss_after"][:, 1] = (
+        np.stack([short, short + (short > 1)], axis=1),
+        long[:, None],
+    )
+    found = effects(dataset)
+    np.testing.assert_allclose(found.finetune, [[1, 2], [0, 0]], rtol=0.02)  # splines between budgets
+    np.testing.assert_allclose(found.tuned, 0)
+    fisher = peaked["fisher"](BUDGETS * 1.0)
+    np.testing.assert_allclose(found.fisher_left, fisher[-1] / fisher.max())
+    assert found.fisher_falls == 2
+    total = falling() + dataset["rise_under_relative_noise"][..., 1].values
+    np.testing.assert_allclose(found.noise[-1], total[-1] / total.min(axis=0) - 1, rtol=0.05, atol=1e-3)
+    assert found.noise.sizes == {"scale": 4, "seed": 2}
+    line = in_words(found)
+    assert "harm to the fine-tuning loss itself, in % by rate, is 15" in line
+    assert "beyond two standard errors in 2 of 2 seeds" in line
+    numbers = Finding.of(experiment.found(dataset)).numbers
+    assert numbers["finetune_harm"] == pytest.approx(1.5, rel=0.02)
+    assert numbers["finetune_harm_tuned"] == 0
+    assert numbers["noise_turns"] == int((found.noise > 0.01).sum())
+
+
+def test_a_trace_that_falls_within_its_errors_is_not_counted_and_diverged_runs_do_not_count():
+    dataset = result(monitors={"fisher": lambda b: 1 - 0.05 * (b > 1000)}, error=0.1)
+    dataset["diverged"][:, 0] = True
+    found = effects(dataset)
+    assert found.fisher_falls == 0
+    assert np.isnan(found.finetune[0]).all()
+    np.testing.assert_allclose(found.tuned, found.finetune[1])
+    assert "unknown, " in in_words(found)
+
+
+def test_the_smaller_language_turns_in_the_fine_tuning_loss_and_the_larger_does_not():
+    numbers = {name: Finding.of(store.load(STORED / name)).numbers for name in VERDICTS}
+    assert numbers["transformer"]["finetune_harm"] < 0.01
+    assert numbers["transformer_24"]["finetune_harm"] > 0.3
+    for each in numbers.values():  # in both sensitivity peaks, and neither a tuned rate nor noise makes a turn
+        assert each["finetune_harm_tuned"] < 0.01
+        assert each["fisher_falls"] == each["seeds"]
+        assert each["fisher_left"] < 0.9
+        assert each["noise_turns"] == 0
 
 
 def test_names_and_units_are_in_the_result():
