@@ -79,6 +79,7 @@ GALLERY = (
     Entry("rich_and_lazy"),
     Entry("optimizers"),
     Entry("objectives"),
+    Entry("superposition"),
     Entry("stages"),
     Entry("sweep"),
     Entry("monitors"),

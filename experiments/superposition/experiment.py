@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import xarray as xr
@@ -59,8 +59,8 @@ class Config:
     seed: int = 0
     """Of all that is drawn."""
     geometries: tuple[Geometry, ...] = GEOMETRIES
-    """separate: features are modes; mixed: modes mix them; equal: all modes are of one strength; correlated, rare: mixed,
-    and correlated, or met by Zipf's law; non-negative: mixed, with codes that have no negative entries."""
+    """separate: features are modes; mixed: modes mix them; equal: all modes are of one strength; correlated, rare:
+    mixed, and correlated, or met by Zipf's law; non-negative: mixed, with codes that have no negative entries."""
     widths: tuple[int, ...] = (2, 4, 8, 16)
     """Hidden units, increasing."""
     shifts: tuple[Shift, ...] = SHIFTS
@@ -98,7 +98,7 @@ class Config:
     """Noise on every weight, gamma."""
     turns: tuple[float, ...] = (0.0, 0.3, 0.6, 1.0)
     """By which the basis is turned in which features are learned, as shares of a rotation that mixes all."""
-    scales: tuple[float, ...] = (0.5, 0.7, 1.0, 1.4, 2.0)
+    scales: tuple[float, ...] = (0.5, 1.0, 2.0)
     """c of layers c W_1 and W_2/c, increasing, 1 among them."""
     imbalance: float = 1.5
     """Largest q^2 - p^2 of the layers of an axis, where the basis is turned."""
@@ -118,9 +118,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     axes = {"geometry": config.geometries, "shift": config.shifts, "sample": range(config.seeds)}
     found = along(axes, prepare, part_of(report, 0, 2)).rename(seed="width").rename(sample="seed")
     found = found.assign_coords(width=list(config.widths))
-    changes = one_by_one(
-        sweeps, config.shifts[0], config.turns, config.scales, config.imbalance, part_of(report, 1, 2)
-    )
+    changes = one_by_one(sweeps, config.shifts[0], config.turns, config.scales, config.imbalance, part_of(report, 1, 2))
     read = partial(curves, time=config.time, level=config.level)
     told = {name: read(each) for name, each in changes.items()}
     attrs = {"time": config.time, "level": config.level, "features": config.dim, "changed": config.changed}

@@ -29,16 +29,17 @@ _SAID = {
 def find(dataset: xr.Dataset) -> Finding:
     """Whether more pre-training harms by superposition, a chain of four links: each has an interval over teachers.
 
-    Of networks narrower than the features, overlap grows from the best budget to the last, and features that fine-tuning
-    does not see bear most of what the loss is above its best; between networks harm goes with overlap; and it rises where
-    overlap alone does. Seen where all of them hold at a fixed time, or at matched effort; not seen where at both of them
-    one link or more is the other way round; else nobody can tell, nor where nothing is harmed.
+    Of networks narrower than the features, overlap grows from the best budget to the last, and features that
+    fine-tuning does not see bear most of what the loss is above its best; between networks harm goes with overlap; and
+    it rises where overlap alone does. Seen where all of them hold at a fixed time, or at matched effort; not seen where
+    at both of them one link or more is the other way round; else nobody can tell, nor where nothing is harmed at the
+    fixed time.
     """
     details, trust = (*_beside(dataset), *diverged(dataset)), distrust(dataset)
     if (nothing := undecided(dataset, details=details, trust=trust)) is not None:
         return nothing
-    if not bool((dataset["counted_harm"] > 0).any()):
-        told = "There is no harm that superposition, or anything else, could explain"
+    if not bool((dataset["counted_harm"].sel(effort=EFFORTS[0]) > 0).any()):
+        told = "There is no harm at the fixed time that superposition, or anything else, could explain"
         return Finding(told, "cannot tell", {}, details, trust)
     stands = {effort: {link: stand(link, _of(dataset, link, effort)) for link in LINKS} for effort in EFFORTS}
     numbers: dict[str, Any] = {}
@@ -71,16 +72,17 @@ def _sentence(dataset: xr.Dataset, stands: dict[str, dict[str, Stand]], verdict:
     gain = interval(dataset["gain"].sel(candidate="overlap", effort=EFFORTS[0]), 100)
     across = [interval(dataset["across"].sel(candidate="overlap", effort=effort), 1) for effort in EFFORTS]
     facts = (
-        f"from the best budget to the last overlap changes by {gain} %, features that fine-tuning does not see bear {share} % "
-        f"of the excess, and its rank correlation with harm is {across[0]} at a fixed time, {across[1]} at matched effort"
+        f"from the best budget to the last overlap changes by {gain} %, features that fine-tuning does not see bear "
+        f"{share} % of the excess, and its rank correlation with harm is {across[0]} at a fixed time, {across[1]} at "
+        f"matched effort"
     )
     if verdict == "seen":
         return f"Superposition goes with harm along the whole account: {facts}"
     if verdict == "not seen":
         return f"Superposition is not what harms: {facts}"
     ruled = [[link for link in LINKS if each[link] != "for"] for each in stands.values()]
-    short = min(ruled, key=len)
-    return f"Whether superposition harms cannot be told, as {joined([f'whether {_SAID[link]}' for link in short])} is open: {facts}"
+    open_ones = joined([f"whether {_SAID[link]}" for link in min(ruled, key=len)])
+    return f"Whether superposition harms cannot be told, as {open_ones} is open: {facts}"
 
 
 def table(dataset: xr.Dataset) -> list[str]:
@@ -114,15 +116,15 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
     ]
     yield f"Overlap alone, by a turn of what is learned: {ends[0]}; then {ends[1]}."
     told, spilled = dataset["scaled_counted_harm"], dataset["scaled_spilled"].sel(effort=EFFORTS[0])
-    parts = [
-        f"c = {scale:g}: tr H {interval(dataset['scaled_end_sensitivity'].sel(layer_scale=scale), 1)}, spilled "
-        f"{interval(spilled.sel(layer_scale=scale), 1)}, harm {interval(told.sel(layer_scale=scale, effort=EFFORTS[0]), 100)} %, "
-        f"matched {interval(told.sel(layer_scale=scale, effort=EFFORTS[1]), 100)} %"
-        for scale in (float(dataset["layer_scale"][0]), 1.0, float(dataset["layer_scale"][-1]))
-    ]
+    parts = []
+    for scale in (float(dataset["layer_scale"][0]), 1.0, float(dataset["layer_scale"][-1])):
+        trace = interval(dataset["scaled_end_sensitivity"].sel(layer_scale=scale), 1)
+        disturbed = interval(spilled.sel(layer_scale=scale), 1)
+        harm = [interval(told.sel(layer_scale=scale, effort=effort), 100) for effort in EFFORTS]
+        parts.append(f"c = {scale:g}: tr H {trace}, spilled {disturbed}, harm {harm[0]} %, matched {harm[1]} %")
     yield f"Sensitivity alone, by layers c W_1 and W_2/c: {'; '.join(parts)}."
-    harm, overlap = dataset["renamed_counted_harm"].sel(effort=EFFORTS[0]), dataset["renamed_end_overlap"]
-    apart = float(np.ptp(harm.values)) / max(float(harm.max()), 1e-300)
+    same, overlap = dataset["renamed_counted_harm"].sel(effort=EFFORTS[0]), dataset["renamed_end_overlap"]
+    apart = float(np.ptp(same.values)) / max(float(same.max()), 1e-300)
     yield (
         f"Names alone: where modes shift, and all is turned, overlap goes from {float(overlap[0]):.2g} to "
         f"{float(overlap[-1]):.2g}, and harm stays within {apart:.0e}."
@@ -132,8 +134,9 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
         within = [interval(dataset["within"].sel(candidate=each, effort=effort), 1) for each in CANDIDATES]
         given = [interval(dataset["partial"].sel(candidate=each, effort=effort), 1) for each in CANDIDATES]
         yield (
-            f"Rank correlations at {effort}: of harm with sensitivity {across} between networks, at given ranks of the other "
-            f"{given[0]} (overlap) and {given[1]} (sensitivity); of forgetting over the budgets {within[0]} and {within[1]}."
+            f"Rank correlations at {effort}: of harm with sensitivity {across} between networks, at given ranks of the "
+            f"other {given[0]} (overlap) and {given[1]} (sensitivity); of forgetting over the budgets {within[0]} and "
+            f"{within[1]}."
         )
 
 

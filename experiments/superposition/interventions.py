@@ -43,9 +43,9 @@ def turned(
 ) -> xr.Dataset:
     """Overlap alone. All features matter alike, A = sigma I, and are learned in a basis R of the inputs.
 
-    W_1 = M diag(p) R^T and W_2 = R diag(q) M^T, with a balance q^2 - p^2 for each axis, turn together: the product, both
-    losses and the whole spectrum of the Hessian are those of R = I at every budget, and what fine-tuning asks is the
-    same. Overlap is not, unless all balances are one.
+    W_1 = M diag(p) R^T and W_2 = R diag(q) M^T, with a balance q^2 - p^2 for each axis, turn together: loss and the
+    whole spectrum of the Hessian are those of R = I at every budget, and what fine-tuning asks is the same. Overlap is
+    not, unless all balances are one.
     """
     tasks, size = sweeps.tasks, sweeps.tasks.dim
 

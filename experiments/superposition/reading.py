@@ -78,7 +78,7 @@ def _parts(losses: xr.Dataset, found: xr.Dataset, zero: xr.DataArray) -> xr.Data
 
     def gained(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
         end, start = values.isel({BUDGET: -1}, drop=True), values.isel(at_best).drop_vars(BUDGET, errors="ignore")
-        return (end - start).where(known), np.maximum(end, start)
+        return (end - start).where(known), end.where(end > start, start)
 
     told = {"least_loss": least, "last_loss": last, "loss_excess": excess}
     told |= {"counted_harm": harm.where(~small, 0.0).where(known), "kept_excess": gained(kept)[0]}
@@ -131,8 +131,8 @@ def _matched(found: xr.Dataset, level: float) -> xr.Dataset:
 def relations(found: xr.Dataset) -> xr.Dataset:
     """Rank correlations of harm with both candidates, between networks and over the budgets of each.
 
-    What is told of each network by itself, `within`, `gain` and `kept_share`, is the median over those that have harm and
-    fewer hidden units than features, if there are such, as of others superposition says nothing.
+    What is told of each network by itself, `within`, `gain` and `kept_share`, is the median over those that have harm
+    and fewer hidden units than features, if there are such, as of others superposition says nothing.
 
     Returns:
       `across`, `partial`, `within` and `gain` over (candidate, effort, seed), `kept_share` over (effort, seed).
@@ -148,7 +148,7 @@ def relations(found: xr.Dataset) -> xr.Dataset:
             y, x = harm.values[effort, seed, shift].ravel(), [each[seed, shift].ravel() for each in at_end]
             pair, between = [correlation(each, y) for each in x], correlation(*x)
             rows.append(pair)
-            given.append([_given(*pair, between), _given(*pair[::-1], between)])
+            given.append([_given(pair[0], pair[1], between), _given(pair[1], pair[0], between)])
         told["across"][:, effort, seed], told["partial"][:, effort, seed] = _mean(rows), _mean(given)
     narrow = found["width"] < found.attrs["features"]
     use = (harm > 0) & (narrow if bool(narrow.any()) else ~narrow)
@@ -163,7 +163,7 @@ def relations(found: xr.Dataset) -> xr.Dataset:
 
 
 def rises(turned: xr.Dataset, scaled: xr.Dataset) -> xr.DataArray:
-    """Harm at the largest turn less that at the first; at the outer scales of layers, in the mean, less that at c = 1."""
+    """Harm at the largest turn less that at the first; at the outer scales of layers, in the mean, less at c = 1."""
     harm = turned["counted_harm"]
     overlap = harm.isel(turn=-1) - harm.isel(turn=0)
     harm = scaled["counted_harm"]
@@ -207,7 +207,9 @@ def _middle(values: xr.DataArray, use: xr.DataArray) -> np.ndarray:
 def _medians(values: np.ndarray) -> np.ndarray:
     """Of what is known, for each effort and seed."""
     flat = values.reshape(*values.shape[:2], -1)
-    return np.array([[np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in each] for each in flat])
+    return np.array(
+        [[np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in each] for each in flat]
+    )
 
 
 def _mean(rows: list[list[float]]) -> Any:

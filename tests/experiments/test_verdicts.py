@@ -35,7 +35,14 @@ from linsim.commands.config import (
 )
 from linsim.finding import VERDICTS, Finding, Verdict
 from linsim.sweeping.running import running
-from tests.experiments import test_finite_sample, test_objectives, test_optimizers, test_stages, test_watch
+from tests.experiments import (
+    test_finite_sample,
+    test_objectives,
+    test_optimizers,
+    test_stages,
+    test_superposition,
+    test_watch,
+)
 from tests.experiments.monitors import test_experiment as test_monitors
 from tests.experiments.transformer import test_experiment as test_transformer
 from tests.experiments.transformer import test_result as test_stored_transformer
@@ -46,6 +53,7 @@ BESIDE = {
     "objectives": test_objectives.VERDICTS,
     "optimizers": test_optimizers.VERDICTS,
     "stages": test_stages.VERDICTS,
+    "superposition": test_superposition.VERDICTS,
     "transformer": test_transformer.VERDICTS | test_stored_transformer.VERDICTS,
     "watch": test_watch.VERDICTS,
 }

@@ -41,7 +41,9 @@ def feature_gram(weights: Weights, features: Directions | None = None) -> Float[
     require_chain(weights)
     require(len(weights) > 1, "weights", "one layer", "at least two: the first makes the codes of features")
     first = jnp.asarray(weights[0])
-    codes = first if features is None else matmul(first, jnp.asarray(_directions(features, first.shape[1]), first.dtype))
+    codes = (
+        first if features is None else matmul(first, jnp.asarray(_directions(features, first.shape[1]), first.dtype))
+    )
     return matmul(codes.T, codes)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ _ROUNDING, _FLOW = 1e-9, 1e-6
 def gram(first: Any, features: Any) -> np.ndarray:
     """f_i^T W_1^T W_1 f_j in float64."""
     with jax.enable_x64(True):
-        return np.asarray(feature_gram((np.asarray(first), np.ones((1, len(first)))), features))
+        return np.asarray(feature_gram((jnp.asarray(first), jnp.ones((1, len(first)))), features))
 
 
 def shares(of: Any) -> np.ndarray:
@@ -47,7 +48,9 @@ def check_shared(problem: PlainProblem, share: float = 1.0, squared: bool = True
     stated = lengths**2 / np.sum(others**2, axis=1) if squared else lengths / np.sum(others, axis=1)
     even = rotation(problem["seed"] + 1, count)[:width]  # rows of a basis: a tight frame
     unit = codes / (lengths if problem["one_length"] else lengths.max())
+    line = gram(np.sign(codes[:1]), None)  # codes of one length on a line
     return every(
+        equals(overlap_of(line), least_overlap(count, 1), tolerance=_ROUNDING),
         equals(told, stated, tolerance=_ROUNDING),
         exceeds(share * width, np.sum(told), rounding=_ROUNDING),
         exceeds(np.sum(even**2, axis=0), shares(gram(even, None)) - _ROUNDING, rounding=2 * _ROUNDING),
@@ -61,7 +64,9 @@ def check_balanced(problem: PlainProblem, depth: int = 2) -> float:
     widths = tuple(problem["widths"])
     rank, seed = min(widths), problem["seed"]
     start = random_start(problem["strengths"][:rank], problem["balance"], seed, widths)
-    layers = flowed(start, random_task(problem["target"][: min(widths[0], widths[2])], seed + 5, widths), problem["time"])
+    layers = flowed(
+        start, random_task(problem["target"][: min(widths[0], widths[2])], seed + 5, widths), problem["time"]
+    )
     features = np.random.default_rng(seed).standard_normal((widths[0], 4))
     stated = balanced_gram(product(layers), depth, features)
     return equals(gram(layers[0], features), stated, tolerance=_FLOW)
@@ -180,8 +185,8 @@ CLAIMS = (
     Claim(
         id="dimensions-are-shared",
         statement=(
-            "Dimensionalities D_i of any features sum to at most the hidden width h, which rows of a basis attain; and n "
-            "codes of one length overlap by at least 1 - h/n"
+            "Dimensionalities D_i of any features sum to at most the hidden width h, which rows of a basis attain; and "
+            "n codes of one length overlap by at least 1 - h/n"
         ),
         source="Elhage et al. 2022, Welch 1974, re-derived",
         equation="2.11",
@@ -200,8 +205,8 @@ CLAIMS = (
     Claim(
         id="balanced-overlap",
         statement=(
-            "What codes have in common is decided by the product of two balanced layers, G = F^T (P^T P)^(1/2) F, at any "
-            "time and width"
+            "What codes have in common is decided by the product of two balanced layers, G = F^T (P^T P)^(1/2) F, at "
+            "any time and width"
         ),
         source="re-derived",
         equation="2.12",
@@ -224,8 +229,8 @@ CLAIMS = (
     Claim(
         id="modes-do-not-overlap",
         statement=(
-            "Codes of the modes of a task are orthogonal all along pre-training from balanced layers in its bases, wide "
-            "or narrow: features that are modes are never in superposition"
+            "Codes of the modes of a task are orthogonal all along pre-training from balanced layers in its bases, "
+            "wide or narrow: features that are modes are never in superposition"
         ),
         source="re-derived",
         equation="2.12",
@@ -258,8 +263,8 @@ CLAIMS = (
     Claim(
         id="weak-modes-part-codes",
         statement=(
-            "A mode of balanced layers that grows raises D_i iff its strength is below sum_k s_k^2 q_k / sum_k s_k q_k, "
-            "q_k = (v_k . f_i)^2: weak modes, which come last, take codes apart"
+            "A mode of balanced layers that grows raises D_i iff its strength is below sum_k s_k^2 q_k / sum_k s_k "
+            "q_k, q_k = (v_k . f_i)^2: weak modes, which come last, take codes apart"
         ),
         source="re-derived",
         equation="2.14",

@@ -1,4 +1,4 @@
-"""Claims about what overlap does and does not: a step that spills, and networks that differ in it alone (2.15, 2.16)."""
+"""Claims about what overlap does and does not: a step that spills, and networks that differ in it (2.15, 2.16)."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ CLAIMS = (
     Claim(
         id="first-step-spills",
         statement=(
-            "A step of fine-tuning on feature i alone, of any size, changes the output for another feature j by -2 eta G_ij "
-            "r_i, r_i how far the output for i is off: it disturbs codes that overlap and no others"
+            "A step of fine-tuning on feature i alone, of any size, changes the output for another feature j by -2 eta "
+            "G_ij r_i, r_i how far the output for i is off: it disturbs codes that overlap and no others"
         ),
         source="re-derived",
         equation="2.15",
@@ -125,8 +125,8 @@ CLAIMS = (
     Claim(
         id="names-of-features",
         statement=(
-            "Turned inputs, with both tasks and the initial weights, change no loss of pre-training or fine-tuning, and "
-            "hence no harm; the overlap of features that are not turned with them changes"
+            "Turned inputs, with both tasks and the initial weights, change no loss of pre-training or fine-tuning, "
+            "and hence no harm; the overlap of features that are not turned with them changes"
         ),
         source="re-derived",
         equation="2.16",
@@ -142,8 +142,8 @@ CLAIMS = (
     Claim(
         id="same-spectrum-any-overlap",
         statement=(
-            "Where all modes are of one strength, layers that are unbalanced along the axes of a basis of the inputs have "
-            "one loss and one spectrum of the Hessian in every basis, and any overlap"
+            "Where all modes are of one strength, layers that are unbalanced along the axes of a basis of the inputs "
+            "have one loss and one spectrum of the Hessian in every basis, and any overlap"
         ),
         source="re-derived",
         equation="2.16",
