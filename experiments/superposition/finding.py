@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ import xarray as xr
 from linsim.finding import Finding, Verdict
 from linsim.theory.over_seeds import OverSeeds, over_seeds
 
-from ..words import NEGLIGIBLE, distrust, diverged, interval, joined, tabular, undecided
+from ..words import NEGLIGIBLE, change, distrust, diverged, interval, joined, percent, tabular, undecided
 from .reading import CANDIDATES, EFFORTS
 
 Stand = Literal["for", "against", "open"]
@@ -68,13 +68,12 @@ def _verdict(stands: dict[str, dict[str, Stand]]) -> Verdict:
 
 
 def _sentence(dataset: xr.Dataset, stands: dict[str, dict[str, Stand]], verdict: Verdict) -> str:
-    share = interval(dataset["kept_share"].sel(effort=EFFORTS[0]), 100)
-    gain = interval(dataset["gain"].sel(candidate="overlap", effort=EFFORTS[0]), 100)
-    across = [interval(dataset["across"].sel(candidate="overlap", effort=effort), 1) for effort in EFFORTS]
+    gain, share = (_of(dataset, link, EFFORTS[0]).middle for link in ("gain", "kept_share"))
+    fixed, matched = (_of(dataset, "across", effort).middle for effort in EFFORTS)
     facts = (
-        f"from the best budget to the last overlap changes by {gain} %, features that fine-tuning does not see bear "
-        f"{share} % of the excess, and its rank correlation with harm is {across[0]} at a fixed time, {across[1]} at "
-        f"matched effort"
+        f"from the best budget to the last overlap changes by {_told(gain, change)}, features that fine-tuning does "
+        f"not see bear {_told(share, percent)} of the excess, and harm's rank correlation with overlap is "
+        f"{_told(fixed, _signed)} at a fixed time, {_told(matched, _signed)} at matched effort"
     )
     if verdict == "seen":
         return f"Superposition goes with harm along the whole account: {facts}"
@@ -130,6 +129,13 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
         f"{float(overlap[-1]):.2g}, and harm stays within {apart:.0e}."
     )
     for effort in EFFORTS:
+        links = {link: _values(dataset, link, effort) for link in LINKS}
+        yield (
+            f"At {effort}, of networks narrower than the features: overlap changes by {interval(links['gain'], 100)} % "
+            f"to the last budget, features not seen bear {interval(links['kept_share'], 100)} % of the excess. Of all: "
+            f"rank correlation of harm with overlap {interval(links['across'], 1)}; harm rises by "
+            f"{interval(links['rise'], 100)} % with overlap alone."
+        )
         across = interval(dataset["across"].sel(candidate="sensitivity", effort=effort), 1)
         within = [interval(dataset["within"].sel(candidate=each, effort=effort), 1) for each in CANDIDATES]
         given = [interval(dataset["partial"].sel(candidate=each, effort=effort), 1) for each in CANDIDATES]
@@ -142,8 +148,20 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
 
 def _of(dataset: xr.Dataset, link: str, effort: str) -> OverSeeds:
     """One link at one effort, over teachers."""
+    return over_seeds(_values(dataset, link, effort))
+
+
+def _values(dataset: xr.Dataset, link: str, effort: str) -> np.ndarray:
     values = dataset[link].sel(effort=effort)
-    return over_seeds(np.asarray(values if link == "kept_share" else values.sel(candidate="overlap"), np.float64))
+    return np.asarray(values if link == "kept_share" else values.sel(candidate="overlap"), np.float64)
+
+
+def _told(value: float, words: Callable[[float], str]) -> str:
+    return words(value) if np.isfinite(value) else "unknown"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}"
 
 
 def _middle(values: xr.DataArray) -> float:

@@ -60,7 +60,7 @@ def test_rotations_of_the_hidden_layer_and_scales_change_nothing():
     first, turn = RNG.standard_normal((5, 4)), np.linalg.qr(RNG.standard_normal((5, 5)))[0]
     with jax.enable_x64(True):
         told = [
-            feature_gram((scale * basis @ first, np.ones((2, 5))), FEATURES)
+            feature_gram((jnp.asarray(scale * basis @ first), jnp.ones((2, 5))), FEATURES)
             for basis, scale in ((np.eye(5), 1.0), (turn, 1e-60), (turn, 1e60))
         ]
         for each in told[1:]:
@@ -98,8 +98,8 @@ def test_balanced_layers_have_the_gram_of_their_product():
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda: feature_gram((np.eye(2),)), "weights: got one layer"),
-        (lambda: feature_gram((np.eye(2), np.eye(2)), np.ones((3, 1))), "features: got columns of 3"),
+        (lambda: feature_gram((jnp.eye(2),)), "weights: got one layer"),
+        (lambda: feature_gram((jnp.eye(2), jnp.eye(2)), np.ones((3, 1))), "features: got columns of 3"),
         (lambda: ls.feature_overlap(np.zeros((2, 1))), "features: got a column of zeros; allowed: directions"),
         (lambda: ls.feature_dimensionality(np.ones(2)), "features: got"),
         (lambda: balanced_gram(np.eye(2), 1), "depth: got 1"),
