@@ -53,7 +53,7 @@ def check_shared(problem: PlainProblem, share: float = 1.0, squared: bool = True
         equals(overlap_of(line), least_overlap(count, 1), tolerance=_ROUNDING),
         equals(told, stated, tolerance=_ROUNDING),
         exceeds(share * width, np.sum(told), rounding=_ROUNDING),
-        exceeds(np.sum(even**2, axis=0), shares(gram(even, None)) - _ROUNDING, rounding=2 * _ROUNDING),
+        exceeds(np.diag(np.linalg.pinv(codes) @ codes), told, rounding=_ROUNDING),  # the projector on their rows
         exceeds(share * width, np.sum(shares(gram(even, None))), rounding=_ROUNDING),
         exceeds(overlap_of(gram(unit, None)), least_overlap(count, width), rounding=_ROUNDING),
     )
