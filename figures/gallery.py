@@ -80,6 +80,7 @@ GALLERY = (
     Entry("optimizers"),
     Entry("objectives"),
     Entry("relabelled_digits"),
+    Entry("superposition"),
     Entry("stages"),
     Entry("sweep"),
     Entry("monitors"),

@@ -34,6 +34,8 @@ from .measures.built_in import bound_ratio as bound_ratio
 from .measures.built_in import built_in as built_in
 from .measures.built_in import rise_under_noise as rise_under_noise
 from .measures.built_in import rise_under_rounding as rise_under_rounding
+from .measures.features.overlap import feature_dimensionality as feature_dimensionality
+from .measures.features.overlap import feature_overlap as feature_overlap
 from .measures.sensitivity import expected_loss as expected_loss
 from .monitoring.alarm import Alarm as Alarm
 from .monitoring.measuring import Monitor as Monitor

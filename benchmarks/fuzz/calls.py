@@ -227,6 +227,8 @@ def _computed() -> Iterator[Call]:
     yield _call("Measure.taken", ls.Measure("size", of=_size).taken, at="tuned", name="other")
     yield _call("built_in", text="hessian_trace", transfer=TRANSFER)
     yield _call("bound_ratio", transfer=TRANSFER)
+    yield _call("feature_overlap", features=np.eye(3)[:, :2])
+    yield _call("feature_dimensionality", features=np.eye(3)[:, :2])
     yield _call("rise_under_noise", scales=[0.1], relative=False)
     yield _call("rise_under_rounding", bits=[4])
     yield _call("choose", problem=PROBLEM, name="auto")

@@ -85,13 +85,11 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
     if told:
         yield f"Strengthened, until {dataset.attrs['level']:g} of the fine-tuning loss is left, harm is: {told}."
     confident = dataset["confident_harm"]
-    parts = [
-        f"{_percent(confident.sel(strength=each))} at strength {each:g}" for each in confident["strength"].values
-    ]
+    parts = [f"{_percent(confident.sel(strength=each))} at strength {each:g}" for each in confident["strength"].values]
     limits = overshoot_threshold([0.5, 2.0, 5.0])
     yield (
-        f"The same with soft labels, in %: {', '.join(parts)}. A logistic mode tolerates {limits[0]:.3g}, {limits[1]:.3g} "
-        f"and {limits[2]:.3g} times its logit of 0.5, 2 and 5, squared error twice any."
+        f"The same with soft labels, in %: {', '.join(parts)}. A logistic mode tolerates {limits[0]:.3g}, "
+        f"{limits[1]:.3g} and {limits[2]:.3g} times its logit of 0.5, 2 and 5, squared error twice any."
     )
     for at, scale in enumerate(dataset["noise"].values):
         under = dataset["noise_harm"].isel(noise=at).sel(shift=STRENGTHENED)

@@ -14,6 +14,7 @@ from linsim.errors import InvalidInput, numbers, require, require_integer, requi
 from linsim.losses import Scalar, matmul, require_squared_error
 from linsim.measure import Measure, placed
 from linsim.measures import curvature
+from linsim.measures.features.overlap import feature_dimensionality, feature_overlap
 from linsim.measures.front import Front
 from linsim.measures.quantisation import quantise
 from linsim.measures.sensitivity import expected_increase, relative_scales
@@ -224,6 +225,8 @@ _PLAIN = (
 BUILT_IN: Mapping[str, Callable[..., Measure]] = {
     **{measure.name: partial(lambda measure, transfer: measure, measure) for measure in _PLAIN},
     "bound_ratio": bound_ratio,
+    "feature_overlap": lambda transfer: feature_overlap(),
+    "feature_dimensionality": lambda transfer: feature_dimensionality(),
     "rise_under_absolute_noise": lambda transfer, scales=NOISE: rise_under_noise(scales),
     "rise_under_relative_noise": lambda transfer, scales=NOISE: rise_under_noise(scales, relative=True),
     "rise_under_rounding": lambda transfer, bits=BITS: rise_under_rounding([_whole(number) for number in bits]),

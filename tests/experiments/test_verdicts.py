@@ -41,6 +41,7 @@ from tests.experiments import (
     test_optimizers,
     test_relabelled_digits,
     test_stages,
+    test_superposition,
     test_watch,
 )
 from tests.experiments.monitors import test_experiment as test_monitors
@@ -54,6 +55,7 @@ BESIDE = {
     "optimizers": test_optimizers.VERDICTS,
     "relabelled_digits": test_relabelled_digits.VERDICTS,
     "stages": test_stages.VERDICTS,
+    "superposition": test_superposition.VERDICTS,
     "transformer": test_transformer.VERDICTS | test_stored_transformer.VERDICTS,
     "watch": test_watch.VERDICTS,
 }

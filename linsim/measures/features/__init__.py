@@ -1,0 +1,1 @@
+"""How the features of the inputs share the hidden layer."""
