@@ -50,6 +50,7 @@ LABELS = reading.LABELS | {
     "seed": Label("teacher, with its sample and initial weights"),
     "data": Label("kind of data"),
     "row": Label("axis of the data"),
+    "row_title": Label("axis of the data, and what its values are"),
     "value": Label("place on the axis", PLAIN),
     "judged_target": Label("A of the task that samples are of", STRENGTH),
     "base_loss_before": Label("base loss before fine-tuning", SQUARED),
@@ -100,7 +101,7 @@ class Config:
     """Number of budgets, spaced evenly in log(steps)."""
     finetune_steps: int = 240
     """Steps of fine-tuning."""
-    times: tuple[float, ...] = tuple(round(2 ** (power / 2), 4) for power in range(-11, 4))
+    times: tuple[float, ...] = tuple(round(2 ** (power / 2), 4) for power in range(-11, 3))
     """Flow times of fine-tuning, increasing, between which all is read; rates are these over the steps."""
     time: float = 0.4
     """Flow time of the first recipe."""
@@ -133,11 +134,16 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
         how: Any = {"solver": "dense", "rechecked": rechecked}
         return partial(_judged, partial(sweep, problem, {"learning_rate": rates}, [PRODUCT, CHECKPOINT], **how), posed)
 
-    found = along({"data": list(kinds), "sample": range(config.seeds)}, prepare, report)
-    found = found.isel(seed=0, drop=True).rename(sample="seed")
+    alike = {name: _posed(tasks[name, 0]) for name in kinds}
+    distinct = list({posed: name for name, posed in reversed(alike.items())}.values())[::-1]
+    found = along({"data": distinct, "sample": range(config.seeds)}, prepare, report)
+    where = [next(at for at, name in enumerate(distinct) if alike[name] == posed) for posed in alike.values()]
+    found = found.isel(seed=0, drop=True).rename(sample="seed").isel(data=where)
     found = found.assign_attrs(finetune_steps=config.finetune_steps)
     found = found.assign_coords(
+        data=texts(list(kinds)),
         row=("data", texts([row.name for row, _ in kinds.values()])),
+        row_title=("data", texts([f"{row.title}: {row.unit}" for row, _ in kinds.values()])),
         value=("data", np.asarray([value for _, value in kinds.values()], float)),
     )
     rules = Rules(config.time, config.level, config.reach, config.factor)
@@ -145,6 +151,12 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     told = told.assign_coords(recipe=texts(list(RECIPES)))
     named = {"level": config.level, "time": config.time, "reach": config.reach, "factor": config.factor}
     return label(found.merge(told).assign_attrs(named), LABELS)
+
+
+def _posed(tasks: Tasks) -> bytes:
+    """What is the same for data that two axes share."""
+    parts = (tasks.trained, tasks.finetune, tasks.judged)
+    return b"".join(part.tobytes() for task in parts for part in (task.target, task.input_covariance))
 
 
 def _judged(ready: Ready, tasks: Tasks, report: Progress | None = None) -> xr.Dataset:

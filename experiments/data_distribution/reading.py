@@ -160,7 +160,7 @@ def _placed(found: dict[str, np.ndarray], tasks: list[list[Tasks]], rules: Rules
         variances, strengths = np.diag(along), posed.judged.strengths
         if posed.trained is posed.judged and np.abs(along - np.diag(variances)).max() < 1e-9:
             efforts = variances * np.nan_to_num(times)[:, None]
-            ends = np.asarray(tuned(strengths, posed.finetune.strengths, 0.0, efforts))
+            ends = np.asarray(tuned(strengths[None], posed.finetune.strengths[None], 0.0, efforts))
             told["predicted_last"][cell] = np.sum(variances * (ends - strengths) ** 2, axis=1) + 0 * times
             told["net"][cell] = found["last"][cell] / np.sum((variances * strengths**2)[posed.shifted]) - 1
     return told

@@ -143,11 +143,11 @@ ROWS: dict[str, Row] = {
             lambda common, value, rng: common.modes(rng, variance=value, shared=False),
         ),
         Row(
-            *("rare_classes", "imbalance of classes, the rare ones shifted", "Zipf exponent", (0.0, 0.5, 1.0, 1.5)),
+            *("rare_classes", "imbalance of classes, rare ones shifted", "Zipf exponent", (0.0, 0.5, 1.0, 1.5)),
             lambda common, value, rng: common.classes(rng, value),
         ),
         Row(
-            *("common_classes", "imbalance of classes, the common ones shifted", "Zipf exponent", (0.0, 0.5, 1.0, 1.5)),
+            *("common_classes", "imbalance of classes, common ones shifted", "Zipf exponent", (0.0, 0.5, 1.0, 1.5)),
             lambda common, value, rng: common.classes(rng, value, rare=False),
         ),
         Row(
