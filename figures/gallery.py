@@ -79,6 +79,7 @@ GALLERY = (
     Entry("rich_and_lazy"),
     Entry("optimizers"),
     Entry("objectives"),
+    Entry("data_distribution"),
     Entry("stages"),
     Entry("sweep"),
     Entry("monitors"),

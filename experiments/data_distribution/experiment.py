@@ -29,6 +29,7 @@ from linsim.problem import Problem, stack_seeds
 from linsim.progress.showing import Progress
 from linsim.sweeping.along import Ready, along
 from linsim.sweeping.checks.recheck import LANES
+from linsim.sweeping.running import running
 from linsim.sweeping.sweep import sweep
 from linsim.tasks import Transfer
 
@@ -130,9 +131,11 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
             *(Phase(config.learning_rate), Phase(config.learning_rate), budgets, config.finetune_steps),
         )
         row, value = kinds[data]
-        rechecked = 0 if sample or value != row.values[-1] else LANES  # the last kind of each axis is enough
-        how: Any = {"solver": "dense", "rechecked": rechecked}
-        return partial(_judged, partial(sweep, problem, {"learning_rate": rates}, [PRODUCT, CHECKPOINT], **how), posed)
+        again = len(rows) if sample == 0 and value == row.values[-1] else 0  # the last kind of each axis is enough
+        ready = partial(
+            sweep, problem, {"learning_rate": rates}, [PRODUCT, CHECKPOINT], solver="dense", rechecked=LANES
+        )
+        return partial(_judged, ready, posed, again)
 
     alike = {name: _posed(tasks[name, 0]) for name in kinds}
     distinct = list({posed: name for name, posed in reversed(alike.items())}.values())[::-1]
@@ -159,9 +162,14 @@ def _posed(tasks: Tasks) -> bytes:
     return b"".join(part.tobytes() for task in parts for part in (task.target, task.input_covariance))
 
 
-def _judged(ready: Ready, tasks: Tasks, report: Progress | None = None) -> xr.Dataset:
-    """A sweep with losses on the tasks themselves in place of those of what was trained on."""
-    found = ready(report=report)
+def _judged(ready: Ready, tasks: Tasks, again: int, report: Progress | None = None) -> xr.Dataset:
+    """A sweep with losses on the tasks themselves in place of those of what was trained on.
+
+    It is one of so many that share the lanes that are computed again, or has none.
+    """
+    how: dict[str, Any] = {"parts": again} if again else {"recheck": 0}
+    with running(**how):
+        found = ready(report=report)
     kept = found[[name for name in (*_KEPT, *_COVARIANCES) if name in found]]
     losses: dict[str, Any] = {}
     for name, task in (("base", tasks.judged), ("matched", tasks.matched)):

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding
-from linsim.theory.data.effort import last_loss_bounds
+from linsim.theory.data.effort import last_loss_bounds, level_of_line
 from linsim.theory.over_seeds import OverSeeds, over_seeds
 
 from ..words import NEGLIGIBLE, between, distrust, diverged, interval, percent, rechecked, tabular, undecided
@@ -147,6 +147,12 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
             f"{between(known['last_over_shift'])} of the shift's (by theory between {least:.3g} and {most:.3g}), and "
             f"best ones of {between(known['best_over_shift'])}."
         )
+        if (factor := float(dataset.attrs["factor"])) > 2:
+            beyond = known["most_beyond"].values[np.isfinite(known["most_beyond"].values)] > 1
+            yield (
+                f"There the strongest shifted mode is beyond the line in {int(beyond.sum())} of {beyond.size}: at "
+                f"factor {factor:g} it is for every level below {float(level_of_line(factor)):.3g}."
+            )
     off = abs(dataset["last"] / dataset["predicted_last"] - 1)
     if np.isfinite(off).any():
         yield f"Last losses are within {percent(float(off.max()))} of those of aligned modes in closed form."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +44,8 @@ LABELS = {
 }
 
 
-class Rules(NamedTuple):
+@dataclass(frozen=True)
+class Rules:
     """What the recipes fix."""
 
     time: float
@@ -50,7 +53,7 @@ class Rules(NamedTuple):
     reach: float
     factor: float
 
-    @property
+    @cached_property
     def kappa(self) -> float:
         """Of the line; infinite where nothing is taken beyond twice its strength."""
         return float(critical_effort(2, self.factor)) if self.factor > 2 else np.inf
@@ -146,6 +149,7 @@ def _placed(found: dict[str, np.ndarray], tasks: list[list[Tasks]], rules: Rules
     """Where the shifted modes are by the line, and last losses beside what modes by themselves say."""
     names = ("most_beyond", "least_beyond", "last_over_shift", "best_over_shift", "predicted_last", "net")
     told = {name: np.full(found["time"].shape, np.nan) for name in names}
+    modes: dict[tuple[int, ...], np.ndarray] = {}
     for cell in np.ndindex(found["time"].shape[:2]):
         posed, times = tasks[cell[0]][cell[1]], found["time"][cell]
         if posed.reach.size:
@@ -155,12 +159,18 @@ def _placed(found: dict[str, np.ndarray], tasks: list[list[Tasks]], rules: Rules
         if apart > 0:
             told["last_over_shift"][cell] = found["last"][cell] / apart
             told["best_over_shift"][cell] = found["best"][cell] / apart
-        right, inputs = posed.judged.right, posed.judged.input_covariance
-        along = right.T @ inputs @ right
-        variances, strengths = np.diag(along), posed.judged.strengths
+        right, strengths = posed.judged.right, posed.judged.strengths
+        along = right.T @ posed.judged.input_covariance @ right
+        variances = np.diag(along)
         if posed.trained is posed.judged and np.abs(along - np.diag(variances)).max() < 1e-9:
-            efforts = variances * np.nan_to_num(times)[:, None]
-            ends = np.asarray(tuned(strengths[None], posed.finetune.strengths[None], 0.0, efforts))
-            told["predicted_last"][cell] = np.sum(variances * (ends - strengths) ** 2, axis=1) + 0 * times
+            modes[cell] = np.stack([strengths, posed.finetune.strengths, variances])
             told["net"][cell] = found["last"][cell] / np.sum((variances * strengths**2)[posed.shifted]) - 1
+    if modes:
+        strengths, goals, variances = np.stack(list(modes.values()), axis=1)[..., None, :]
+        times = np.stack([found["time"][cell] for cell in modes])
+        strengths, goals, efforts = np.broadcast_arrays(strengths, goals, variances * np.nan_to_num(times)[..., None])
+        ends = np.asarray(tuned(strengths, goals, 0.0, efforts))
+        losses = np.sum(variances * (ends - strengths) ** 2, axis=-1)
+        for cell, last, known in zip(modes, losses, np.isfinite(times), strict=True):
+            told["predicted_last"][cell] = np.where(known, last, np.nan)
     return told

@@ -151,11 +151,11 @@ ROWS: dict[str, Row] = {
             lambda common, value, rng: common.classes(rng, value, rare=False),
         ),
         Row(
-            *("label_noise", "label noise", "standard deviation", (0.0, 0.1, 0.25, 0.5, 1.0)),
+            *("label_noise", "label noise", "standard deviation", (0.0, 0.25, 0.5, 1.0)),
             lambda common, value, rng: common.sampled(rng, common.examples, value, orthogonal=True),
         ),
         Row(
-            *("sample_size", "the sample size", "examples", (np.inf, 128, 64, 32, 16)),
+            *("sample_size", "the sample size", "examples", (np.inf, 64, 32, 16)),
             lambda common, value, rng: common.sampled(rng, value, common.noise),
         ),
         Row(

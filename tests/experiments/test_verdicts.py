@@ -35,12 +35,20 @@ from linsim.commands.config import (
 )
 from linsim.finding import VERDICTS, Finding, Verdict
 from linsim.sweeping.running import running
-from tests.experiments import test_finite_sample, test_objectives, test_optimizers, test_stages, test_watch
+from tests.experiments import (
+    test_data_distribution,
+    test_finite_sample,
+    test_objectives,
+    test_optimizers,
+    test_stages,
+    test_watch,
+)
 from tests.experiments.monitors import test_experiment as test_monitors
 from tests.experiments.transformer import test_experiment as test_transformer
 from tests.experiments.transformer import test_result as test_stored_transformer
 
 BESIDE = {
+    "data_distribution": test_data_distribution.VERDICTS,
     "finite_sample": test_finite_sample.VERDICTS,
     "monitors": test_monitors.VERDICTS,
     "objectives": test_objectives.VERDICTS,
