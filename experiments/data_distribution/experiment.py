@@ -98,7 +98,7 @@ class Config:
     """Largest budget."""
     first: int = 6
     """Smallest budget."""
-    budgets: int = 26
+    budgets: int = 48
     """Number of budgets, spaced evenly in log(steps)."""
     finetune_steps: int = 240
     """Steps of fine-tuning."""
@@ -127,8 +127,12 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
         posed, widths = tasks[data, sample], (config.dim, config.hidden, config.dim)
         start = gaussian(widths, config.initial_scale, jax.random.key(config.seed * 10_007 + sample))
         problem = Problem(
-            *(Transfer(posed.trained, posed.finetune), stack_seeds([start])),
-            *(Phase(config.learning_rate), Phase(config.learning_rate), budgets, config.finetune_steps),
+            transfer=Transfer(posed.trained, posed.finetune),
+            initial=stack_seeds([start]),
+            pretrain=Phase(config.learning_rate),
+            finetune=Phase(config.learning_rate),
+            budgets=budgets,
+            finetune_steps=config.finetune_steps,
         )
         row, value = kinds[data]
         again = len(rows) if sample == 0 and value == row.values[-1] else 0  # the last kind of each axis is enough

@@ -71,10 +71,10 @@ def moved(dataset: xr.Dataset) -> list[Move]:
     found, rows = [], dataset["row"].values
     names = list(dict.fromkeys(map(str, rows)))
     level = 1 - MOST / len(names)
-    logs = np.log1p(dataset["stopped_harm"].where(np.isfinite(dataset["stopped_harm"])))
+    harm = dataset["stopped_harm"].where(np.isfinite(dataset["stopped_harm"])).transpose("recipe", "data", "seed")
     for name in names:
-        kinds = np.flatnonzero(rows == name)
-        fixed, equal = (logs.sel(recipe=recipe).transpose("data", "seed").values for recipe in (FIXED, LOSS))
+        kinds = np.flatnonzero(rows == name).tolist()
+        fixed, equal = (np.log1p(harm.sel(recipe=recipe).values) for recipe in (FIXED, LOSS))
         told = [kind for kind in kinds if np.isfinite(fixed[kind] + equal[kind]).any()]
         if len(told) < 2:
             continue

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
@@ -59,6 +60,9 @@ class Rules:
         return float(critical_effort(2, self.factor)) if self.factor > 2 else np.inf
 
 
+_tuned = jax.jit(tuned)  # one program in place of as many as it has operations
+
+
 class Curves(NamedTuple):
     """Of all kinds of data, one teacher each cell."""
 
@@ -85,7 +89,7 @@ def read(curves: Curves, tasks: list[list[Tasks]], rules: Rules) -> xr.Dataset:
             times[(*cell, at)] = np.exp(_log_time(recipe, curves, cell, tasks[cell[0]][cell[1]], rules, end))
             whole[(*cell, at)] = early[(*cell, at)] = _curve(curves, cell, times[(*cell, at)])
             if (stop := stops[cell]) < end and recipe == LOSS:
-                own = np.exp(_log_time(recipe, curves, cell, tasks[cell[0]][cell[1]], rules, stop))
+                own = np.exp(_log_time(recipe, curves, cell, tasks[cell[0]][cell[1]], rules, int(stop)))
                 early[(*cell, at)] = _curve(curves, cell, own)
     turn = _turns(curves.budgets, whole, zero)
     stopped_harm, stopped_excess = counted(turn), np.array(turn.excess)
@@ -169,7 +173,8 @@ def _placed(found: dict[str, np.ndarray], tasks: list[list[Tasks]], rules: Rules
         strengths, goals, variances = np.stack(list(modes.values()), axis=1)[..., None, :]
         times = np.stack([found["time"][cell] for cell in modes])
         strengths, goals, efforts = np.broadcast_arrays(strengths, goals, variances * np.nan_to_num(times)[..., None])
-        ends = np.asarray(tuned(strengths, goals, 0.0, efforts))
+        with jax.enable_x64(True):
+            ends = np.asarray(_tuned(strengths, goals, 0.0, efforts))
         losses = np.sum(variances * (ends - strengths) ** 2, axis=-1)
         for cell, last, known in zip(modes, losses, np.isfinite(times), strict=True):
             told["predicted_last"][cell] = np.where(known, last, np.nan)

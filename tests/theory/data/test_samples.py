@@ -5,6 +5,7 @@ import pytest
 
 from linsim.errors import InvalidInput
 from linsim.theory.data.samples import useful_singular_value
+from linsim.theory.held_out import mean_heldout
 
 
 def test_the_threshold_of_square_matrices_is_that_of_the_paper():
@@ -27,11 +28,29 @@ def test_the_best_truncation_keeps_what_is_above_the_edge():
     assert int(np.argmin(losses)) == int(np.sum(found > float(useful_singular_value(size, size, variance)))) == 2
 
 
+def test_first_order_in_the_noise_follows_the_base_loss_and_misses_its_turn():
+    strengths, start, variance = np.array([1, 1, 0.5, 0.5, 0.25, 0.25, 1e-9, 1e-9]), 1e-3, 1e-3
+    sample = np.diag(strengths) + np.sqrt(variance) * np.random.default_rng(0).standard_normal((60, 8, 8))
+    first = second = np.tile(np.sqrt(start) * np.eye(8), (60, 1, 1))
+    losses = []
+    for step in range(2001):
+        product = second @ first
+        if step % 50 == 0:
+            losses.append(np.mean(np.sum((product - np.diag(strengths)) ** 2, axis=(1, 2))))
+        slope = 2 * (product - sample)
+        first, second = first - 0.02 * second.swapaxes(1, 2) @ slope, second - 0.02 * slope @ first.swapaxes(1, 2)
+    stated = mean_heldout(np.full(8, start), strengths, variance, np.linspace(0, 40, 2001))[::50]
+    # Of first order: what is left out is of the order of the noise over the weakest strength, 0.03/0.25.
+    assert np.max(np.abs(stated / losses - 1)) < 0.12
+    assert losses[-1] > 1.02 * min(losses)
+    assert stated[-1] < 1.005 * min(stated)
+
+
 def test_no_noise_hides_nothing():
     assert float(useful_singular_value(3, 5, 0.0)) == 0
 
 
-@pytest.mark.parametrize("arguments", [(0, 3, 1.0), (3, 2.5, 1.0), (3, 3, -1.0), (3, 3, np.nan)])
+@pytest.mark.parametrize("arguments", [(0, 3, 1.0), (3, 0, 1.0), (3, 3, -1.0), (3, 3, np.nan)])
 def test_numbers_outside_their_domains_are_refused(arguments):
     with pytest.raises(InvalidInput):
         useful_singular_value(*arguments)
