@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from linsim.theory.data.effort import last_loss_bounds
-
 from .panels.axes import Floats, visible
 from .panels.canvas import new_figure
 from .panels.curves import median
@@ -119,8 +117,7 @@ def _draw_line(axes: Axes, places: Floats, dataset: xr.Dataset, both: tuple[Look
 
 def _draw_last(axes: Axes, places: Floats, dataset: xr.Dataset, look: Look) -> None:
     """From the best to the last, in units of the distance between the tasks, with the bounds on the last."""
-    least, most = map(float, last_loss_bounds(float(dataset.attrs["level"])))
-    axes.axvspan(least, most, **_BOUND)
+    axes.axvspan(dataset.attrs["least_last"], dataset.attrs["most_last"], **_BOUND)
     cells = dataset.sel(recipe=_LOSS)
     best, last = (cells[f"{name}_over_shift"].transpose("data", "seed").values for name in ("best", "last"))
     axes.hlines(places, median(best), median(last), color="0.7", linewidth=1.0, zorder=1)

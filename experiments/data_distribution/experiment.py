@@ -32,6 +32,7 @@ from linsim.sweeping.checks.recheck import LANES
 from linsim.sweeping.running import running
 from linsim.sweeping.sweep import sweep
 from linsim.tasks import Transfer
+from linsim.theory.data.effort import last_loss_bounds
 
 from ..experiment import Experiment
 from . import reading
@@ -156,7 +157,9 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     rules = Rules(config.time, config.level, config.reach, config.factor)
     told = read(_curves(found), [[tasks[name, sample] for sample in range(config.seeds)] for name in kinds], rules)
     told = told.assign_coords(recipe=texts(list(RECIPES)))
+    least, most = map(float, last_loss_bounds(config.level))
     named = {"level": config.level, "time": config.time, "reach": config.reach, "factor": config.factor}
+    named |= {"least_last": least, "most_last": most}
     return label(found.merge(told).assign_attrs(named), LABELS)
 
 

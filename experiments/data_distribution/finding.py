@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding
-from linsim.theory.data.effort import last_loss_bounds, level_of_line
+from linsim.theory.data.effort import level_of_line
 from linsim.theory.over_seeds import OverSeeds, over_seeds
 
 from ..words import NEGLIGIBLE, between, distrust, diverged, interval, percent, rechecked, tabular, undecided
@@ -139,7 +139,7 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
         yield from (_of_losses(dataset, move, recipe) for recipe in (FIXED, LOSS))
     yield from _line(dataset)
     level = float(dataset.attrs["level"])
-    least, most = map(float, last_loss_bounds(level))
+    least, most = (float(dataset.attrs[f"{name}_last"]) for name in ("least", "most"))
     known = dataset.where(np.isfinite(dataset["predicted_last"])).sel(recipe=LOSS)
     if np.isfinite(known["last_over_shift"]).any():
         yield (
