@@ -11,7 +11,7 @@ Overfitting of the base loss is taken out: harm is also told of pre-training tha
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -49,7 +49,7 @@ PRODUCT = Measure("product", at="tuned", long_name="P after fine-tuning", **_MAT
 CHECKPOINT = Measure("checkpoint_product", at="checkpoint", long_name="P of the checkpoint", **_MATRIX)
 
 LABELS = reading.LABELS | {
-    "seed": Label("teacher, with its sample and initial weights"),
+    "seed": Label("initial weights, with a teacher and a sample where these matter"),
     "data": Label("kind of data"),
     "row": Label("axis of the data"),
     "row_title": Label("axis of the data, and what its values are"),
@@ -76,7 +76,7 @@ class Config:
     hidden: int = 16
     """Width of the hidden layer."""
     seeds: int = 5
-    """Number of teachers, each with a sample and initial weights of its own."""
+    """Number of initial weights, each with a teacher and a sample of its own where samples or directions are drawn."""
     seed: int = 0
     """Of all that is drawn."""
     exponent: float = 1.0
@@ -119,34 +119,38 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     budgets = np.unique(np.geomspace(config.first, config.steps, config.budgets).round().astype(int))
     rates = np.asarray(config.times) / config.finetune_steps
     kinds = {f"{row.name} {value:g}": (row, value) for row in rows for value in row.values}
-    tasks = {
-        (name, sample): row.make(common, value, np.random.default_rng([config.seed, sample]))
-        for (name, (row, value)), sample in itertools.product(kinds.items(), range(config.seeds))
-    }
+    tasks = {name: _drawn(row, value, common, config) for name, (row, value) in kinds.items()}
 
-    def prepare(data: str, sample: int) -> Ready:
-        posed, widths = tasks[data, sample], (config.dim, config.hidden, config.dim)
-        start = gaussian(widths, config.initial_scale, jax.random.key(config.seed * 10_007 + sample))
+    def ready(data: str, samples: Sequence[int]) -> Ready:
+        posed, widths = tasks[data][samples[0]], (config.dim, config.hidden, config.dim)
+        keys = (jax.random.key(config.seed * 10_007 + sample) for sample in samples)
         problem = Problem(
             transfer=Transfer(posed.trained, posed.finetune),
-            initial=stack_seeds([start]),
+            initial=stack_seeds([gaussian(widths, config.initial_scale, key) for key in keys]),
             pretrain=Phase(config.learning_rate),
             finetune=Phase(config.learning_rate),
             budgets=budgets,
             finetune_steps=config.finetune_steps,
         )
         row, value = kinds[data]
-        again = len(rows) if sample == 0 and value == row.values[-1] else 0  # the last kind of each axis is enough
-        ready = partial(
+        again = len(rows) if samples[0] == 0 and value == row.values[-1] else 0  # the last kind of each axis is enough
+        swept = partial(
             sweep, problem, {"learning_rate": rates}, [PRODUCT, CHECKPOINT], solver="dense", rechecked=LANES
         )
-        return partial(_judged, ready, posed, again)
+        return partial(_judged, swept, posed, again)
 
-    alike = {name: _posed(tasks[name, 0]) for name in kinds}
+    def prepare(data: str) -> Ready:
+        if not kinds[data][0].drawn:
+            return partial(_over_seeds, ready(data, range(config.seeds)), config.seeds)
+        each = {"sample": range(config.seeds)}
+        return partial(_over_seeds, partial(along, each, lambda sample: ready(data, [sample])), config.seeds)
+
+    alike = {name: (row.drawn, _posed(tasks[name][0])) for name, (row, _) in kinds.items()}
     distinct = list({posed: name for name, posed in reversed(alike.items())}.values())[::-1]
-    found = along({"data": distinct, "sample": range(config.seeds)}, prepare, report)
-    where = [next(at for at, name in enumerate(distinct) if alike[name] == posed) for posed in alike.values()]
-    found = found.isel(seed=0, drop=True).rename(sample="seed").isel(data=where)
+    found = along({"data": distinct}, prepare, report)
+    found = found.isel(
+        data=[next(at for at, name in enumerate(distinct) if alike[name] == of) for of in alike.values()]
+    )
     found = found.assign_attrs(finetune_steps=config.finetune_steps)
     found = found.assign_coords(
         data=texts(list(kinds)),
@@ -155,12 +159,18 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
         value=("data", np.asarray([value for _, value in kinds.values()], float)),
     )
     rules = Rules(config.time, config.level, config.reach, config.factor)
-    told = read(_curves(found), [[tasks[name, sample] for sample in range(config.seeds)] for name in kinds], rules)
+    told = read(_curves(found), list(tasks.values()), rules)
     told = told.assign_coords(recipe=texts(list(RECIPES)))
     least, most = map(float, last_loss_bounds(config.level))
     named = {"level": config.level, "time": config.time, "reach": config.reach, "factor": config.factor}
     named |= {"least_last": least, "most_last": most}
     return label(found.merge(told).assign_attrs(named), LABELS)
+
+
+def _drawn(row: Row, value: float, common: Common, config: Config) -> list[Tasks]:
+    """Tasks of each seed: the same where all that is drawn is bases, of which random initial weights know nothing."""
+    seeds = range(config.seeds) if row.drawn else [0] * config.seeds
+    return [row.make(common, value, np.random.default_rng([config.seed, sample])) for sample in seeds]
 
 
 def _posed(tasks: Tasks) -> bytes:
@@ -187,6 +197,17 @@ def _judged(ready: Ready, tasks: Tasks, again: int, report: Progress | None = No
     alike = kept["input_covariance"] if "finetune_input_covariance" not in kept else kept["finetune_input_covariance"]
     told = {"judged_target": (("output", "input"), tasks.judged.target), "base_zero_loss": tasks.judged.zero_loss}
     return kept.assign(losses | told | {"finetune_input_covariance": alike})
+
+
+def _over_seeds(ready: Ready, seeds: int, report: Progress | None = None) -> xr.Dataset:
+    """A sweep over seeds, or one for each sample, with seeds in front of whatever differs between kinds of data."""
+    found = ready(report=report)
+    if "sample" in found.dims:
+        found = found.isel(seed=0, drop=True).rename(sample="seed")
+    for name in (*_KEPT, *_COVARIANCES, "judged_target", "base_zero_loss"):
+        if name in found and "seed" not in found[name].dims:
+            found[name] = found[name].expand_dims(seed=seeds)
+    return found.transpose("seed", ...)
 
 
 def _curves(found: xr.Dataset) -> Curves:

@@ -121,6 +121,8 @@ def _from_to(dataset: xr.Dataset, move: Move, recipe: str) -> str:
 def _left(move: Move) -> str:
     """How much of a move is left at equal effort, in logarithms."""
     share = move.equal.middle / move.fixed.middle if move.fixed.middle else 0.0
+    if share < 0 and _clear(move.equal):
+        return "which turns round"
     return f"{percent(share)} of which is left" if share >= 5e-3 else "none of which is left"
 
 

@@ -125,6 +125,8 @@ class Row:
     """From one end to the other."""
     make: Callable[[Common, float, np.random.Generator], Tasks]
     """Common, a value, draws -> tasks."""
+    drawn: bool = False
+    """Whether seeds differ in more than the bases of the task: in a sample, or in random directions."""
 
 
 ROWS: dict[str, Row] = {
@@ -141,6 +143,7 @@ ROWS: dict[str, Row] = {
         Row(
             *("other_inputs", "input variance along random directions", "exponent", (0.0, 0.5, 1.0, 2.0)),
             lambda common, value, rng: common.modes(rng, variance=value, shared=False),
+            drawn=True,
         ),
         Row(
             *("rare_classes", "imbalance of classes, rare ones shifted", "Zipf exponent", (0.0, 0.5, 1.0, 1.5)),
@@ -153,10 +156,12 @@ ROWS: dict[str, Row] = {
         Row(
             *("label_noise", "label noise", "standard deviation", (0.0, 0.25, 0.5, 1.0)),
             lambda common, value, rng: common.sampled(rng, common.examples, value, orthogonal=True),
+            drawn=True,
         ),
         Row(
             *("sample_size", "the sample size", "examples", (np.inf, 64, 32, 16)),
             lambda common, value, rng: common.sampled(rng, value, common.noise),
+            drawn=True,
         ),
         Row(
             *("coverage", "coverage of the classes", "share seen", (1.0, 0.75, 0.5, 0.25)),
