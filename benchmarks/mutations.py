@@ -45,6 +45,8 @@ ROOMS = (
     "measures.front",
     "measures.quantisation",
     "measures.sensitivity",
+    "theory.data.effort",
+    "theory.data.samples",
     "theory.held_out",
     "theory.laziness",
     "theory.noise_turning",

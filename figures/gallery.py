@@ -62,6 +62,9 @@ _GAUSSIAN = (
     "--network.init gaussian --task.bases random --seeds 5 --pretrain.budgets 40 --finetune.rates 12 "
     "--finetune.strengths 9"
 )
+_SEVERITY = (
+    "--objectives results/objectives --optimizers results/optimizers --data-distribution results/data_distribution"
+)
 _TRANSFORMER_24 = "--language.tokens 24 --language.shift 1 --seed 1 --monitors.sequences 16"
 
 GALLERY = (
@@ -81,6 +84,8 @@ GALLERY = (
     Entry("objectives"),
     Entry("relabelled_digits"),
     Entry("superposition"),
+    Entry("data_distribution"),
+    Entry("severity", arguments=tuple(_SEVERITY.split())),
     Entry("stages"),
     Entry("sweep"),
     Entry("monitors"),

@@ -14,7 +14,10 @@ from linsim.claims.registry import CLAIMS
 
 from .domains import DRAWN, drawn
 
-CHAPTERS = {"1": "learning", "2": "sensitivity", "3": "fine-tuning", "4": "optimizers", "5": "objectives"}
+CHAPTERS = {
+    **{"1": "learning", "2": "sensitivity", "3": "fine-tuning", "4": "optimizers", "5": "objectives"},
+    **{"6": "data"},
+}
 """First number of an equation -> its page in docs/theory."""
 OWN, KEPT = "results/claims/claims.json", "docs/measured/claims.json"
 """Verdicts of `make claims`, and those that come with the pages, as `python -m docs.writers.claims` keeps them."""

@@ -47,7 +47,7 @@ def at_equal_loss(losses: xr.Dataset, levels: xr.DataArray) -> xr.Dataset:
         sound = np.isfinite(after[:, :, seed]).all(axis=0)
         place = reaching(log[sound], on_finetune[-1, sound, seed], float(level))
         rate[number, seed] = np.exp(place)
-        curve[number, seed] = _read(log[sound], after[:, sound, seed], place)
+        curve[number, seed] = read_at(log[sound], after[:, sound, seed], place)
     cells = (_LEVELS, _SEEDS)
     coords = {_LEVELS: levels[_LEVELS], **{name: losses.coords[name] for name in (_SEEDS, _BUDGETS)}}
     found = xr.Dataset({"rate": (cells, rate), "curve": ((*cells, _BUDGETS), curve)}, coords)
@@ -65,7 +65,7 @@ def at_tuned_rates(losses: xr.Dataset, levels: xr.DataArray) -> xr.DataArray:
     ):
         sound = np.isfinite(after[budget, :, seed])
         place = reaching(log[sound], on_finetune[budget, sound, seed], float(level))
-        curve[budget, number, seed] = _read(log[sound], after[budget, sound, seed], place)
+        curve[budget, number, seed] = read_at(log[sound], after[budget, sound, seed], place)
     harm = curve[-1] / curve.min(axis=0) - 1
     return xr.DataArray(harm, {_LEVELS: levels[_LEVELS], _SEEDS: losses[_SEEDS]}, (_LEVELS, _SEEDS))
 
@@ -87,7 +87,7 @@ def reaching(log_rates: Float[np.ndarray, " rates"], losses: Float[np.ndarray, "
     return float(places[after - 1] + share * (places[after] - places[after - 1]))
 
 
-def _read(
+def read_at(
     log_rates: Float[np.ndarray, " rates"], losses: Float[np.ndarray, "*curves rates"], place: float
 ) -> np.ndarray:
     """Losses at a rate between others, by Akima's cubics in the logarithms: local, as losses end in rounding."""

@@ -36,10 +36,12 @@ from linsim.commands.config import (
 from linsim.finding import VERDICTS, Finding, Verdict
 from linsim.sweeping.running import running
 from tests.experiments import (
+    test_data_distribution,
     test_finite_sample,
     test_objectives,
     test_optimizers,
     test_relabelled_digits,
+    test_severity,
     test_stages,
     test_superposition,
     test_watch,
@@ -49,11 +51,13 @@ from tests.experiments.transformer import test_experiment as test_transformer
 from tests.experiments.transformer import test_result as test_stored_transformer
 
 BESIDE = {
+    "data_distribution": test_data_distribution.VERDICTS,
     "finite_sample": test_finite_sample.VERDICTS,
     "monitors": test_monitors.VERDICTS,
     "objectives": test_objectives.VERDICTS,
     "optimizers": test_optimizers.VERDICTS,
     "relabelled_digits": test_relabelled_digits.VERDICTS,
+    "severity": test_severity.VERDICTS,
     "stages": test_stages.VERDICTS,
     "superposition": test_superposition.VERDICTS,
     "transformer": test_transformer.VERDICTS | test_stored_transformer.VERDICTS,

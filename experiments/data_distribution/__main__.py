@@ -1,0 +1,7 @@
+"""`python -m experiments.data_distribution`."""
+
+import sys
+
+from .experiment import main
+
+sys.exit(main())

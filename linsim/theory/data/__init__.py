@@ -1,0 +1,1 @@
+"""Closed forms of what the data decide: spectrum, input variances, samples."""
