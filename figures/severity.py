@@ -72,8 +72,8 @@ def _draw_range(axes: Axes, values: xr.DataArray, names: np.ndarray, place: floa
     if named and np.ptp(middles[known]) > 0:
         beyond = ((np.argmin(shown), "right", -5, ends[0].min()), (np.argmax(shown), "left", 5, ends[1].max()))
         for at, side, apart, end in beyond:
-            told: dict[str, Any] = {"textcoords": "offset points", "ha": side, "va": "center", "fontsize": 6.5}
-            axes.annotate(str(names[known[at]]), (end, place), (apart, 0), color=look.color, **told)
+            words: dict[str, Any] = {"textcoords": "offset points", "ha": side, "va": "center", "fontsize": 6.5}
+            axes.annotate(str(names[known[at]]), (end, place), (apart, 0), color=look.color, **words)
 
 
 def _scale(axes: Axes, values: xr.DataArray, room: float) -> None:

@@ -9,25 +9,25 @@ recipe of fine-tuning for all, and at equal effort. It reads results of `objecti
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from linsim.errors import InvalidInput, require
+from linsim.errors import require
 from linsim.finding import Finding
 from linsim.labels import PLAIN, Label, label
 from linsim.progress.showing import Progress
 from linsim.storage import store
-from linsim.storage.fingerprint import digest
+from linsim.storage.identity import content
+from linsim.storage.provenance import provenance
 from linsim.sweeping.along import part_of
 
 from ..experiment import Experiment
 from .finding import find, table
-from .questions import QUESTIONS, Question, read
+from .questions import QUESTIONS, read
 
 LABELS = {
     "alternative": Label("alternative, by number"),
@@ -62,7 +62,8 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     parts = [read(question, found[question.experiment]) for question in QUESTIONS]
     merged = xr.concat(parts, "alternative", join="outer")
     doubted = [question.experiment for question in QUESTIONS if Finding.of(found[question.experiment]).trust]
-    return label(merged.assign_attrs({"distrusted": ", ".join(doubted)} | _recipes()), LABELS)
+    told = {"distrusted": ", ".join(doubted)} | _recipes() | provenance()
+    return label(merged.assign_attrs(told), LABELS)
 
 
 def _recipes() -> dict[str, str]:
@@ -81,17 +82,10 @@ def _computed(name: str, report: Progress | None) -> xr.Dataset:
 
 
 def inputs(config: Config) -> dict[str, str]:
-    """Every folder that is given -> the content of its result; what is wrong with it is told later."""
-    found = {}
-    for one in fields(config):
-        if (folder := getattr(config, one.name)) is not None:
-            found[one.name] = "unknown"
-            with suppress(InvalidInput):
-                found[one.name] = digest(store.view(folder).attrs)
-    return found
+    """Every folder that is given -> the content of its data, whatever pictures are beside them."""
+    given = {question.experiment: getattr(config, question.experiment) for question in QUESTIONS}
+    return {name: content(folder / store.DATA) for name, folder in given.items() if folder is not None}
 
 
 experiment = Experiment("severity", __doc__, Config, compute, find, table, doing="three experiments", inputs=inputs)
 run, main = experiment.run, experiment.main
-
-__all__ = ["Config", "Question", "compute", "experiment", "main", "run"]

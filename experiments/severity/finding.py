@@ -91,11 +91,11 @@ def _moves(dataset: xr.Dataset, question: str) -> list[Move]:
     """Of every case and recipe of a question, where two alternatives are known."""
     here = dataset["question"].values == question
     cases = list(dict.fromkeys(map(str, dataset["case"].values[here])))
-    logs = np.log1p(dataset["harm"].where(np.isfinite(dataset["harm"])))
+    logs = xr.ufuncs.log1p(dataset["harm"].where(np.isfinite(dataset["harm"])))
     found = []
     for case, recipe in itertools.product(cases, RECIPES):
         values = logs.sel(recipe=recipe).transpose("alternative", "seed").values
-        places = np.flatnonzero(here & (dataset["case"].values == case))
+        places = np.flatnonzero(here & (dataset["case"].values == case)).tolist()
         told = [place for place in places if np.isfinite(values[place]).any()]
         if len(told) < 2:
             continue
