@@ -163,8 +163,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def keep(root: Path) -> None:
-    """Let your own verdicts come with the pages: of each what its card tells."""
-    lines = [json.dumps({name: verdict[name] for name in FIELDS}) for verdict in _read(root / OWN)]
+    """Let your own verdicts come with the pages, beside others that did: of each what its card tells."""
+    told = _verdicts(root)
+    lines = [json.dumps({name: told[claim][name] for name in FIELDS}) for claim in CLAIMS if claim in told]
     (root / KEPT).write_text('{"claims": [\n' + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
 
 

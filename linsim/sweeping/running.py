@@ -72,7 +72,7 @@ class Running:
     watcher: Watcher | None = None
     """Told after every chunk."""
     recheck: int | None = None
-    """Lanes of each result that are computed again; None leaves it to the sweep."""
+    """Lanes of each result that are computed again, but of sweeps that ask for none; None leaves it to the sweep."""
     refining: bool = True
     """Whether charts may add budgets to their first ones; not where several share theirs."""
     earlier: xr.Dataset | None = None

@@ -59,7 +59,8 @@ def sweep(
         see `linsim.sweeping.refining`; None, as here, tells turns of the problem's budgets alone.
       least_harm: harm up to which a curve does not turn.
       least_excess: the same of harm done, in units of the loss of the zero network.
-      rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.checks.recheck`; 0 for none.
+      rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.checks.recheck`; 0 for none,
+        whatever `running` says.
       progress: whether to show a bar; None shows one in a notebook, unless `report` listens.
       report: called with (training steps done, training steps in all) as the computation goes on.
 
@@ -132,7 +133,8 @@ def chart(
         see `linsim.sweeping.refining`; None tells turns of the problem's budgets alone.
       least_harm: harm up to which a curve does not turn.
       least_excess: the same of harm done, in units of the loss of the zero network.
-      rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.checks.recheck`; 0 for none.
+      rechecked: lanes of a random sample that is computed again, see `linsim.sweeping.checks.recheck`; 0 for none,
+        whatever `running` says.
       progress: whether to show a bar; None shows one in a notebook, unless `report` listens.
       report: called with (training steps done, training steps in all) as the computation goes on.
 
@@ -178,5 +180,5 @@ def _told(sweep: Sweep, refining: bool, criteria: Criteria, rechecked: int, repo
         sweep, dataset = refined(sweep, dataset, criteria, parts)
     dataset = with_turns(dataset, sweep.problem, criteria)
     asked = current().recheck
-    lanes = rechecked if asked is None else asked
+    lanes = rechecked if asked is None or rechecked == 0 else asked
     return sweep.checked(dataset, -(-lanes // current().parts))

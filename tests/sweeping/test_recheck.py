@@ -60,7 +60,8 @@ def test_the_sample_is_as_large_as_asked_for(right, monkeypatch):
     with running(recheck=0):
         assert "recheck_lanes" not in sweep(PROBLEM, AXES).attrs
     with running(recheck=5):
-        assert sweep(PROBLEM, AXES, rechecked=0).attrs["recheck_lanes"] == 5
+        assert sweep(PROBLEM, AXES).attrs["recheck_lanes"] == 5
+        assert "recheck_lanes" not in sweep(PROBLEM, AXES, rechecked=0).attrs
 
 
 @pytest.mark.parametrize("name", ["pretrain_loss_after", "finetune_loss_after"])
