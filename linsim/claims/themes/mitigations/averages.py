@@ -99,7 +99,9 @@ def _moves(turned: bool, alike: bool | None = None) -> st.SearchStrategy[PlainPr
     factor = st.one_of(numbers(1.5, 6), numbers(0.1, 0.6), st.just(0.0))
     shared = sized(lambda count: _fields(count, factor.map(lambda one: (one,) * count), turned), (2, 4))
     # Factors that differ, by enough to be seen.
-    apart = sized(lambda count: _fields(count, st.permutations((0.0, 0.4, 2.0, 5.0)[:count]).map(tuple), turned), (2, 4))
+    apart = sized(
+        lambda count: _fields(count, st.permutations((0.0, 0.4, 2.0, 5.0)[:count]).map(tuple), turned), (2, 4)
+    )
     return {True: shared, False: apart, None: st.one_of(shared, apart)}[alike]
 
 

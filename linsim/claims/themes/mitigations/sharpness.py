@@ -28,7 +28,9 @@ def check_trap(problem: PlainProblem, factor: float = 1.0, alone: bool = False) 
     sides = every(exceeds(-falls, 0.0), exceeds(grows, 0.0))
     trapped = _settled(strengths, 0.8 * factor * told.least, radius)
     learned = _settled(strengths, 1.25 * factor * told.most, radius)
-    return every(sides, exceeds(0.02, float(np.max(trapped / strengths))), exceeds(float(np.max(learned / strengths)), 0.5))
+    return every(
+        sides, exceeds(0.02, float(np.max(trapped / strengths))), exceeds(float(np.max(learned / strengths)), 0.5)
+    )
 
 
 def check_threshold(problem: PlainProblem, root: bool = True, factor: float = 1.0) -> float:
