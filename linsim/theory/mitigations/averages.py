@@ -44,9 +44,11 @@ def averaged_mode(start: ArrayLike, target: ArrayLike, time: ArrayLike, horizon:
     require_together(start=first, target=sigma, time=later, horizon=tau)
     numbers("target * horizon", sigma * tau, at_least=SMALLEST, most=1e4)
     first = np.asarray(numbers("start / target", first / sigma, at_least=SMALLEST, most=1 - 1e-12)) * sigma
-    grown = np.exp(np.minimum(4 * sigma * later, 600.0)) / (sigma / first - 1)
+    full = np.minimum(later, 150 / sigma)  # by then w is at its end, and the average goes there by itself
+    grown = np.exp(4 * sigma * full) / (sigma / first - 1)
     then, before = (_endless(sigma, tau, size) for size in (grown, 1 / (sigma / first - 1)))
-    return np.asarray((then + (np.sqrt(first) - before) * np.exp(-later / tau)) ** 2)
+    mean, end = then + (np.sqrt(first) - before) * np.exp(-full / tau), np.sqrt(sigma)
+    return np.asarray((end - (end - mean) * np.exp((full - later) / tau)) ** 2)
 
 
 def average_delay(target: ArrayLike, horizon: ArrayLike) -> Numbers:

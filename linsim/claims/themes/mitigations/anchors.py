@@ -122,8 +122,8 @@ _SMALL = st.one_of(numbers(0.001, 0.01), numbers(-0.01, -0.001))
 CLAIMS = (
     Claim(
         id="replay-penalty",
-        statement="Fine-tuning with a share r of the pre-training task, inputs of both whitened, goes the way of a penalty "
-        "lambda = r / (1 - r) on the product in the flow time (1 - r) T, from a checkpoint that has learned its task",
+        statement="Fine-tuning with a share r of the pre-training task, inputs of both whitened, goes the way of a "
+        "penalty lambda = r / (1 - r) on the product in the flow time (1 - r) T, from a checkpoint that has learned its task",
         source="re-derived",
         equation="7.5",
         domain=_replays(st.just(1.0)),
@@ -143,8 +143,8 @@ CLAIMS = (
     ),
     Claim(
         id="elastic-own-units",
-        statement="EWC with the exact diagonal of the Fisher matrix, weight c: of balanced layers with a hidden unit of "
-        "its own for each mode it is, for changes of strengths by a percent, the penalty c / 4 on the product",
+        statement="EWC with the exact diagonal of the Fisher matrix, weight c: of balanced layers with a hidden unit "
+        "of its own for each mode it is, for changes of strengths by a percent, the penalty c / 4 on the product",
         source="re-derived",
         equation="7.7",
         domain=_own(_SMALL),

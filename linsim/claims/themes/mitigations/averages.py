@@ -46,10 +46,12 @@ def check_delay(problem: PlainProblem, rate: float = 2.0) -> float:
 
     path = solve_ivp(velocity, (0.0, end), begun, atol=1e-13 * begun[1], dense_output=True, **_ACCURACY)
     early = 1e-10 / (1 + problem["horizon"]) ** 2
-    delays = [
-        np.subtract(*(brentq(lambda t: np.log(path.sol(t)[at] ** 2 / (part * sigma)), 0, end) for at in (1, 0)))
-        for part in (early, level)
-    ]
+
+    def above(time: float, at: int, part: float) -> float:
+        return float(np.log(path.sol(time)[at] ** 2 / (part * sigma)))
+
+    passed = [[brentq(above, 0, end, (at, part)) for at in (0, 1)] for part in (early, level)]
+    delays = [late - soon for soon, late in passed]
     # What the level is above 0 bends the path by as much.
     least = exceeds(delays[1], float(stated), rounding=1e-6)
     return every(equals(delays[0], float(stated), tolerance=1e-3), least)
@@ -120,8 +122,8 @@ CLAIMS = (
     Claim(
         id="averaged-mode",
         statement="Two balanced layers: the exponential average of weights over the horizon tau_e has the strength "
-        "m^2, m = M(t) + (w_0 - M(0)) e^(-t / tau_e), M = sqrt(sigma x) 2F1(1/2, b; b + 1; -x) / (1 + 2 sigma tau_e), x = "
-        "e^(4 sigma t) / (sigma / s_0 - 1), b = 1/2 + 1 / (4 sigma tau_e)",
+        "m^2, m = M(t) + (w_0 - M(0)) e^(-t / tau_e), M = sqrt(sigma x) 2F1(1/2, b; b + 1; -x) / (1 + 2 sigma tau_e), "
+        "x = e^(4 sigma t) / (sigma / s_0 - 1), b = 1/2 + 1 / (4 sigma tau_e)",
         source="re-derived",
         equation="7.4",
         domain=_rising(st.just(1.0)),
@@ -149,8 +151,8 @@ CLAIMS = (
     Claim(
         id="interpolation-bound",
         statement="Aligned balanced layers, weights interpolated from a checkpoint to where it was fine-tuned to: s = "
-        "((1 - a) sqrt(sigma) + a sqrt(sigma_ft))^2, on the bound sqrt L_pre + sqrt L_ft = ||A_ft - A_pre|| iff all modes "
-        "that moved share sigma_ft / sigma",
+        "((1 - a) sqrt(sigma) + a sqrt(sigma_ft))^2, on the bound sqrt L_pre + sqrt L_ft = ||A_ft - A_pre|| iff all "
+        "modes that moved share sigma_ft / sigma",
         source="re-derived",
         equation="7.6",
         domain=_moves(turned=False),

@@ -71,8 +71,8 @@ def _dropping(aligned: bool, least: float = 0.2) -> st.SearchStrategy[PlainProbl
 CLAIMS = (
     Claim(
         id="dropout-threshold",
-        statement="Dropout on h hidden units, two layers in hidden bases at random, whitened inputs: descent of the mean "
-        "loss ends at s_i = (sigma_i - q N / h)_+, q = p / (1 - p), N = sum s, in the bases of the task",
+        statement="Dropout on h hidden units, two layers in hidden bases at random, whitened inputs: descent of the "
+        "mean loss ends at s_i = (sigma_i - q N / h)_+, q = p / (1 - p), N = sum s, in the bases of the task",
         source="Mianjy, Arora and Vidal 2018; modes re-derived",
         equation="7.3",
         domain=_dropping(aligned=False),

@@ -67,18 +67,17 @@ def _early(sigma: np.ndarray, start: float, time: float) -> np.ndarray:
     return np.diag(product(flowed(layers, np.diag(sigma), time))).copy()
 
 
-def _moved(
-    factors: st.SearchStrategy[float],
-    kinds: tuple[str, ...] = _KINDS,
-    order: int = 1,
-    strengths: st.SearchStrategy[float] | None = None,
-) -> st.SearchStrategy[PlainProblem]:
-    """Strengths in decreasing order with factors in decreasing order as well, or in increasing order if -1."""
-    entry = numbers(0.2, 3) if strengths is None else strengths
+def _moved(factors: st.SearchStrategy[float], kinds: tuple[str, ...] = _KINDS) -> st.SearchStrategy[PlainProblem]:
+    """Strengths in decreasing order, with factors of those that are moved in decreasing order as well."""
+
+    def some(drawn: tuple[tuple[float, ...], tuple[bool, ...]]) -> tuple[float, ...]:
+        ordered, moved = sorted(drawn[0], reverse=True), drawn[1] if any(drawn[1]) else (True,) * len(drawn[1])
+        return tuple(factor if one else 1.0 for factor, one in zip(ordered, moved, strict=True))
+
     return sized(
         lambda count: {
-            "strengths": values(entry, count).map(lambda drawn: tuple(sorted(drawn, reverse=True))),
-            "factors": values(factors, count).map(lambda drawn: tuple(sorted(drawn, reverse=order > 0))),
+            "strengths": values(numbers(0.2, 3), count).map(lambda drawn: tuple(sorted(drawn, reverse=True))),
+            "factors": st.tuples(values(factors, count), st.tuples(*[st.booleans()] * count)).map(some),
             "kind": st.sampled_from(kinds),
             "amount": numbers(0.02, 0.9),
             "level": st.sampled_from((0.5, 0.1, 0.03)),
@@ -113,8 +112,8 @@ CLAIMS = (
     ),
     Claim(
         id="nothing-helps-matched",
-        statement="Aligned balanced modes amplified by factors >= 1 that are no less for stronger modes, plain descent to a "
-        "matched fine-tuning loss: stopping early from an equal small start, any threshold that modes share, and "
+        statement="Aligned balanced modes, some amplified by factors that are no less for the stronger ones, plain descent "
+        "to a matched fine-tuning loss: stopping early from an equal small start, any threshold that modes share, and "
         "shrinking all alike end with no less pre-training loss than the checkpoint learned in full",
         source="re-derived",
         equation="7.8",

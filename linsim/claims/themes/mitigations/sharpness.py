@@ -106,8 +106,8 @@ def _noisy(radius: st.SearchStrategy[float]) -> st.SearchStrategy[PlainProblem]:
 CLAIMS = (
     Claim(
         id="sam-trap",
-        statement="SAM on all data, two balanced aligned layers whose weights begin alike, rho^2 < 2 sigma_min and w_0^2 "
-        "well below sigma_min: no mode leaves 0 if w_0 < rho sigma_min / (sqrt 2 ||sigma||), and all begin to grow if "
+        statement="SAM on all data, two balanced aligned layers whose weights begin alike, rho^2 < 2 sigma_min and "
+        "w_0^2 well below sigma_min: no mode leaves 0 if w_0 < rho sigma_min / (sqrt 2 ||sigma||), and all begin to grow if "
         "w_0 > rho sigma_max / (sqrt 2 ||sigma||); of one mode that is rho / sqrt 2, of m equal ones rho / sqrt(2 m)",
         source="re-derived",
         equation="7.1",
@@ -125,9 +125,9 @@ CLAIMS = (
     ),
     Claim(
         id="sam-label-noise",
-        statement="SAM on minibatches with label noise sy >= 0.5 or more and rho at most 0.2 is at rest, rate -> 0, where every mode is lower by (rho sy / 2) "
-        "sqrt(2 sqrt(d_in d_out) / (B N)), N the sum of what is learned: to a share of 0.07 + 3 rho / sqrt N of that, "
-        "weak modes lower and strong ones higher",
+        statement="SAM on minibatches with label noise sy >= 0.5 and rho <= 0.2 is at rest, rate -> 0, where every mode "
+        "is lower by (rho sy / 2) sqrt(2 sqrt(d_in d_out) / (B N)), N the sum of what is learned: to a share of "
+        "0.07 + 3 rho / sqrt N of that, weak modes lower and strong ones higher",
         source="re-derived",
         equation="7.2",
         domain=_noisy(decades(0.02, 0.2)),
