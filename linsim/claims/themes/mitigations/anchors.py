@@ -123,7 +123,8 @@ CLAIMS = (
     Claim(
         id="replay-penalty",
         statement="Fine-tuning with a share r of the pre-training task, inputs of both whitened, goes the way of a "
-        "penalty lambda = r / (1 - r) on the product in the flow time (1 - r) T, from a checkpoint that has learned its task",
+        "penalty lambda = r / (1 - r) on the product in the flow time (1 - r) T, from a checkpoint "
+        "that has learned its task",
         source="re-derived",
         equation="7.5",
         domain=_replays(st.just(1.0)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
@@ -107,7 +109,9 @@ def _moves(turned: bool, alike: bool | None = None) -> st.SearchStrategy[PlainPr
     return {True: shared, False: apart, None: st.one_of(shared, apart)}[alike]
 
 
-def _fields(count: int, factors: st.SearchStrategy[tuple[float, ...]], turned: bool) -> dict[str, object]:
+def _fields(
+    count: int, factors: st.SearchStrategy[tuple[float, ...]], turned: bool
+) -> dict[str, st.SearchStrategy[Any]]:
     return {
         "strengths": values(numbers(0.3, 2), count),
         "factors": factors,

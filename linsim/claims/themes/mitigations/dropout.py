@@ -20,10 +20,10 @@ def check_dropout(problem: PlainProblem, rule: str = "shared", own: bool = False
     modes, hidden, seed = len(strengths), len(strengths) + problem["more"], problem["seed"]
     odds = rate / (1 - rate)
     stated = {
-        "shared": lambda: dropped(strengths, rate, hidden),
-        "each-mode-alone": lambda: np.maximum(strengths * (1 - odds / (hidden + odds)), 0),
-        "probability-for-odds": lambda: dropped(strengths, rate / (1 + rate), hidden),
-    }[rule]()
+        "shared": dropped(strengths, rate, hidden),
+        "each-mode-alone": strengths * hidden / (hidden + odds),
+        "probability-for-odds": dropped(strengths, rate / (1 + rate), hidden),
+    }[rule]
     middle = np.eye(hidden) if own or problem["aligned"] else rotation(seed, hidden)
     turned = not own or problem["aligned"]
     left, right = (rotation(seed + at, modes) if turned else np.eye(modes) for at in (1, 2))
@@ -51,8 +51,8 @@ def check_own_units(problem: PlainProblem, rule: str = "own") -> float:
         return check_dropout(problem, own=True)
     strengths = np.sort(problem["strengths"])[::-1]
     hidden = len(strengths) + problem["more"]
-    told = (dropped(strengths, problem["probability"], hidden, units) for units in ("own", "shared"))
-    return equals(*told, 1e-3, scale=strengths[0])
+    own, shared = (dropped(strengths, problem["probability"], hidden, units) for units in ("own", "shared"))
+    return equals(own, shared, 1e-3, scale=strengths[0])
 
 
 def _dropping(aligned: bool, least: float = 0.2) -> st.SearchStrategy[PlainProblem]:

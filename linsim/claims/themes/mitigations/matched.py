@@ -50,13 +50,13 @@ def _modes(problem: PlainProblem) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Strengths of both tasks, and of a checkpoint that has learned some of the first."""
     sigma = np.asarray(problem["strengths"])
     goal, amount = sigma * np.asarray(problem["factors"]), problem["amount"]
+    if problem["kind"] == "early":  # from a thousandth of the weakest, for up to twice as long as that takes
+        return sigma, goal, _early(sigma, 1e-3 * float(sigma.min()), 3.5 * amount / float(sigma.min()))
     begun = {
-        # From a thousandth of the weakest, for up to twice as long as that takes.
-        "early": lambda: _early(sigma, 1e-3 * sigma.min(), 3.5 * amount / sigma.min()),
-        "thresholded": lambda: np.maximum(sigma - amount * sigma.max(), 0.0),
-        "shrunk": lambda: (1 - amount) * sigma,
-        "muon": lambda: np.minimum(sigma, (1 - amount) * sigma.max()),
-    }[problem["kind"]]()
+        "thresholded": np.maximum(sigma - amount * sigma.max(), 0.0),
+        "shrunk": (1 - amount) * sigma,
+        "muon": np.minimum(sigma, (1 - amount) * sigma.max()),
+    }[problem["kind"]]
     return sigma, goal, begun
 
 
@@ -64,7 +64,7 @@ def _early(sigma: np.ndarray, start: float, time: float) -> np.ndarray:
     """Both weights of each mode, integrated."""
     modes = len(sigma)
     layers = two_layers(np.eye(modes), np.full(modes, start), np.eye(modes), 0.0, np.eye(modes))
-    return np.diag(product(flowed(layers, np.diag(sigma), time))).copy()
+    return np.diagonal(product(flowed(layers, np.diag(sigma), time))).copy()
 
 
 def _moved(factors: st.SearchStrategy[float], kinds: tuple[str, ...] = _KINDS) -> st.SearchStrategy[PlainProblem]:
@@ -112,9 +112,9 @@ CLAIMS = (
     ),
     Claim(
         id="nothing-helps-matched",
-        statement="Aligned balanced modes, some amplified by factors that are no less for the stronger ones, plain descent "
-        "to a matched fine-tuning loss: stopping early from an equal small start, any threshold that modes share, and "
-        "shrinking all alike end with no less pre-training loss than the checkpoint learned in full",
+        statement="Aligned balanced modes, some amplified by factors that are no less for the stronger ones, plain "
+        "descent to a matched fine-tuning loss: stopping early from an equal small start, any threshold modes share, "
+        "and shrinking all alike end with no less pre-training loss than the checkpoint learned in full",
         source="re-derived",
         equation="7.8",
         domain=_moved(_MORE),

@@ -25,7 +25,12 @@ def check_trap(problem: PlainProblem, factor: float = 1.0, alone: bool = False) 
         _pull(strengths, np.full(len(strengths), start), small) / (start * strengths)
         for start in (least * (1 - near), most * (1 + near))
     )
-    sides = every(exceeds(-falls, 0.0), exceeds(grows, 0.0))
+    weakest, strongest = np.argmin(strengths), np.argmax(strengths)
+    first = _pull(strengths, np.full(len(strengths), least * (1 + near)), small)[weakest] / (least * strengths[weakest])
+    last = _pull(strengths, np.full(len(strengths), most * (1 - near)), small)[strongest] / (
+        most * strengths[strongest]
+    )
+    sides = every(exceeds(-falls, 0.0), exceeds(grows, 0.0), exceeds(first, 0.0), exceeds(0.0, last))
     trapped = _settled(strengths, 0.8 * factor * told.least, radius)
     learned = _settled(strengths, 1.25 * factor * told.most, radius)
     return every(
@@ -58,7 +63,7 @@ def check_threshold(problem: PlainProblem, root: bool = True, factor: float = 1.
     # ds/dt = - 2 (s - sigma + shift) (w_1^2 + w_2^2)
     missing = speeds / (2 * stated * (ratio**2 + ratio**-2))
     shift, share = float(np.max(strengths - stated)), radius / np.sqrt(np.sum(stated))
-    return equals(missing, 0.0, 0.07 + 3 * share, scale=max(shift, 1e-12))
+    return equals(missing, 0.0, 0.1 + 4 * share, scale=max(shift, 1e-12))
 
 
 def _slopes(second: np.ndarray, first: np.ndarray, inputs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -92,9 +97,9 @@ def _starts(radius: st.SearchStrategy[float], modes: tuple[int, ...] = (1, 2, 4)
 def _noisy(radius: st.SearchStrategy[float]) -> st.SearchStrategy[PlainProblem]:
     return st.fixed_dictionaries(
         {
-            "strengths": values(numbers(1, 3), 3),
+            "strengths": values(numbers(1.5, 3), 3),
             "radius": radius,
-            "label_noise": numbers(0.5, 1.5),
+            "label_noise": numbers(0.7, 1.5),
             "batch_size": st.sampled_from((4, 8)),
             "d_in": st.sampled_from((8, 12)),
             "d_out": st.sampled_from((8, 12)),
@@ -107,7 +112,7 @@ CLAIMS = (
     Claim(
         id="sam-trap",
         statement="SAM on all data, two balanced aligned layers whose weights begin alike, rho^2 < 2 sigma_min and "
-        "w_0^2 well below sigma_min: no mode leaves 0 if w_0 < rho sigma_min / (sqrt 2 ||sigma||), and all begin to grow if "
+        "w_0^2 << sigma_min: no mode leaves 0 if w_0 < rho sigma_min / (sqrt 2 ||sigma||), and all begin to grow if "
         "w_0 > rho sigma_max / (sqrt 2 ||sigma||); of one mode that is rho / sqrt 2, of m equal ones rho / sqrt(2 m)",
         source="re-derived",
         equation="7.1",
@@ -125,9 +130,9 @@ CLAIMS = (
     ),
     Claim(
         id="sam-label-noise",
-        statement="SAM on minibatches with label noise sy >= 0.5 and rho <= 0.2 is at rest, rate -> 0, where every mode "
-        "is lower by (rho sy / 2) sqrt(2 sqrt(d_in d_out) / (B N)), N the sum of what is learned: to a share of "
-        "0.07 + 3 rho / sqrt N of that, weak modes lower and strong ones higher",
+        statement="SAM on minibatches with label noise sy >= 0.7 and rho <= 0.2 is at rest, rate -> 0, where every "
+        "mode is lower by (rho sy / 2) sqrt(2 sqrt(d_in d_out) / (B N)), N the sum of what is learned: to a share of "
+        "0.1 + 4 rho / sqrt N of that, weak modes lower and strong ones higher",
         source="re-derived",
         equation="7.2",
         domain=_noisy(decades(0.02, 0.2)),
