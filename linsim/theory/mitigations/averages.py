@@ -46,7 +46,7 @@ def averaged_mode(start: ArrayLike, target: ArrayLike, time: ArrayLike, horizon:
     first = np.asarray(numbers("start / target", first / sigma, at_least=SMALLEST, most=1 - 1e-12)) * sigma
     full = np.minimum(later, 150 / sigma)  # by then w is at its end, and the average goes there by itself
     grown = np.exp(4 * sigma * full) / (sigma / first - 1)
-    then, before = (_endless(sigma, tau, size) for size in (grown, 1 / (sigma / first - 1)))
+    then, before = (_endless(sigma, tau, np.asarray(size)) for size in (grown, 1 / (sigma / first - 1)))
     mean, end = then + (np.sqrt(first) - before) * np.exp(-full / tau), np.sqrt(sigma)
     return np.asarray((end - (end - mean) * np.exp((full - later) / tau)) ** 2)
 

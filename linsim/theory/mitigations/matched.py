@@ -63,8 +63,8 @@ def matched_excess(checkpoint: ArrayLike, pretrain: ArrayLike, finetune: ArrayLi
     apart = np.sum((goal - sigma) ** 2, axis=-1)
     require(bool(np.all(apart > 0)), "finetune", finetune, "another task than that of pre-training")
 
-    def left(time: np.ndarray) -> np.ndarray:
-        return np.sum((_tuned(begun, goal, time) - goal) ** 2, axis=-1) / apart
+    def left(time: ArrayLike) -> np.ndarray:
+        return np.asarray(np.sum((_tuned(begun, goal, np.asarray(time)) - goal) ** 2, axis=-1) / apart)
 
     scale = np.max(np.maximum(np.maximum(sigma, np.abs(goal)), begun), axis=-1)
     low, high = np.log(1e-12 / scale), np.log(1e12 / scale)
@@ -75,9 +75,9 @@ def matched_excess(checkpoint: ArrayLike, pretrain: ArrayLike, finetune: ArrayLi
         low, high = np.where(above, middle, low), np.where(above, high, middle)
     time = np.where(before > level, np.exp(high), np.where(before == level, 0.0, np.nan))
     time = np.where(after > level, np.inf, time)
-    reached = _tuned(begun, goal, np.nan_to_num(time, posinf=0.0))
+    reached = _tuned(begun, goal, np.asarray(np.nan_to_num(time, posinf=0.0)))
     base = np.sum((reached - sigma) ** 2, axis=-1) / apart
-    return Matched(time, np.where(np.isfinite(time), base / last_loss_bounds(level).least, np.nan))
+    return Matched(np.asarray(time), np.where(np.isfinite(time), base / last_loss_bounds(level).least, np.nan))
 
 
 def _tuned(begun: np.ndarray, goal: np.ndarray, time: np.ndarray) -> np.ndarray:
