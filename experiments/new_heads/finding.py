@@ -12,11 +12,11 @@ from linsim.finding import Finding
 from linsim.theory.over_seeds import over_seeds
 
 from ..words import NEGLIGIBLE, between, diverged, few_seeds, interval, tabular, undecided
-from .reading import HARDLY, LEARNED, NOTHING
+from .reading import HARDLY, LEARNED, same_bases
 
 
 def find(dataset: xr.Dataset) -> Finding:
-    """Whether more pre-training hurts at some ratio beta / c, with every objective, along the modes and in random bases.
+    """Whether more pre-training hurts at some ratio β/c, with every objective, along the modes and in random bases.
 
     Of targets that ask for all directions, after long training: seen where everywhere the interval of the median over
     seeds is above what is negligible at some ratio; not seen where nowhere the median is. Nobody can tell where it is
@@ -38,15 +38,15 @@ def find(dataset: xr.Dataset) -> Finding:
         numbers |= {f"{bases}_right": right, f"{bases}_known": known}
     ratios = between(dataset["ratio"].values)
     if not harmed and bool((long["harm"].median("seed") <= NEGLIGIBLE).all()):
-        told = f"New heads do no harm to self-supervised features at beta/c = {ratios}, however long they are pre-trained"
+        told = f"New heads do no harm to self-supervised features at β/c = {ratios}, however long they are pre-trained"
         return Finding(told, "not seen", numbers, details)
     if len(harmed) < cases:
-        told = f"New heads harm self-supervised features in {len(harmed)} of {cases} cases alone, at beta/c = {ratios}"
+        told = f"New heads harm self-supervised features in {len(harmed)} of {cases} cases alone, at β/c = {ratios}"
         return Finding(told, "cannot tell", numbers, details)
     numbers |= {"first_low": min(harmed), "first_high": max(harmed)}
     counts = {bases: "/".join(map(str, each)) for bases, each in hardly.items()}
     told = (
-        f"New heads harm self-supervised features from beta/c = {between(harmed)} on; "
+        f"New heads harm self-supervised features from β/c = {between(harmed)}; "
         f"past 2/3 hardly learned is better ({counts['modes']}; random bases {counts['random']})"
     )
     return Finding(told, "seen", numbers, details)
@@ -55,20 +55,17 @@ def find(dataset: xr.Dataset) -> Finding:
 def table(dataset: xr.Dataset) -> list[str]:
     """A row for each objective and basis: from where on there is harm, how much, and what thresholds decide."""
     long, short = _long(dataset), dataset.sel(duration="short", asked="all", drop=True)
-    at = [_near(dataset, ratio) for ratio in (HARDLY - 0.2, HARDLY + 0.08, NOTHING + 0.18)]
-    heads = ["beta/c:", "harm from", *(f"excess % at {ratio:g}" for ratio in at), "2/3", "sqrt 2", "harm from, short"]
+    at = float(dataset["ratio"].sel(ratio=HARDLY + 0.08, method="nearest"))
+    heads = ["β/c:", "harm from", "short", "hardly learned better", "2/3", "none better", "√2"]
+    heads += [f"excess % at {at:g}"]
     first, soon = _first(dataset), _first(dataset, short)
     rows = []
     for objective, bases in first:
-        cell = long.sel(objective=objective, bases=bases)
-        decided = [
-            "/".join(map(str, _counts(dataset[name].sel(objective=objective, bases=bases))))
-            for name in ("right_hardly", "right_nothing")
-        ]
-        excess = [interval(np.round(cell["excess"].sel(ratio=ratio), 4), 100) for ratio in at]
-        rows.append(
-            [f"{objective}, {bases}", _ratio(first[objective, bases]), *excess, *decided, _ratio(soon[objective, bases])]
-        )
+        cell, told = (each.sel(objective=objective, bases=bases) for each in (long, dataset))
+        row = [f"{objective}, {bases}", _ratio(first[objective, bases]), _ratio(soon[objective, bases])]
+        for name in ("hardly", "nothing"):
+            row += [interval(told[f"threshold_{name}"], 1), "/".join(map(str, _counts(told[f"right_{name}"])))]
+        rows.append([*row, interval(np.round(cell["excess"].sel(ratio=at), 4), 100)])
     return tabular(heads, rows)
 
 
@@ -76,19 +73,20 @@ def _long(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.sel(duration="long", asked="all", drop=True)
 
 
-def _near(dataset: xr.Dataset, ratio: float) -> float:
-    return float(dataset["ratio"].sel(ratio=ratio, method="nearest"))
-
-
 def _ratio(first: float) -> str:
     return f"{first:g}" if np.isfinite(first) else "none"
 
 
 def _first(dataset: xr.Dataset, of: xr.Dataset | None = None) -> dict[tuple[str, str], float]:
-    """(objective, bases) -> the smallest ratio whose harm is above what is negligible in its interval; NaN if none."""
-    harm = (_long(dataset) if of is None else of)["harm"]
+    """(objective, bases) -> the smallest ratio whose harm is above what is negligible in its interval; NaN if none.
+
+    Bases that make no difference are left out.
+    """
+    harm, same = (_long(dataset) if of is None else of)["harm"], same_bases(dataset)
     found = {}
     for objective, bases in itertools.product(harm["objective"].values, harm["bases"].values):
+        if bases == "random" and bool(same.sel(objective=objective)):
+            continue
         cell = harm.sel(objective=objective, bases=bases)
         above = [_low(cell.sel(ratio=ratio).values) > NEGLIGIBLE for ratio in cell["ratio"].values]
         found[str(objective), str(bases)] = float(cell["ratio"][int(np.argmax(above))]) if any(above) else np.nan
@@ -110,12 +108,14 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
     hardly, nothing = (_counts(dataset[f"mode_right_{name}"]) for name in ("hardly", "nothing"))
     yield (
         f"Of modes by themselves {hardly[0]} of {hardly[1]} are rightly decided by 2/3 (worse than hardly learned), "
-        f"{nothing[0]} of {nothing[1]} by sqrt 2 (worse than none)."
+        f"{nothing[0]} of {nothing[1]} by √2 (worse than none)."
     )
     off = abs(dataset["best_strength"] - (1 - dataset["ratio"] ** 2)).where(dataset["ratio"] < 1)
-    parts = [f"{name} {interval(off.sel(objective=name).max(['mode', 'ratio']), 1)}" for name in off["objective"].values]
+    parts = [
+        f"{name} {interval(off.sel(objective=name).max(['mode', 'ratio']), 1)}" for name in off["objective"].values
+    ]
     middle = float(off.median()) if bool(off.notnull().any()) else np.nan
-    yield f"A mode ends at c from s = c - beta^2/c within {middle:.2g} c (median); at worst {', '.join(parts)}."
+    yield f"A mode ends at c from s = c - β²/c within {middle:.2g} c (median); at worst {', '.join(parts)}."
     weak = dataset["harm"].sel(duration="long", asked="weak half")
     most = {bases: float(weak.sel(bases=bases).median("seed").max()) for bases in weak["bases"].values}
     told = ", ".join(f"{bases} {100 * each:.3g}" for bases, each in most.items())

@@ -26,11 +26,12 @@ def read(found: xr.Dataset) -> xr.Dataset:
 
     Returns:
       It with `best`, `last`, `excess`, `harm` (0 where immaterial), `lowest_steps` and `inflection_steps`;
+      `threshold_hardly` and `threshold_nothing`, the ratios from which on the last budget is worse;
       `right_hardly`, `right_nothing`, and the same of modes, 1 or 0, NaN where they say nothing: for targets that ask
-      for all modes, where all budgets have learned them.
+      for all modes, where the first and the last budget learn them, and that depend on the bases.
     """
     told = found.assign(_turns(found)).assign(_decided(found)).assign(_modes(found))
-    return told.assign(best_strength=_best_strength(found))
+    return told.assign(_thresholds(found)).assign(best_strength=_best_strength(found))
 
 
 def _turns(found: xr.Dataset) -> dict[str, Any]:
@@ -53,11 +54,38 @@ def _decided(found: xr.Dataset) -> dict[str, xr.DataArray]:
     """Of the whole loss, after long training on all modes: their ratios are the same."""
     after = found["pretrain_loss_after"].sel(duration="long", asked="all", drop=True)
     first, last = (after.isel(pretrain_steps=at, drop=True) for at in (0, -1))
-    known = learned(found)
+    known = learned(found) & ~(same_bases(found) & (found["bases"] == "random"))
     return {
         "right_hardly": ((last > first) == (found["ratio"] > HARDLY)).where(known),
         "right_nothing": ((last > found["zero_loss"]) == (found["ratio"] > NOTHING)).where(known),
     }
+
+
+def _thresholds(found: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Ratios from which on the last loss is above the first, and above that of W = 0, between ratios by cubics."""
+    after = found["pretrain_loss_after"].sel(duration="long", asked="all", drop=True)
+    first, last = (after.isel(pretrain_steps=at, drop=True) for at in (0, -1))
+    known = learned(found)
+    signed = {"threshold_hardly": last - first, "threshold_nothing": last - found["zero_loss"]}
+    return {
+        name: xr.apply_ufunc(
+            _crossing,
+            each.where(known),
+            kwargs={"at": each["ratio"].values},
+            input_core_dims=[["ratio"]],
+            vectorize=True,
+        )
+        for name, each in signed.items()
+    }
+
+
+def _crossing(values: np.ndarray, at: np.ndarray) -> float:
+    """Where values first pass from below 0 to above; NaN where they do not."""
+    known = np.isfinite(values)
+    if known.sum() < 2:
+        return np.nan
+    roots = PchipInterpolator(at[known], values[known], extrapolate=False).roots(extrapolate=False)
+    return float(roots[0]) if len(roots) and values[known][0] < 0 else np.nan
 
 
 def _modes(found: xr.Dataset) -> dict[str, xr.DataArray]:
@@ -69,6 +97,11 @@ def _modes(found: xr.Dataset) -> dict[str, xr.DataArray]:
         "mode_right_hardly": ((last > first) == (found["ratio"] > HARDLY)).where(known),
         "mode_right_nothing": ((last > 1) == (found["ratio"] > NOTHING)).where(known),
     }
+
+
+def same_bases(found: xr.Dataset) -> xr.DataArray:
+    """Objectives whose limits are all the same: a target in proportion to them, for all modes, has no bases."""
+    return found["limit"].max("mode") == found["limit"].min("mode")
 
 
 def learned(found: xr.Dataset) -> xr.DataArray:
