@@ -135,7 +135,7 @@ def test_bases_without_a_difference_do_not_count(small):
     assert not any("autoencoder, random" in line for line in table(small))
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", VERDICTS)
 def test_every_verdict_has_a_configuration(small, name):
     config, verdict = VERDICTS[name]

@@ -38,6 +38,7 @@ RESULTS = {
 }
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", RESULTS)
 def test_any_result_can_be_drawn(small, name):
     result = experiment.found(RESULTS[name](small))
