@@ -105,7 +105,7 @@ def test_targets_have_the_limits_for_strengths(objective):
 def test_modes_learned_in_full_end_where_theory_says(small):
     last = small["strength_after"].sel(bases="modes", asked="all").isel(pretrain_steps=-1).transpose(..., "ratio")
     # What Runge-Kutta breaks of the conserved w^2 - h^2, and what pre-training leaves, e^(-8 c x 6) at most.
-    np.testing.assert_allclose(last, np.broadcast_to(headed(1.0, CONFIG.ratios), last.shape), rtol=5e-3)
+    np.testing.assert_allclose(last, np.broadcast_to(headed(1.0, list(CONFIG.ratios)), last.shape), rtol=5e-3)
 
 
 def test_thresholds_decide_along_the_modes(small):
