@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from linsim.commands.cli import Drawing
 from linsim.errors import require, require_axis, require_integer, require_number
 from linsim.labels import PLAIN, Label, label, texts
 from linsim.progress.showing import Progress
@@ -196,5 +197,5 @@ def _check(config: Config) -> None:
     require(config.short < config.long, "short", config.short, allowed)
 
 
-experiment = Experiment("new_heads", __doc__, Config, compute, find, table, CLAIMS)
+experiment = Experiment("new_heads", __doc__, Config, compute, find, table, CLAIMS, flags=Drawing)
 run, main = experiment.run, experiment.main

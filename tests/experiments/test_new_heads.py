@@ -76,6 +76,7 @@ def scripted(objective, begun, asked, before, after):
     return flowed(velocity, np.concatenate([own, np.zeros(9)]), after).reshape(2, 3, 3)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("objective", list(LIMITS))
 def test_losses_are_those_of_a_script_in_numpy(small, objective):
     for seed, bases, asked, budget, ratio in ((0, "modes", "all", 4, 3), (1, "random", "weak half", 5, 1)):
