@@ -82,6 +82,7 @@ GALLERY = (
     Entry("rich_and_lazy"),
     Entry("optimizers"),
     Entry("objectives"),
+    Entry("new_heads"),
     Entry("relabelled_digits"),
     Entry("superposition"),
     Entry("data_distribution"),

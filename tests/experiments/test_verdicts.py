@@ -38,6 +38,7 @@ from linsim.sweeping.running import running
 from tests.experiments import (
     test_data_distribution,
     test_finite_sample,
+    test_new_heads,
     test_objectives,
     test_optimizers,
     test_relabelled_digits,
@@ -54,6 +55,7 @@ BESIDE = {
     "data_distribution": test_data_distribution.VERDICTS,
     "finite_sample": test_finite_sample.VERDICTS,
     "monitors": test_monitors.VERDICTS,
+    "new_heads": test_new_heads.VERDICTS,
     "objectives": test_objectives.VERDICTS,
     "optimizers": test_optimizers.VERDICTS,
     "relabelled_digits": test_relabelled_digits.VERDICTS,
