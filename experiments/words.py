@@ -18,6 +18,8 @@ COLUMNS = 120
 """Of a terminal."""
 FEWEST_BUDGETS = 3
 """That a turn takes: one on either side of it."""
+ENOUGH_SEEDS = 9
+"""From which on the range of all misses the median less often than an interval that allows for a dozen comparisons."""
 NEGLIGIBLE = LEAST_HARM
 """Harm below this is called none."""
 RESOLVED = 0.95
@@ -160,6 +162,20 @@ def interval(values: Any, unit: float) -> str:
 def between_ends(told: OverSeeds, unit: float) -> str:
     """The ends of an interval, times a unit: 25 to 40."""
     return f"{unit * told.low:.3g} to {unit * told.high:.3g}"
+
+
+def factor(told: OverSeeds) -> str:
+    """exp of a difference of logarithms over seeds, with its interval: 3.5 (3 to 4.5)."""
+    middle = f"{np.exp(told.middle):.3g}"
+    return middle if told.seeds < 2 else f"{middle} ({np.exp(told.low):.3g} to {np.exp(told.high):.3g})"
+
+
+def few_seeds(seeds: int) -> list[str]:
+    """A line on intervals over so few seeds that none is as wide as it should be."""
+    if not 2 <= seeds < ENOUGH_SEEDS:
+        return []
+    misses = 2 ** (seeds - 1)
+    return [f"Of as few as {seeds} seeds an interval is the range at most, which misses the median once in {misses}."]
 
 
 def tabular(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:

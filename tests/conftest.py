@@ -105,3 +105,16 @@ def programs_do_not_pile_up():
     if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > MOST_MAPPINGS:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """What a command says of flags that it cannot take: one line, status 2, and nothing is left."""
+
+    def told(main, flags):
+        assert main([*flags, "--out", str(tmp_path / "result")]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert not (tmp_path / "result").exists()
+        return line
+
+    return told

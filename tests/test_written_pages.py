@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 
 import linsim
-from docs.writers import ROOT, answers, benchmarks, claims, experiments, notes, reference
+from docs.writers import ROOT, answers, benchmarks, claims, experiments, margins, notes, reference
 from docs.writers.docstrings import marked
 from experiments.command.names import experiments as commands
 from figures.gallery import GALLERY, PAGE
@@ -38,13 +38,18 @@ def test_your_own_verdicts_count_before_those_that_come_with_the_pages_and_can_b
         "worst_margin": 0.5,
         "worst_problem": {"x": 1},
     }
-    for path, tried in ((claims.OWN, 8), (claims.KEPT, 7)):
+    other = {**verdict, "id": "stronger-first"}
+    told = {
+        claims.OWN: [{**verdict, "examples_tried": 8, "error": ""}],
+        claims.KEPT: [{**verdict, "error": ""}, {**other, "error": ""}],
+    }
+    for path, verdicts in told.items():
         (tmp_path / path).parent.mkdir(parents=True)
-        (tmp_path / path).write_text(json.dumps({"claims": [{**verdict, "examples_tried": tried, "error": ""}]}))
+        (tmp_path / path).write_text(json.dumps({"claims": verdicts}))
     (tmp_path / "paper_notes.md").write_text("\n## Derivations\n")
     assert "holds on 8 problems; least margin 0.5" in claims.pages(tmp_path, drawing=False)["claims/learning.md"]
-    claims.keep(tmp_path)
-    assert json.loads((tmp_path / claims.KEPT).read_text()) == {"claims": [{**verdict, "examples_tried": 8}]}
+    margins.keep(tmp_path)
+    assert json.loads((tmp_path / claims.KEPT).read_text()) == {"claims": [{**verdict, "examples_tried": 8}, other]}
 
 
 def test_a_domain_that_hides_its_bounds_is_told_by_what_it_draws():

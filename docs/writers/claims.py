@@ -20,13 +20,13 @@ CHAPTERS = {
 }
 """First number of an equation -> its page in docs/theory."""
 OWN, KEPT = "results/claims/claims.json", "docs/measured/claims.json"
-"""Verdicts of `make claims`, and those that come with the pages, as `python -m docs.writers.claims` keeps them."""
+"""Verdicts of `make claims`, and those that come with the pages, as `python -m docs.writers.margins` keeps them."""
 FIELDS = ("id", "status", "examples_tried", "worst_margin", "worst_problem")
 
 
 def pages(root: Path, drawing: bool = True) -> Mapping[str, str]:
     """A page for each chapter, and one that leads to them; drawing from domains takes some seconds."""
-    verdicts, told = _verdicts(root), _derivations((root / "paper_notes.md").read_text(encoding="utf-8"))
+    verdicts, told = verdicts_in(root), _derivations((root / "paper_notes.md").read_text(encoding="utf-8"))
     written = {}
     for number, chapter in CHAPTERS.items():
         claims = [claim for claim in CLAIMS.values() if claim.equation.split(".")[0] == number]
@@ -151,7 +151,7 @@ def _prose(text: str) -> str:
     return "".join(part if at % 2 else _escaped(part) for at, part in enumerate(re.split(r"(`[^`]*`)", text)))
 
 
-def _verdicts(root: Path) -> dict[str, Mapping[str, Any]]:
+def verdicts_in(root: Path) -> dict[str, Mapping[str, Any]]:
     """Id -> verdict: those that come with the pages, and your own in their place."""
     told = [_read(root / path) for path in (KEPT, OWN) if (root / path).exists()]
     return {verdict["id"]: verdict for verdicts in told for verdict in verdicts}
@@ -160,14 +160,3 @@ def _verdicts(root: Path) -> dict[str, Mapping[str, Any]]:
 def _read(path: Path) -> list[dict[str, Any]]:
     verdicts: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["claims"]
     return verdicts
-
-
-def keep(root: Path) -> None:
-    """Let your own verdicts come with the pages, beside others that did: of each what its card tells."""
-    told = _verdicts(root)
-    lines = [json.dumps({name: told[claim][name] for name in FIELDS}) for claim in CLAIMS if claim in told]
-    (root / KEPT).write_text('{"claims": [\n' + ",\n".join(lines) + "\n]}\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    keep(Path(__file__).parents[2])

@@ -12,12 +12,24 @@ from linsim.finding import Finding
 from linsim.theory.data.effort import level_of_line
 from linsim.theory.over_seeds import OverSeeds, over_seeds
 
-from ..words import NEGLIGIBLE, between, distrust, diverged, interval, percent, rechecked, tabular, undecided
+from ..words import (
+    NEGLIGIBLE,
+    between,
+    distrust,
+    diverged,
+    factor,
+    few_seeds,
+    interval,
+    percent,
+    rechecked,
+    tabular,
+    undecided,
+)
 from .reading import FIXED, LOSS, REACH
 from .rows import ROWS
 
 MOST = 0.05
-"""Chance, over all axes together, that a change is told where there is none."""
+"""Chance, over all axes together, that a change is told where there is none; larger of few seeds (`few_seeds`)."""
 
 
 class Move(NamedTuple):
@@ -121,6 +133,8 @@ def _from_to(dataset: xr.Dataset, move: Move, recipe: str) -> str:
 def _left(move: Move) -> str:
     """How much of a move is left at equal effort, in logarithms."""
     share = move.equal.middle / move.fixed.middle if move.fixed.middle else 0.0
+    if share < 0 and _clear(move.equal):
+        return "which turns round"
     return f"{percent(share)} of which is left" if share >= 5e-3 else "none of which is left"
 
 
@@ -132,9 +146,10 @@ def _clear(told: OverSeeds) -> bool:
 def _beside(dataset: xr.Dataset) -> Iterator[str]:
     """Every axis with its interval, the line, the last loss and its bounds, and overfitting of the base loss."""
     moves = moved(dataset)
-    parts = [f"{move.row} {_factor(move.fixed)} and {_factor(move.equal)}" for move in moves]
+    parts = [f"{move.row} {factor(move.fixed)} and {factor(move.equal)}" for move in moves]
     if parts:
         yield f"By which factor each axis moves last / least, at one time and at equal loss: {'; '.join(parts)}."
+        yield from few_seeds(max(move.equal.seeds for move in moves))
     for move in dict.fromkeys([max(moves, key=of) for of in _ORDERS]) if moves else ():
         yield from (_of_losses(dataset, move, recipe) for recipe in (FIXED, LOSS))
     yield from _line(dataset)
@@ -147,11 +162,11 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
             f"{between(known['last_over_shift'])} of the shift's (by theory between {least:.3g} and {most:.3g}), and "
             f"best ones of {between(known['best_over_shift'])}."
         )
-        if (factor := float(dataset.attrs["factor"])) > 2:
+        if (times := float(dataset.attrs["factor"])) > 2:
             beyond = known["most_beyond"].values[np.isfinite(known["most_beyond"].values)] > 1
             yield (
                 f"There the strongest shifted mode is beyond the line in {int(beyond.sum())} of {beyond.size}: at "
-                f"factor {factor:g} it is for every level below {float(level_of_line(factor)):.3g}."
+                f"factor {times:g} it is for every level below {float(level_of_line(times)):.3g}."
             )
     off = abs(dataset["last"] / dataset["predicted_last"] - 1)
     if np.isfinite(off).any():
@@ -199,13 +214,6 @@ def _line(dataset: xr.Dataset) -> Iterator[str]:
             parts.append(f"{words} in {int((net[known & where] > 0).sum())} of {count}")
     if parts:
         yield f"Having learned the shifted modes is net harm, where by v sigma T > kappa {', where '.join(parts)}."
-
-
-def _factor(told: OverSeeds) -> str:
-    """exp of a difference of logarithms, with its interval."""
-    if told.seeds < 2:
-        return f"{np.exp(told.middle):.3g}"
-    return f"{np.exp(told.middle):.3g} ({np.exp(told.low):.3g} to {np.exp(told.high):.3g})"
 
 
 def _checked(dataset: xr.Dataset) -> list[str]:

@@ -50,7 +50,7 @@ def find(dataset: xr.Dataset) -> Finding:
     for name, words in (("matched_finetune_harm", "matched effort"), ("tuned_finetune_harm", "a tuned rate")):
         numbers[f"hard_{name}"] = (each := over_seeds(where[name].values)).middle
         rest += [f"{percent(each.middle)} at {words}"] * (each.seeds > 0)
-    told = "; ".join([others, ", ".join(rest)]) if rest else others
+    told = "; ".join([", ".join(rest), others]) if rest else others
     return Finding(f"Relabelled, {said} ({told})", "seen", numbers, details, trust)
 
 

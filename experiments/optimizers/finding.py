@@ -45,27 +45,29 @@ def find(dataset: xr.Dataset) -> Finding:
         worst = percent(float(harm.sel(optimizer="descent").max()))
         does = f"{joined([spoken(name) for name in safe])} has harm of {most} at most on {where}; descent {worst}"
         return Finding(f"Some optimisers are safe: {does}", "not seen", numbers, details, trust)
-    return Finding(f"No optimiser is safe: {_least(harm, shifts)}", "seen", numbers, details, trust)
+    return Finding(f"No optimiser is safe: {_least(told, shifts)}", "seen", numbers, details, trust)
 
 
-def _least(harm: xr.DataArray, shifts: list[str]) -> str:
+def _least(told: xr.Dataset, shifts: list[str]) -> str:
     """By which optimiser harm is least on each shift, and what the same one does on the worst other."""
-    parts = []
+    parts, harm = [], told["fixed_harm"]
     for shift in shifts:
         here = harm.sel(task_shift=shift)
         name = str(harm["optimizer"].values[int(np.argmin(here.values))])
         others = harm.sel(optimizer=name, task_shift=[other for other in shifts if other != shift])
         but = ""
         if others.size:
-            worst = str(others["task_shift"].values[int(np.argmax(others.values))])
-            but = f", but {_rise(float(others.max()))} on the {worst}"
+            worst = others["task_shift"][int(np.argmax(others.values))]
+            sure = float(told["fixed_resolved"].sel(optimizer=name, task_shift=worst)) >= 0.5
+            but = f", but {_rise(float(others.max()), sure)} on the {worst.item()}"
         parts.append(f"least harm on the {shift} is {_rise(float(here.min()))}, by {spoken(name)}{but}")
     return "; ".join(parts)
 
 
-def _rise(harm: float) -> str:
-    """Harm, whose digits say nothing where the best loss is next to none."""
-    return percent(harm) if harm < 10 else f"a rise to {float(f'{1 + harm:.2g}'):.0f} times the best"
+def _rise(harm: float, sure: bool = True) -> str:
+    """Harm, whose digits say nothing where the best loss is next to none; without `sure` budgets may have missed it."""
+    most = "" if sure else "over "
+    return percent(harm) if harm < 10 else f"a rise to {most}{float(f'{1 + harm:.2g}'):.0f} times the best"
 
 
 def known(dataset: xr.Dataset, arm: str = "pretrain", setting: int = -1) -> xr.Dataset:

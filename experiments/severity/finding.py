@@ -11,11 +11,11 @@ import xarray as xr
 from linsim.finding import Finding, Verdict
 from linsim.theory.over_seeds import OverSeeds, over_seeds
 
-from ..words import NEGLIGIBLE, percent, tabular
+from ..words import NEGLIGIBLE, factor, few_seeds, percent, tabular
 from .questions import EFFORT, RECIPE, RECIPES
 
 MOST = 0.05
-"""Chance that a question's alternatives are told apart where they are alike."""
+"""Chance that a question's alternatives are told apart where they are alike; larger of few seeds (`few_seeds`)."""
 TOO, ALONE, PERHAPS = "at equal effort, too", "by one recipe alone", "by one recipe, at equal effort nobody can tell"
 CHANGES = (TOO, ALONE, PERHAPS)
 NO, UNKNOWN = "no", "unknown"
@@ -109,8 +109,11 @@ def _moves(dataset: xr.Dataset, question: str) -> list[Move]:
 
 def _largest(moves: list[Move], recipe: str) -> Move | None:
     """That of the case in which alternatives are furthest apart; of those that are clear, where there are any."""
-    of = [move for move in moves if move.recipe == recipe]
-    return max(of, key=lambda move: (move.clear, move.by.middle), default=None)
+    return max((move for move in moves if move.recipe == recipe), key=_order, default=None)
+
+
+def _order(move: Move) -> tuple[bool, float]:
+    return move.clear, move.by.middle
 
 
 def _answer(moves: list[Move]) -> str:
@@ -130,8 +133,10 @@ def _said(dataset: xr.Dataset, question: str, moves: list[Move], answer: str) ->
         return f"whether the {question} changes the severity cannot be told"
     if answer == NO:
         return f"the {question} does not change the severity"
-    first, second = (_range(dataset, move) for name in RECIPES if (move := _largest(moves, name)) is not None)
-    return f"over {question}s {first}, and {second}" + _NOTED[answer]
+    of = {recipe: [move for move in moves if move.recipe == recipe] for recipe in RECIPES}
+    first = max(of[RECIPE], key=_order)
+    second = next((move for move in of[EFFORT] if move.case == first.case), max(of[EFFORT], key=_order))
+    return f"over {question}s {_range(dataset, first)}, and {_range(dataset, second)}" + _NOTED[answer]
 
 
 def _range(dataset: xr.Dataset, move: Move, of: str = "harm") -> str:
@@ -159,14 +164,8 @@ def _beside(dataset: xr.Dataset, moves: dict[str, list[Move]]) -> list[str]:
             if (move := _largest(of, recipe)) is not None:
                 low, high = (str(dataset["name"].values[place]) for place in (move.low, move.high))
                 lines.append(
-                    f"{question}, {recipe}, {move.case}: last / least is {_factor(move.by)} times as large for {high} "
+                    f"{question}, {recipe}, {move.case}: last / least is {factor(move.by)} times as large for {high} "
                     f"as for {low}, over {move.by.seeds} seeds; excess {_range(dataset, move, 'excess')} of zero."
                 )
         lines.append(f"  {question}: {dataset.attrs[f'{question}: recipes']}.")
-    return lines
-
-
-def _factor(told: OverSeeds) -> str:
-    if told.seeds < 2:
-        return f"{np.exp(told.middle):.3g}"
-    return f"{np.exp(told.middle):.3g} ({np.exp(told.low):.3g} to {np.exp(told.high):.3g})"
+    return [*lines, *few_seeds(min((move.by.seeds for of in moves.values() for move in of), default=0))]

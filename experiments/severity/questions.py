@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from ..optimizers.methods import spoken
 
 RECIPE, EFFORT = "one recipe", "equal effort"
 RECIPES = (RECIPE, EFFORT)
+_TOLD = ("harm", "excess")
 
 
 class Severity(NamedTuple):
@@ -48,13 +50,11 @@ def _optimizers(result: xr.Dataset) -> Iterator[Severity]:
     """Of pre-training by every optimiser that is done, in the last setting."""
     cells = result.isel(setting=-1).sel(arm="pretrain")
     done = cells["reached"] <= result.attrs["end"]
-    for shift in cells["task_shift"].values:
-        for name in cells["optimizer"].values:
-            cell = {"task_shift": shift, "optimizer": name}
-            rules = [cells[[f"{rule}_harm", f"{rule}_excess"]].where(done).sel(cell) for rule in ("fixed", "tuned")]
-            excess = _two(each[f"{rule}_excess"] for each, rule in zip(rules, ("fixed", "tuned"), strict=True))
-            harm = _two(each[f"{rule}_harm"] for each, rule in zip(rules, ("fixed", "tuned"), strict=True))
-            yield Severity(f"shift of the {shift}", spoken(str(name)), _material(harm, excess), excess)
+    harms, excesses = (_two(cells[f"{rule}_{of}"].where(done) for rule in ("fixed", "tuned")) for of in _TOLD)
+    for shift, name in itertools.product(cells["task_shift"].values, cells["optimizer"].values):
+        cell = {"task_shift": shift, "optimizer": name}
+        harm, excess = (_two(each.sel(cell) for each in of) for of in (harms, excesses))
+        yield Severity(f"shift of the {shift}", spoken(str(name)), _material(harm, excess), excess)
 
 
 def _objectives(result: xr.Dataset) -> Iterator[Severity]:
@@ -64,8 +64,9 @@ def _objectives(result: xr.Dataset) -> Iterator[Severity]:
     for shift, prefix, loss in ((STRENGTHENED, "", "pre-training loss"), (RELABELLED, "finetune_", "fine-tuning loss")):
         for name in result["objective"].values:
             cell = {"shift": shift, "objective": name}
-            excess = _two((at_short[f"{prefix}excess"].sel(cell), result[f"matched_{prefix}excess"].sel(cell)))
-            harm = _two((at_short[f"{prefix}harm"].sel(cell), result[f"matched_{prefix}harm"].sel(cell)))
+            harm, excess = (
+                (at_short[f"{prefix}{of}"].sel(cell), result[f"matched_{prefix}{of}"].sel(cell)) for of in _TOLD
+            )
             yield Severity(f"{shift}, {loss}", str(name), _material(harm, excess), excess)
 
 
@@ -73,10 +74,7 @@ def _data(result: xr.Dataset) -> Iterator[Severity]:
     """Of all values of every axis, overfitting of the base loss taken out."""
     for at, value in enumerate(result["value"].values):
         cell = result.isel(data=at)
-        harm, excess = (
-            _two(cell[name].sel(recipe=recipe) for recipe in (FIXED, LOSS))
-            for name in ("stopped_harm", "stopped_excess")
-        )
+        harm, excess = (_two(cell[f"stopped_{of}"].sel(recipe=recipe) for recipe in (FIXED, LOSS)) for of in _TOLD)
         title, _, unit = str(result["row_title"].values[at]).partition(": ")
         yield Severity(title.removeprefix("the "), f"{unit} {value:g}", harm, excess)
 
@@ -109,9 +107,7 @@ QUESTIONS = (
 def read(question: Question, result: xr.Dataset) -> xr.Dataset:
     """Harm and excess over (alternative, recipe, seed), and of what question and case an alternative is."""
     rows = list(question.read(result))
-    values = {
-        name: np.array([[each.values for each in getattr(row, name)] for row in rows]) for name in ("harm", "excess")
-    }
+    values = {name: np.array([[each.values for each in getattr(row, name)] for row in rows]) for name in _TOLD}
     return xr.Dataset(
         {name: (("alternative", "recipe", "seed"), told) for name, told in values.items()},
         {

@@ -122,7 +122,13 @@ def _readable(folder: Path | str) -> xr.Dataset:
 
 
 def _require_heads(path: Path) -> None:
-    """ValueError unless all arrays that the group tells of are there, and say of themselves what it says of them."""
+    """ValueError unless all arrays that the group tells of are there, and say of themselves what it says of them.
+
+    Nor may there be numbers of which nothing says what they are, where the group does not tell of arrays.
+    """
+    for inner in path.iterdir():
+        if inner.is_dir() and not (inner / "zarr.json").is_file():
+            raise ValueError(f"{inner.name} does not say what it is")
     group = read_json(path / "zarr.json")
     for name, told in (group.get("consolidated_metadata") or {}).get("metadata", {}).items():
         own = read_json(path / name / "zarr.json")

@@ -46,13 +46,10 @@ def test_it_takes_the_basic_flags_and_says_what_each_field_means(name, capsys):
 
 
 @pytest.mark.parametrize("bad", [["--dim", "0"], ["--seeds", "0"], ["--pretrain.steps", "0"], ["--solver", "none"]])
-def test_bad_input_is_one_line_and_leaves_nothing(name, bad, tmp_path, capsys):
-    assert import_module(f"experiments.{name}").main([*bad, "--out", str(tmp_path / "result")]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
+def test_bad_input_is_one_line_and_leaves_nothing(name, bad, refused):
+    told = refused(import_module(f"experiments.{name}").main, bad)
     assert bad[0].removeprefix("--") in told
     assert bad[1] in told
-    assert not (tmp_path / "result").exists()
 
 
 def test_it_stands_on_claims_that_exist(name):

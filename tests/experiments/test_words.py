@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from experiments import words
+from linsim.theory.over_seeds import OverSeeds, over_seeds
 
 
 @pytest.mark.parametrize(
@@ -66,3 +67,20 @@ def test_columns_of_a_table_are_flush_right_and_never_touch():
         "       1   0.5 (0.5)",
         "      12        none",
     ]
+
+
+def test_a_difference_of_logarithms_is_told_as_a_factor_with_its_interval():
+    assert words.factor(OverSeeds(np.log(3.5), np.log(3), np.log(4.5), 5)) == "3.5 (3 to 4.5)"
+    assert words.factor(OverSeeds(np.log(2), np.nan, np.nan, 1)) == "2"
+
+
+def test_intervals_over_few_seeds_are_told_as_the_range_that_they_are():
+    assert words.few_seeds(1) == words.few_seeds(9) == []
+    (line,) = words.few_seeds(5)
+    assert line.startswith("Of as few as 5 seeds")
+    assert line.endswith("once in 16.")
+    # Of the median of five: both ends of the range are on one side of it with probability 2 / 2^5.
+    drawn = np.random.default_rng(0).normal(size=(20_000, 5))
+    assert np.mean((drawn.min(axis=1) > 0) | (drawn.max(axis=1) < 0)) == pytest.approx(1 / 16, abs=0.006)
+    told = over_seeds(drawn[0], level=1 - 1e-4)
+    assert (told.low, told.high) == pytest.approx((drawn[0].min(), drawn[0].max()))

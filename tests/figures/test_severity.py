@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from figures.severity import draw, save
+from figures import severity
+from figures.severity import draw
 from linsim.errors import InvalidInput
 from linsim.finding import Finding
 from linsim.labels import texts
+from tests.figures.pictures import assert_redrawn
 
 ROWS = (
     *(("training objective", "relabelled", name) for name in ("hard", "soft")),
@@ -57,8 +59,11 @@ def test_markers_are_at_medians_and_nothing_at_the_lower_end(dataset):
     plt.close(figure)
 
 
-def test_it_is_saved_the_same_and_refuses_other_results(dataset, tmp_path):
-    first, second = (save(dataset, tmp_path / name) for name in "ab")
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+def test_a_stored_result_is_redrawn_with_the_same_bytes(dataset, tmp_path, capsys):
+    assert_redrawn(severity, dataset, tmp_path)
+    capsys.readouterr()
+
+
+def test_what_is_no_result_is_refused(dataset):
     with pytest.raises(InvalidInput, match="dataset: got no excess; allowed: a result of severity"):
         draw(dataset.drop_vars("excess"))

@@ -132,6 +132,15 @@ def test_a_damaged_store_is_one_line(tmp_path, content):
         store.load(tmp_path)
 
 
+def test_numbers_of_which_nothing_says_what_they_are_are_not_passed_over(tmp_path):
+    store.save(DATA, tmp_path)
+    (tmp_path / "data.zarr" / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+    lost = str(next(iter(DATA.data_vars)))
+    (tmp_path / "data.zarr" / lost / "zarr.json").unlink()
+    with pytest.raises(InvalidInput, match=rf"a complete data.zarr \({lost} does not say what it is\)"):
+        store.load(tmp_path)
+
+
 CHUNKED = xr.Dataset(
     {
         "loss": (("rate", "seed"), np.arange(35.0).reshape(5, 7), {}, {"chunks": (2, 3)}),

@@ -74,10 +74,11 @@ def muon_times(strength: Values) -> MuonTimes:
 
 @in_float64
 def sign_floor(strengths: Values, learning_rate: Values) -> Float[Array, "..."]:
-    """Mean loss (4/3) sigma_i eta^2 of a mode where descent by signs, or Muon, at a constant rate has settled.
+    """Mean loss (4/3) sigma_i eta^2 of a mode where Muon at a constant rate has settled, in any bases of the task.
 
-    Both weights of the mode step over sqrt(sigma_i) and back, by eta; the phase is uniform. At most 4 sigma_i eta^2, to
-    leading order in eta / sqrt(sigma_i).
+    Descent by signs has it where layers are diagonal in the coordinates, elsewhere several times as much. Both weights
+    of the mode step over sqrt(sigma_i) and back, by eta; the phase is uniform. At most 4 sigma_i eta^2, to leading
+    order in eta / sqrt(sigma_i).
 
     Args:
       strengths: sigma_i >= 0.

@@ -11,11 +11,11 @@ from linsim.claims.claim import Claim, Outside, PlainProblem, Variant
 from linsim.claims.margins import equals, every, exceeds
 from linsim.claims.themes.simulation import product, random_task, rotation, two_layers, velocity
 from linsim.dynamics.moving.spectral import NaturalGradient
-from linsim.testing.draws import decades, numbers, seeds, sized, values
+from linsim.testing.draws import numbers, seeds, sized, values
 from linsim.theory.optimizers.muon import muon_flow, sign_floor
 from linsim.theory.optimizers.order import Order, at_loss
 
-_STEPS, _PHASES, _SIZE = 1200, 400, 3
+_STEPS, _PHASES, _SIZE = 1200, 120, 3
 _DAMPING = 1e-9
 _damped = NaturalGradient(_DAMPING)(1.0)
 
@@ -61,18 +61,31 @@ def check_natural_path(problem: PlainProblem, share: float = 1.0, order: Order =
     return every(straight, equals(found, (1 - left) * sigma, tolerance=1e-9, scale=float(sigma.max())))
 
 
-def check_sign_floor(problem: PlainProblem, factor: float = 1.0) -> float:
-    """Step the weight of a mode by its sign from starts at all phases, and average its loss over a step and back."""
-    sigma = problem["strength"]
-    rate = problem["share"] * np.sqrt(sigma)
+def check_sign_floor(problem: PlainProblem, factor: float = 1.0, anywhere: bool = False) -> float:
+    """Step both layers by signs or polar factors from all phases of every mode; their mean loss over steps and back."""
+    sigma, modes = np.asarray(problem["strengths"]), len(problem["strengths"])
+    rate = problem["share"] * np.sqrt(sigma.min())
+    signs = problem["signs"]
+    bases = [np.eye(modes) if signs and not anywhere else rotation(problem["basis"] + at, modes) for at in range(3)]
+    left, right, middle = bases
     phases = (np.arange(_PHASES) + 0.5) / _PHASES
-    weight = np.sqrt(sigma) - (2 + phases) * rate
-    losses = []
+    off = np.stack([np.roll(phases, at * _PHASES // modes) for at in range(modes)], axis=1)
+    weights = np.sqrt(sigma) - (2 + off) * rate
+    first, second = middle * weights[:, None] @ right.T, left * weights[:, None] @ middle.T
+    target, losses = left * sigma @ right.T, []
     for step in range(8):
-        weight = weight - rate * np.sign(weight * (weight**2 - sigma))
-        losses += [np.mean((weight**2 - sigma) ** 2)] * (step >= 4)
+        residual = second @ first - target
+        slopes = second.transpose(0, 2, 1) @ residual, residual @ first.transpose(0, 2, 1)
+        moves = [np.sign(slope) if signs else _polar(slope) for slope in slopes]
+        first, second = first - rate * moves[0], second - rate * moves[1]
+        losses += [np.mean(np.sum((second @ first - target) ** 2, axis=(1, 2)))] * (step >= 4)
     # The next order is (eta^2 / sigma) / 4 of this, and the sum over phases is off by their number squared.
-    return equals(np.mean(losses), factor * float(sign_floor(sigma, rate)), tolerance=3e-3)
+    return equals(np.mean(losses), factor * float(np.sum(sign_floor(sigma, rate))), tolerance=3e-3)
+
+
+def _polar(matrices: np.ndarray) -> np.ndarray:
+    u, _, v = np.linalg.svd(matrices)
+    return np.asarray(u @ v)
 
 
 def check_least_trace(problem: PlainProblem, order: Order = "soft threshold") -> float:
@@ -126,8 +139,18 @@ def _paths(entry: st.SearchStrategy[float]) -> st.SearchStrategy[PlainProblem]:
     )
 
 
-def _floors(share: st.SearchStrategy[float]) -> st.SearchStrategy[PlainProblem]:
-    return st.fixed_dictionaries({"strength": decades(0.01, 10), "share": share})
+def _floors(
+    share: st.SearchStrategy[float], signs: st.SearchStrategy[bool] | None = None, fewest: int = 1
+) -> st.SearchStrategy[PlainProblem]:
+    return sized(
+        lambda modes: {
+            "strengths": values(numbers(0.2, 3), modes),
+            "share": share,
+            "signs": st.booleans() if signs is None else signs,
+            "basis": seeds(),
+        },
+        tuple(range(fewest, _SIZE + 1)),
+    )
 
 
 CLAIMS = (
@@ -155,8 +178,9 @@ CLAIMS = (
     Claim(
         id="sign-floor",
         statement=(
-            "Descent by signs, or by polar factors, at a constant rate eta settles at a mean loss of (4/3) sigma_i "
-            "eta^2 a mode, over uniform phases and to leading order in eta / sqrt(sigma_i)"
+            "From balanced layers in the bases of the task descent by polar factors at a constant rate eta settles at "
+            "a mean loss of (4/3) sigma_i eta^2 a mode, over uniform phases and to leading order in "
+            "eta / sqrt(sigma_i); so does descent by signs where these bases are the coordinates"
         ),
         source="re-derived",
         equation="4.3",
@@ -165,11 +189,16 @@ CLAIMS = (
         variants=(
             Variant(name="uniform-between-both-ends", changes={"factor": 0.25}),
             Variant(name="the-most-that-it-can-be", changes={"factor": 3.0}),
+            Variant(
+                name="signs-in-any-bases",
+                changes={"anywhere": True},
+                domain=_floors(numbers(1e-3, 0.05), st.just(True), fewest=2),
+            ),
         ),
         beyond=Outside(
             assumption="a step is small beside sqrt(sigma_i)",
             domain=_floors(numbers(0.3, 0.6)),
-            example={"strength": 1.0, "share": 0.5},
+            example={"strengths": (1.0,), "share": 0.5, "signs": False, "basis": 0},
         ),
     ),
     Claim(
