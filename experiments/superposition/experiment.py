@@ -5,15 +5,17 @@
 trains two layers, narrower and wider than there are features, on features that are modes of the task, that are mixed
 among them, that matter alike, are correlated, are rare, or have codes without negative entries. Fine-tuning sees a few
 of the features alone and wants more of them, or outputs of others. Told are the overlap of codes in the hidden layer,
-sensitivity, what becomes of the features that fine-tuning does not see, and harm, at a fixed flow time and at matched
-effort. Then overlap is changed with all else held, and sensitivity likewise.
+sensitivity, and harm to the loss on all features and to that on those which fine-tuning does not see, at a fixed flow
+time, at matched effort, at all flow times and by how much outputs are strengthened. Then overlap is changed at the same
+loss and spectrum, in many draws, and sensitivity at the same overlap.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
@@ -27,7 +29,8 @@ from ..experiment import Experiment
 from .finding import find, table
 from .interventions import Sweeps, one_by_one
 from .moving import Scaled
-from .reading import CURVES, LABELS, curves, relations, rises
+from .reading import CURVES, curves
+from .relations import LABELS, over_times, relations, rises
 from .tasks import GEOMETRIES, SHIFTS, Geometry, Shift, Tasks
 
 CLAIMS = (
@@ -43,8 +46,15 @@ _OWN = {
     "kept_loss_after": Label("pre-training loss on features that fine-tuning does not see, after it", "squared output"),
     "kept_loss_before": Label("the same before it", "squared output"),
     "finetune_loss_before": Label("fine-tuning loss before fine-tuning", "squared output"),
-    "rise_under_noise": Label("rise of the pre-training loss under noise on the weights", "squared output"),
     "spilled": Label("rise of the loss on features that fine-tuning does not see", "squared output"),
+    "unseen_harm": Label("harm to the loss on features that fine-tuning does not see", PLAIN),
+    "unseen_excess": Label("excess of the loss on features that fine-tuning does not see", "squared output"),
+    "unseen_least": Label("least loss on features that fine-tuning does not see", "squared output"),
+    "unseen_last": Label("last loss on features that fine-tuning does not see", "squared output"),
+    "time_unseen_harm": Label("harm to the loss on features that fine-tuning does not see", PLAIN),
+    "time_kept_share": Label("share of the excess on features that fine-tuning does not see", PLAIN),
+    "factor": Label("factor by which outputs of seen features are strengthened", PLAIN),
+    "draw": Label("draw of balances and of the basis"),
 }
 
 
@@ -70,6 +80,8 @@ class Config:
     """How many features fine-tuning sees."""
     factor: float = 4.0
     """By which outputs are strengthened."""
+    factors: tuple[float, ...] = (2.0,)
+    """Others beside it, increasing, of which losses are told over flow times."""
     strength: float = 2.0
     """Largest singular value of a teacher."""
     exponent: float = 0.5
@@ -94,10 +106,10 @@ class Config:
     """Which of them is the fixed one."""
     level: float = 0.3
     """Matched effort: the share of the last checkpoint's fine-tuning loss that is left."""
-    noise: float = 0.1
-    """Noise on every weight, gamma."""
-    turns: tuple[float, ...] = (0.0, 0.3, 0.6, 1.0)
+    turns: tuple[float, ...] = (0.0, 1.0)
     """By which the basis is turned in which features are learned, as shares of a rotation that mixes all."""
+    draws: int = 100
+    """Of such a rotation, and of which features have which balance."""
     scales: tuple[float, ...] = (0.5, 1.0, 2.0)
     """c of layers c W_1 and W_2/c, increasing, 1 among them."""
     imbalance: float = 1.5
@@ -109,36 +121,57 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     sweeps = _check(config)
     tasks = sweeps.tasks
 
-    def prepare(geometry: Geometry, shift: Shift, sample: int) -> Ready:
+    def ready(tasks: Tasks, geometry: Geometry, shift: Shift, sample: int) -> Ready:
         absolute = geometry == "non-negative"
         transfer = tasks.transfer(tasks.teacher(geometry, sample), shift)
         moves = (Scaled(absolute=True),) * 2 if absolute else (None, None)
         return sweeps.of(tasks.problem(transfer, tasks.starts(config.widths, sample, absolute), moves))
 
-    axes = {"geometry": config.geometries, "shift": config.shifts, "sample": range(config.seeds)}
-    found = along(axes, prepare, part_of(report, 0, 2)).rename(seed="width").rename(sample="seed")
-    found = found.assign_coords(width=list(config.widths))
-    changes = one_by_one(sweeps, config.shifts[0], config.turns, config.scales, config.imbalance, part_of(report, 1, 2))
+    def strengthened(factor: float, geometry: Geometry, sample: int) -> Ready:
+        return ready(replace(tasks, factor=factor), geometry, "strengthened", sample)
+
+    each: dict[str, Sequence[Any]] = {
+        "geometry": config.geometries,
+        "shift": config.shifts,
+        "sample": range(config.seeds),
+    }
+    found = along(each, partial(ready, tasks), part_of(report, 0, 3))
+    each = {"factor": config.factors, "geometry": config.geometries, "sample": range(config.seeds)}
+    factors = along(each, strengthened, part_of(report, 1, 3))
+    found, factors = (
+        one.rename(seed="width").rename(sample="seed").assign_coords(width=list(config.widths))
+        for one in (found, factors)
+    )
+    told = one_by_one(
+        *(sweeps, config.shifts[0], config.turns, config.draws, config.scales, config.imbalance, part_of(report, 2, 3))
+    )
     read = partial(curves, time=config.time, level=config.level)
-    told = {name: read(each) for name, each in changes.items()}
+    told = {name: read(one) for name, one in (told | {"factor": factors}).items()}
     attrs = {"time": config.time, "level": config.level, "features": config.dim, "changed": config.changed}
-    found = found.merge(read(found)).assign_attrs(attrs)
-    found = found.merge(relations(found)).assign(rise=rises(told["turned"], told["scaled"]))
-    for name, each in told.items():
-        found = found.assign({f"{name}_{one}": each[one] for one in CURVES})
+    found = found.merge(read(found)).assign_attrs(attrs | {"strengthened": config.factor})
+    found = found.merge(relations(found)).merge(rises(told["turned"], told["scaled"]))
+    found = found.merge(over_times(told["factor"], config.dim, "factor"))
+    for name, one in told.items():
+        found = found.assign({f"{name}_{variable}": one[variable] for variable in CURVES})
     return label(found, LABELS | _OWN)
 
 
 def _check(config: Config) -> Sweeps:
     require_integer("dim", config.dim, at_least=2, at_most=10**3)
-    for name, most in {"seeds": 10**4, "budgets": 10**4, "steps": 10**9, "finetune_steps": 10**9}.items():
+    for name, most in {
+        "seeds": 10**4,
+        "draws": 10**5,
+        "budgets": 10**4,
+        "steps": 10**9,
+        "finetune_steps": 10**9,
+    }.items():
         require_integer(name, getattr(config, name), at_least=1, at_most=most)
     require_integer("seed", config.seed, at_least=0, at_most=10**5)
     for field, choices in (("geometries", Geometry), ("shifts", Shift)):
         given, known = getattr(config, field), get_args(choices)
         distinct = isinstance(given, tuple) and 0 < len(given) == len(set(given)) and set(given) <= set(known)
         require(distinct, field, given, f"some of {', '.join(known)}, each once")
-    for name in ("widths", "times", "scales"):
+    for name in ("widths", "times", "scales", "factors"):
         require_axis(name, getattr(config, name), above=0)
     for width in config.widths:
         require_integer("widths", width, at_least=1, at_most=10**4)
@@ -146,7 +179,7 @@ def _check(config: Config) -> Sweeps:
     require(len(config.turns) > 1, "turns", config.turns, "at least two")
     require(1.0 in config.scales and len(config.scales) > 2, "scales", config.scales, "1 between two others")
     require_integer("changed", config.changed, at_least=1, at_most=config.dim - 1)
-    for name in ("factor", "strength", "initial_scale", "learning_rate", "noise"):
+    for name in ("factor", "strength", "initial_scale", "learning_rate"):
         require_number(name, getattr(config, name), above=0, at_most=1e6)
     require_number("exponent", config.exponent, at_least=0, at_most=100)
     require_number("correlation", config.correlation, at_least=0, below=1)
@@ -159,7 +192,7 @@ def _check(config: Config) -> Sweeps:
         *(config.dim, config.changed, config.strength, config.exponent, config.factor, config.correlation),
         *(config.initial_scale, config.learning_rate, tuple(budgets.tolist()), config.finetune_steps, config.seed),
     )
-    return Sweeps(tasks, tuple(time / config.finetune_steps for time in config.times), config.noise, config.seeds)
+    return Sweeps(tasks, tuple(time / config.finetune_steps for time in config.times), config.seeds)
 
 
 experiment = Experiment("superposition", __doc__, Config, compute, find, table, CLAIMS)

@@ -24,43 +24,42 @@ from .tasks import SCALED_TRACE, Shift, Tasks, measures
 
 @dataclass(frozen=True)
 class Sweeps:
-    """What all of them share: tasks, rates of fine-tuning, noise, samples, and what is reported."""
+    """What all of them share: tasks, rates of fine-tuning and samples."""
 
     tasks: Tasks
     rates: tuple[float, ...]
-    noise: float
     samples: int
 
     def of(self, problem: Problem, more: tuple[Measure, ...] = (), **axes: Any) -> Ready:
         """A sweep that lacks nothing but its report."""
-        seen = (*measures(self.tasks.dim, self.tasks.changed, self.noise), *more)
+        seen = (*measures(self.tasks.dim, self.tasks.changed), *more)
         rates = {"learning_rate": np.asarray(self.rates)}
         return partial(sweep, problem, rates | axes, seen, solver="dense", rechecked=0)
 
 
 def turned(
-    sweeps: Sweeps, shift: Shift, turns: tuple[float, ...], imbalance: float, report: Progress | None
+    sweeps: Sweeps, shift: Shift, turns: tuple[float, ...], imbalance: float, draws: int, report: Progress | None
 ) -> xr.Dataset:
     """Overlap alone. All features matter alike, A = sigma I, and are learned in a basis R of the inputs.
 
     W_1 = M diag(p) R^T and W_2 = R diag(q) M^T, with a balance q^2 - p^2 for each axis, turn together: loss and the
-    whole spectrum of the Hessian are those of R = I at every budget, and what fine-tuning asks is the same. Overlap is
-    not, unless all balances are one.
+    whole spectrum of the Hessian are those of R = I at every budget. Overlap is not, unless all balances are one. Not
+    held, either, is how fast fine-tuning learns what it sees: at R = I seen features have balances of their own, else
+    a mixture of all. Which balances those are is drawn, so that it takes many draws.
     """
     tasks, size = sweeps.tasks, sweeps.tasks.dim
-
-    def prepare(sample: int) -> Ready:
-        task = LinearTask.create(np.full(size, tasks.equal))
+    task, starts = LinearTask.create(np.full(size, tasks.equal)), []
+    for sample in range(draws):
         rng = np.random.default_rng([tasks.seed, sample, 2])
         balance = rng.permutation(np.linspace(-imbalance, imbalance, size))
         middle = np.hypot(balance / 2, tasks.initial_scale**2)
         inner, outer = np.sqrt(middle - balance / 2), np.sqrt(middle + balance / 2)
         bases = [tasks.turn(turn, sample) for turn in turns]
-        starts = [(inner[:, None] * basis.T, basis * outer) for basis in bases]
-        return sweeps.of(tasks.problem(tasks.transfer(task, shift), starts))
-
-    found = along({"sample": range(sweeps.samples)}, prepare, report)
-    return found.rename(seed="turn").assign_coords(turn=list(turns)).rename(sample="seed")
+        starts += [(inner[:, None] * basis.T, basis * outer) for basis in bases]
+    found = sweeps.of(tasks.problem(tasks.transfer(task, shift), starts))(report=report)
+    parts = [found.isel(seed=slice(turn, None, len(turns))) for turn in range(len(turns))]
+    parts = [each.rename(seed="draw").assign_coords(draw=np.arange(draws)) for each in parts]
+    return xr.concat(parts, "turn").assign_coords(turn=list(turns))
 
 
 def renamed(sweeps: Sweeps, turns: tuple[float, ...], report: Progress | None) -> xr.Dataset:
@@ -94,13 +93,14 @@ def one_by_one(
     sweeps: Sweeps,
     shift: Shift,
     turns: tuple[float, ...],
+    draws: int,
     scales: tuple[float, ...],
     imbalance: float,
     report: Progress | None,
 ) -> dict[str, xr.Dataset]:
     """All three."""
     return {
-        "turned": turned(sweeps, shift, turns, imbalance, part_of(report, 0, 3)),
+        "turned": turned(sweeps, shift, turns, imbalance, draws, part_of(report, 0, 3)),
         "renamed": renamed(sweeps, turns, part_of(report, 1, 3)),
         "scaled": scaled(sweeps, shift, scales, part_of(report, 2, 3)),
     }

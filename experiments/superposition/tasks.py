@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any, Literal, get_args
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.linalg import expm
 
@@ -17,7 +16,6 @@ from linsim.measure import Measure
 from linsim.measures.built_in import HESSIAN_TRACE
 from linsim.measures.curvature import trace_of_curvature
 from linsim.measures.features.overlap import feature_overlap
-from linsim.measures.sensitivity import expected_increase
 from linsim.network import gaussian
 from linsim.objectives.cross_entropy import zipf
 from linsim.phase import Phase
@@ -131,7 +129,7 @@ SCALED_TRACE = Measure(
 
 
 @cache
-def measures(dim: int, changed: int, noise: float) -> tuple[Measure, ...]:
+def measures(dim: int, changed: int) -> tuple[Measure, ...]:
     """Overlap and sensitivity of checkpoints, and the loss on features that fine-tuning does not see."""
 
     def kept(seen: Any) -> Any:
@@ -143,15 +141,8 @@ def measures(dim: int, changed: int, noise: float) -> tuple[Measure, ...]:
         target = seen.pretrain.target
         return quadratic(target, matmul(target, seen.pretrain.input_covariance))
 
-    def rise(seen: Any) -> Any:
-        first, second = seen.weights
-        units = noise * jnp.any(first != 0, axis=1)  # those that are not there have none
-        scales = units.astype(first.dtype), jnp.asarray(noise, first.dtype)
-        return expected_increase((first, second), scales, seen.pretrain.input_covariance)
-
     loss = Measure("kept_loss_after", of=kept)
     return (
-        *(feature_overlap(), HESSIAN_TRACE, Measure("rise_under_noise", at="checkpoint", of=rise)),
-        *(loss, loss.taken("checkpoint", "kept_loss_before"), FINETUNE_LOSS_BEFORE),
+        *(feature_overlap(), HESSIAN_TRACE, loss, loss.taken("checkpoint", "kept_loss_before"), FINETUNE_LOSS_BEFORE),
         Measure("pretrain_zero_loss", at="checkpoint", of=zero),
     )

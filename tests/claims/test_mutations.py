@@ -76,16 +76,17 @@ def check_of(claim):
 
 def called(check):
     """Names of linsim.dynamics, measures and theory that a check refers to, or functions of its theme that it calls."""
-    names = vars(sys.modules[check.__module__])
-    seen, found, left = set(), set(), [inspect.unwrap(check).__code__]  # type checkers wrap what they look into
+    theme = check.__module__.rpartition(".")[0]
+    seen, found, left = set(), set(), [(check.__module__, inspect.unwrap(check).__code__)]  # type checkers wrap checks
     while left:
-        code = left.pop()
-        left += [inside for inside in code.co_consts if hasattr(inside, "co_names")]
+        module, code = left.pop()
+        left += [(module, inside) for inside in code.co_consts if hasattr(inside, "co_names")]
         for name in code.co_names:
-            value = names.get(name)
-            if isinstance(value, FunctionType) and value.__module__ == check.__module__ and name not in seen:
-                seen.add(name)
-                left.append(inspect.unwrap(value).__code__)
+            value = vars(sys.modules[module]).get(name)
+            own = isinstance(value, FunctionType) and value.__module__.rpartition(".")[0] == theme
+            if own and (value.__module__, name) not in seen:
+                seen.add((value.__module__, name))
+                left.append((value.__module__, inspect.unwrap(value).__code__))
             while value is not None:
                 if getattr(value, "__module__", "").startswith(
                     ("linsim.dynamics.", "linsim.measures.", "linsim.theory.")

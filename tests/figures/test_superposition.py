@@ -20,31 +20,32 @@ def small():
 
 
 def test_every_width_has_a_curve_of_overlap_and_a_marker_for_each_geometry(small):
-    over, borne, fixed, *_, matched = figure.draw(small).get_axes()
+    over, borne, unseen, times, draws, _ = figure.draw(small).get_axes()
     for line, width in zip(over.lines, small["width"].values, strict=True):
         told = small["feature_overlap"].isel(shift=0, seed=0).sel(geometry="separate", width=width)
         np.testing.assert_allclose(line.get_ydata(), told)
-    for axes, effort in ((fixed, "fixed time"), (matched, "matched effort")):
-        drawn = np.array([line.get_ydata() for line in axes.lines])
-        told = small["counted_harm"].isel(shift=0, seed=0).sel(effort=effort).transpose("width", "geometry")
-        np.testing.assert_allclose(drawn, told)
-    assert len(borne.lines) == len(small["width"]) + 2
+    told = small["unseen_harm"].isel(shift=0, seed=0).sel(effort="fixed time").transpose("width", "geometry")
+    np.testing.assert_allclose(np.array([line.get_ydata() for line in unseen.lines]), told)
+    np.testing.assert_allclose(borne.lines[0].get_ydata(), small["kept_share_over_times"].isel(shift=0, seed=0))
+    assert len(times.lines) == len(small["width"]) + 1
+    rise = small["overlap_rise"].sel(effort="fixed time")
+    np.testing.assert_allclose(draws.lines[0].get_ydata(), np.sort(rise))
 
 
 def test_the_title_is_what_was_found_and_panels_say_what_is_changed_alone(small):
     text = words(figure.draw(small))
-    for part in (Finding.of(small).sentence, "overlap alone", "sensitivity alone", "harm, matched effort"):
+    for part in (Finding.of(small).sentence, "at the same loss and spectrum", "sensitivity alone"):
         assert part in text
 
 
 RESULTS = {
     "one budget": lambda small: small.isel(pretrain_steps=[3]),
     "one width": lambda small: small.isel(width=[1]),
-    "nothing harmed": lambda small: small.assign(counted_harm=0 * small["counted_harm"]),
+    "nothing harmed": lambda small: small.assign({name: 0 * small[name] for name in ("counted_harm", "unseen_harm")}),
     "nothing known": lambda small: small.assign(
         {
             name: np.nan * small[name]
-            for name in ("counted_harm", "turned_counted_harm", "scaled_counted_harm", "across")
+            for name in ("counted_harm", "unseen_harm", "overlap_rise", "scaled_counted_harm", "unseen_across")
         }
     ),
     "all diverged": lambda small: small.assign(diverged=small["diverged"] | True),

@@ -5,7 +5,7 @@ A feature is a direction f_i of the inputs, its code is W_1 f_i, and all that co
     G_ij = f_i^T W_1^T W_1 f_j,        D_i = G_ii^2 / sum_j G_ij^2,        O = 1 - sum_i G_ii^2 / sum_ij G_ij^2.
 
 D_i is the dimensionality of a feature: 1 where its code is orthogonal to all others, 1/n where n codes are one. O is
-1 - D_i averaged over the features, each with the weight sum_j G_ij^2: 0 where codes are orthogonal, and above
+1 - D_i averaged over the features, each with the weight sum_j G_ij^2: 0 where codes are orthogonal, and at least
 (n - h)/n for n codes of one length in h units. Both stay for rotations of the hidden layer and for any scale of W_1.
 [Elhage et al. 2022, where O is the mean over features of one length; Welch 1974 for the bound]
 """
@@ -99,7 +99,8 @@ def overlap(gram: Gram) -> Scalar:
 def least_overlap(features: int, width: int) -> float:
     """max(1 - h/n, 0), below which n codes of one length in h hidden units cannot overlap. [Welch 1974]
 
-    Balanced layers that learn n features of equal importance reach it.
+    h rows of a basis have it where their codes are of one length, and less else. So have balanced layers that learn n
+    features of equal importance.
 
     Example:
       >>> least_overlap(8, 2), least_overlap(8, 16)
