@@ -87,6 +87,7 @@ GALLERY = (
     Entry("superposition"),
     Entry("data_distribution"),
     Entry("severity", arguments=tuple(_SEVERITY.split())),
+    Entry("mitigations"),
     Entry("stages"),
     Entry("sweep"),
     Entry("monitors"),

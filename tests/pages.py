@@ -22,6 +22,7 @@ SMALL = {
     "sweep": "--pretrain.budgets 6 --finetune.rates 2 --recheck 0",
     "digits": UNREFINED + " --pretrain.steps 500 --pretrain.budgets 4 --finetune.steps 20 --finetune.rates 2",
     "relabelled-digits": "--recheck 0",
+    "mitigations": "--dim 4 --steps 200 --finetune-steps 50 --rates 8",
     "claims": "--examples 10",
 }
 """Flags that a test appends to a command, where the last one wins: pages show what a reader would want to run."""

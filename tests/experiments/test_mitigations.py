@@ -1,0 +1,194 @@
+"""The league of mitigations: losses at matched fine-tuning loss against NumPy, both rulers, and what is concluded."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from scipy.stats import spearmanr
+
+from experiments.mitigations import Config, experiment, main
+from experiments.mitigations.finding import find, table
+from experiments.mitigations.methods import ALONE, elastic
+from experiments.mitigations.reading import at_matched_loss, choose, correlations, least_pretrain_loss, ranks
+from linsim.dynamics.seen import SeenTask
+from linsim.tasks import LinearTask, Transfer
+from tests.computed import computed
+
+PENALTY, MIXED, MUON = "product penalty", "interpolated weights", "Muon"
+CONFIG = Config(
+    dim=4,
+    seeds=2,
+    methods=(ALONE, PENALTY, MIXED, "constant rate", MUON),
+    steps=300,
+    finetune_steps=60,
+    rates=14,
+    lowest_rate=1e-3,
+)
+VERDICTS = {
+    "what hardly moves wins at the fixed recipe": (replace(CONFIG, families=("random",)), "seen"),
+    "the fixed recipe picks the nearest": (replace(CONFIG, methods=(MIXED,)), "not seen"),
+    "one transfer": (replace(CONFIG, seeds=1, families=("tail",)), "cannot tell"),
+}
+
+
+@pytest.fixture(scope="module")
+def small():
+    return computed(experiment, CONFIG)
+
+
+def put(dataset, methods):
+    """What a configuration of fewer methods has of the same result."""
+    return dataset.isel(mitigation=[at for at, name in enumerate(dataset["mitigation"].values) if str(name) in methods])
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_every_verdict_has_a_configuration(small, name):
+    config, verdict = VERDICTS[name]
+    found = put(small, {ALONE, *config.methods}).isel(seed=slice(config.seeds)).sel(family=list(config.families))
+    finding = find(found.assign_attrs(small.attrs))
+    assert finding.verdict == verdict, finding.sentence
+
+
+def descended(layers, target, rate, steps, penalty):
+    """Gradient descent of two layers on ||P - A||^2 + penalty ||P - P_0||^2, in NumPy alone."""
+    first, second = layers
+    began = second @ first
+    for _ in range(steps):
+        product = second @ first
+        slope = 2 * (product - target) + 2 * penalty * (product - began)
+        first, second = first - rate * second.T @ slope, second - rate * slope @ first.T
+    return first, second
+
+
+@pytest.mark.parametrize("family", ["tail", "random"])
+def test_the_product_penalty_at_matched_loss_is_that_of_a_script_in_numpy(small, family):
+    cell = small.sel(family=family, mitigation=PENALTY)
+    weights = [cell[f"checkpoint_{layer}"].isel(seed=0).values for layer in (1, 2)]
+    before, after = (
+        small[f"{phase}_target"].sel(family=family).isel(seed=0).values for phase in ("pretrain", "finetune")
+    )
+    distance = np.sum((before - after) ** 2)
+    np.testing.assert_allclose(cell["distance"].isel(seed=0), distance, rtol=1e-12)
+    for phi in CONFIG.levels:
+        strength = float(small["value"].sel(mitigation=PENALTY)[int(cell["chosen"].sel(level=phi))])
+
+        def losses(rate, strength=strength):
+            first, second = descended(weights, after, rate, CONFIG.finetune_steps, strength)
+            return [np.sum((second @ first - target) ** 2) / distance for target in (before, after)]
+
+        rate = brentq(lambda rate, phi=phi: losses(rate)[1] - phi, CONFIG.lowest_rate, 0.03)
+        told = cell["ratio"].sel(level=phi).isel(seed=0) * (1 - np.sqrt(phi)) ** 2
+        # Read between rates a factor of 1.7 apart, of which both losses are smooth functions.
+        np.testing.assert_allclose(told, losses(rate)[0], rtol=0.02)
+
+
+def test_the_least_possible_loss_is_that_of_one_covariance_and_of_a_search():
+    rng = np.random.default_rng(0)
+    pair = [rng.standard_normal((3, 3)) for _ in "ab"]
+    one = Transfer(*(LinearTask.from_target(target) for target in pair))
+    for phi in (0.01, 0.1, 0.5, 0.9):
+        told = least_pretrain_loss(one, phi * one.learned_loss) / one.learned_loss
+        np.testing.assert_allclose(told, (1 - np.sqrt(phi)) ** 2, rtol=1e-9)
+    covariances = [np.diag([1.0, 0.3, 0.1]), np.diag([0.2, 0.5, 1.0])]
+    two = Transfer(*(LinearTask.from_target(a, s) for a, s in zip(pair, covariances, strict=True)))
+    least = least_pretrain_loss(two, 0.3 * two.learned_loss)
+    best = np.inf
+    for weight in np.geomspace(1e-3, 1e3, 2001):  # along the front itself, solved for each weight
+        inverse = np.linalg.inv(covariances[0] + weight * covariances[1])
+        product = (pair[0] @ covariances[0] + weight * pair[1] @ covariances[1]) @ inverse
+        if two.finetune.loss_of(product) <= 0.3 * two.learned_loss:
+            best = min(best, two.pretrain.loss_of(product))
+    np.testing.assert_allclose(least, best, rtol=1e-2)  # weights 0.7 % apart
+    assert least <= best * (1 + 1e-12)
+
+
+def test_nothing_is_below_the_bound(small):
+    smooth = small.isel(mitigation=np.flatnonzero(small["mitigation"].values != MUON))
+    assert float(smooth["ratio"].min()) >= 1 - 1e-3  # what interpolation between rates may add
+
+
+def test_what_is_told_of_unreached_targets_and_ends_of_ranges():
+    rates = np.geomspace(0.1, 1.0, 6)
+    falls = np.geomspace(1.0, 0.01, 6)
+    before = np.linspace(0.1, 0.6, 6)
+    told = at_matched_loss(rates, np.stack([before] * 3), np.stack([falls, falls + 0.2, falls / 100]), 0.1)
+    assert np.isfinite(told[0])
+    assert np.isnan(told[1:]).all()
+    ratios = np.array([[1.3, 1.4], [1.2, 1.3], [1.1, np.nan]])
+    assert choose(ratios, bounded=False)[1:] == (1, "")
+    assert choose(ratios[1:], bounded=False)[1:] == (0, "lowest")
+    assert choose(ratios[:2], bounded=False)[1:] == (1, "highest")
+    assert choose(ratios[:2], bounded=True)[1:] == (1, "")
+    assert choose(np.full((2, 2), np.nan), bounded=False)[1:] == (-1, "")
+
+
+def test_ranks_and_correlations_are_those_of_scipy():
+    rng = np.random.default_rng(0)
+    first, second = rng.standard_normal((2, 7, 3))
+    told = correlations(first, second)
+    np.testing.assert_allclose(told, [spearmanr(first[:, at], second[:, at])[0] for at in range(3)], rtol=1e-12)
+    assert ranks(np.array([[2.0], [np.nan], [1.0], [np.nan]])).ravel().tolist() == [2, 3.5, 1, 3.5]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_elastic_weights_are_by_the_squares_of_the_jacobian(depth):
+    rng = np.random.default_rng(depth)
+    weights = tuple(jnp.asarray(rng.standard_normal((3, 3))) for _ in range(depth))
+    moved = tuple(weight + jnp.asarray(rng.standard_normal((3, 3))) for weight in weights)
+    spread = rng.standard_normal((3, 3))
+    with jax.enable_x64(True):
+        weights, moved = ([jnp.asarray(np.asarray(each), float) for each in layers] for layers in (weights, moved))
+        task = SeenTask.of(LinearTask.from_target(np.eye(3), spread @ spread.T), np.float64)
+        told = float(elastic(moved, tuple(weights), task, task))
+        root, expected = np.linalg.cholesky(spread @ spread.T), 0.0
+        for inputs in root.T:  # sum of x x' over them is S
+
+            def outputs(layers, inputs=inputs):
+                for layer in layers:
+                    inputs = layer @ inputs
+                return inputs
+
+            for rows, now, began in zip(jax.jacobian(outputs)(list(weights)), moved, weights, strict=True):
+                expected += 0.5 * np.sum(np.asarray(rows) ** 2 * np.asarray(now - began) ** 2)
+    np.testing.assert_allclose(told, expected, rtol=1e-9)
+
+
+def test_the_table_has_a_row_for_each_method_the_nearest_first(small):
+    lines = table(small)
+    assert len(lines) == 1 + small.sizes["mitigation"]
+    mean = small["rank"].mean(("level", "family", "seed"))
+    assert MIXED in lines[1] or float(mean.sel(mitigation=MIXED)) > float(mean.min())
+
+
+OWN = """
+from experiments.mitigations.method import Method
+from experiments.mitigations.methods import finetuned
+
+slow = Method("momentum", "finetune", finetuned(momentum=0.9), rate=0.1)
+wrong = Method("momentum", "before", finetuned(momentum=0.9))
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--levels", "0.5", "1"], "levels: got 1.0; allowed: "),
+        (["--methods", "hope"], "methods: got ('hope',); allowed: some of rate and steps alone"),
+        (["--withheld", "pre-training data"], "methods: got EWC; allowed: methods that do without pre-training data"),
+        (["--own", "own_method:nothing"], "own: got own_method:nothing; allowed: a name in"),
+        (["--own", "own_method:wrong"], "own own_method:wrong.side: got before; allowed: "),
+        (["--rates", "3"], "rates: got 3"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(flags, told, tmp_path, capsys, monkeypatch):
+    (tmp_path / "own_method.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert main([*flags, "--out", str(tmp_path / "result")]) == 2
+    out = capsys.readouterr()
+    assert told in out.err
+    assert len(out.err.strip().splitlines()) == 1
+    assert not (tmp_path / "result").exists()
