@@ -13,7 +13,7 @@ from linsim.claims.registry import CLAIMS, gather
 from linsim.errors import InvalidInput
 
 ROOT = Path(__file__).parent.parent.parent
-EXAMPLES = 10
+EXAMPLES = 6
 
 
 @functools.cache

@@ -157,6 +157,7 @@ def test_covered_classes_are_spread_over_the_frequencies():
     np.testing.assert_allclose(met[met > 0] / met[1], whole[met > 0] / whole[1])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", VERDICTS)
 def test_every_verdict_has_a_configuration(name):
     config, verdict = VERDICTS[name]

@@ -44,6 +44,7 @@ def put(dataset, methods):
     return dataset.isel(mitigation=[at for at, name in enumerate(dataset["mitigation"].values) if str(name) in methods])
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", VERDICTS)
 def test_every_verdict_has_a_configuration(small, name):
     config, verdict = VERDICTS[name]

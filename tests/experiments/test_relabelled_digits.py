@@ -185,6 +185,7 @@ def test_harm_before_overfitting_looks_no_further():
     np.testing.assert_allclose(told["tuned_heldout_finetune_harm"], 1.0, rtol=0.1)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("name", VERDICTS)
 def test_every_verdict_has_a_configuration(small, name):
     config, verdict = VERDICTS[name]

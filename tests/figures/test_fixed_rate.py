@@ -60,11 +60,16 @@ def test_what_counts_is_filled_and_what_does_not_is_hollow(result):
 def _still(result):
     flat = result["pretrain_loss_after"] * 0 + 1.0
     nothing = result["counts"] & False
-    return result.assign(pretrain_loss_after=flat, counts=nothing, inflection_steps=result["harm"] * np.nan)
+    told = {"counts": nothing, "resolved": result["resolved"] | True, "inflection_steps": result["harm"] * np.nan}
+    return result.assign(told | {"pretrain_loss_after": flat})
 
 
 RESULTS = {
     "nothing turns": (_still, "not seen"),
+    "turns may lie between budgets": (
+        lambda result: _still(result).assign(resolved=result["resolved"] & False),
+        "cannot tell",
+    ),
     "one seed": (lambda result: result.isel(seed=slice(1)), "seen"),
     "one rate": (lambda result: result.isel(learning_rate=slice(1, 2)), "seen"),
     "one budget": (lambda result: _still(result).isel(pretrain_steps=slice(1)), "cannot tell"),
