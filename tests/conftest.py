@@ -37,6 +37,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Hypothesis draws by default, which --all does.
 settings.register_profile("thorough", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("quick", parent=settings.get_profile("thorough"), max_examples=30)
+# Shapes show in any example.
+settings.register_profile("shapes", parent=settings.get_profile("thorough"), max_examples=4, derandomize=True)
 settings.register_profile("ci", parent=settings.get_profile("quick"), derandomize=True)
 
 
@@ -53,7 +55,8 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    settings.load_profile("thorough" if config.getoption("--all") else "ci" if os.environ.get("CI") else "quick")
+    asked = next((name for name in ("all", "shapes") if config.getoption(f"--{name}")), None)
+    settings.load_profile({"all": "thorough", "shapes": "shapes"}.get(asked, "ci" if os.environ.get("CI") else "quick"))
     if config.getoption("--shapes") or config.getoption("--all"):  # takes half of the time once more
         install_import_hook(["linsim"], "tests.typechecker.check")
     config.addinivalue_line("markers", "sampled(n): n cases of it, evenly spread, are run, and all of them with --all")
