@@ -63,12 +63,12 @@ def diverged(dataset: xr.Dataset) -> list[str]:
     return lines
 
 
-def rechecked(dataset: xr.Dataset) -> list[str]:
-    """A line on the sample that was computed again, and how far it is from the result."""
+def rechecked(dataset: xr.Dataset, or_why_not: bool = True) -> list[str]:
+    """A line on the sample that was computed again, and how far it is from the result; or on why there was none."""
     told = dataset.attrs
     if not told.get("recheck_lanes"):
         reason = str(told.get("recheck_by", "")).removeprefix("nothing: ")
-        return [f"No lane was computed again: {reason}."] if reason else []
+        return [f"No lane was computed again: {reason}."] if reason and or_why_not else []
     by, count, deviation = told["recheck_by"], told["recheck_lanes"], told["recheck_deviation"]
     apart = f" ({lost} beyond the edge of stability left out)" if (lost := told.get("recheck_unstable", 0)) else ""
     deviate = f"deviate by up to {deviation:.1e} of the zero network's loss"
@@ -153,10 +153,18 @@ def spread(values: Any, digits: int = 3) -> str:
 def interval(values: Any, unit: float) -> str:
     """Median over seeds with its bootstrap interval, times a unit: 31 (25 to 40); one seed has no interval."""
     told = over_seeds(np.asarray(values, np.float64))
-    if not told.seeds:
-        return "unknown"
+    return with_ends(told, unit) if told.seeds else "unknown"
+
+
+def in_percent(values: Any) -> str:
+    """Median over seeds with its bootstrap interval, in percent to a tenth."""
+    return interval(np.round(values, 3), 100)
+
+
+def with_ends(told: OverSeeds, unit: float = 1) -> str:
+    """A statistic over seeds with its interval, times a unit: 31 (25 to 40); of one seed without."""
     middle = f"{unit * told.middle:.3g}"
-    return middle if told.seeds == 1 else f"{middle} ({between_ends(told, unit)})"
+    return middle if told.seeds < 2 else f"{middle} ({between_ends(told, unit)})"
 
 
 def between_ends(told: OverSeeds, unit: float) -> str:
@@ -166,8 +174,7 @@ def between_ends(told: OverSeeds, unit: float) -> str:
 
 def factor(told: OverSeeds) -> str:
     """exp of a difference of logarithms over seeds, with its interval: 3.5 (3 to 4.5)."""
-    middle = f"{np.exp(told.middle):.3g}"
-    return middle if told.seeds < 2 else f"{middle} ({np.exp(told.low):.3g} to {np.exp(told.high):.3g})"
+    return with_ends(told._replace(middle=np.exp(told.middle), low=np.exp(told.low), high=np.exp(told.high)))
 
 
 def few_seeds(seeds: int) -> list[str]:

@@ -51,7 +51,7 @@ def find(dataset: xr.Dataset) -> Finding:
     Seen where the interval over seeds, at a level that allows for the number of axes, is clear of what is negligible;
     not seen where no axis moves the median by as much; else nobody can tell, nor where the loss is matched for none.
     """
-    details, trust = (*_beside(dataset), *diverged(dataset), *_checked(dataset)), distrust(dataset)
+    details, trust = (*_beside(dataset), *diverged(dataset), *rechecked(dataset, or_why_not=False)), distrust(dataset)
     if (nothing := undecided(dataset, details=details, trust=trust)) is not None:
         return nothing
     moves = [move for move in moved(dataset) if move.fixed.seeds and move.equal.seeds]
@@ -139,7 +139,7 @@ def _left(move: Move) -> str:
 
 
 def _clear(told: OverSeeds) -> bool:
-    low, high = (told.middle,) * 2 if told.seeds == 1 else (told.low, told.high)
+    low, high = told.ends
     return bool(low > NEGLIGIBLE or high < -NEGLIGIBLE)
 
 
@@ -214,7 +214,3 @@ def _line(dataset: xr.Dataset) -> Iterator[str]:
             parts.append(f"{words} in {int((net[known & where] > 0).sum())} of {count}")
     if parts:
         yield f"Having learned the shifted modes is net harm, where by v sigma T > kappa {', where '.join(parts)}."
-
-
-def _checked(dataset: xr.Dataset) -> list[str]:
-    return rechecked(dataset) if dataset.attrs.get("recheck_lanes") else []

@@ -15,6 +15,7 @@ from linsim.labels import PLAIN, SQUARED, STEPS, Label
 from linsim.theory.stages import critical_effort, tuned
 from linsim.theory.turns import LEAST_EXCESS, LEAST_HARM, Turn, locate
 
+from ..curves import material_harm
 from ..rich_and_lazy.matching import reaching, read_at
 from .rows import Tasks
 
@@ -92,27 +93,22 @@ def read(curves: Curves, tasks: list[list[Tasks]], rules: Rules) -> xr.Dataset:
                 own = np.exp(_log_time(recipe, curves, cell, tasks[cell[0]][cell[1]], rules, int(stop)))
                 early[(*cell, at)] = _curve(curves, cell, own)
     turn = _turns(curves.budgets, whole, zero)
-    stopped_harm, stopped_excess = counted(turn), np.array(turn.excess)
+    stopped_harm, stopped_excess = material_harm(turn.harm, turn.excess, LEAST_HARM), np.array(turn.excess)
     for cell in zip(*np.nonzero(stops < count - 1), strict=True):
         kept = slice(None, stops[cell] + 1)
         alone = _turns(curves.budgets[kept], early[cell][:, kept], zero[cell])
-        stopped_harm[cell], stopped_excess[cell] = counted(alone), alone.excess
+        stopped_harm[cell], stopped_excess[cell] = material_harm(alone.harm, alone.excess, LEAST_HARM), alone.excess
     dims = ("data", "seed", "recipe")
     found = {"time": times, "best": turn.least * zero[..., None], "last": turn.last * zero[..., None]}
-    found |= {"harm": counted(turn), "excess": turn.excess, "turn_steps": turn.steps}
-    found |= {"stopped_harm": stopped_harm, "stopped_excess": stopped_excess} | _placed(found, tasks, rules)
+    found |= {"harm": material_harm(turn.harm, turn.excess, LEAST_HARM), "excess": turn.excess}
+    found |= {"turn_steps": turn.steps, "stopped_harm": stopped_harm, "stopped_excess": stopped_excess}
+    found |= _placed(found, tasks, rules)
     overfitting = {"base_stop_steps": np.where(stops < count - 1, curves.budgets[stops], np.nan), "base_harm": overfits}
     return xr.Dataset(
         {name: (dims, values) for name, values in found.items()}
         | {name: (dims[:2], values) for name, values in overfitting.items()}
         | {"curve": ((*dims, "pretrain_steps"), whole)}
     )
-
-
-def counted(turn: Turn) -> Float[np.ndarray, "..."]:
-    """Harm that is material, else 0; NaN where it is not known."""
-    small = (turn.excess <= LEAST_EXCESS) | (turn.harm <= LEAST_HARM)
-    return np.where(small, 0.0, turn.harm)
 
 
 def _turns(budgets: np.ndarray, curves: np.ndarray, zero: np.ndarray) -> Turn:

@@ -10,7 +10,7 @@ import xarray as xr
 from linsim.finding import Finding, Verdict
 from linsim.theory.over_seeds import OverSeeds, over_seeds
 
-from ..words import NEGLIGIBLE, between_ends, change, joined, tabular
+from ..words import NEGLIGIBLE, change, joined, tabular, with_ends
 
 _NONE = "none"
 _SAID = {"seen": "", "not seen": ", which costs nothing", "cannot tell": ", and transfers differ too much"}
@@ -42,16 +42,16 @@ def find(dataset: xr.Dataset) -> Finding:
         here, least = (_over(ratio.isel(mitigation=at)) for at in (picked, nearest))
         cost = _over(ratio.isel(mitigation=picked) / ratio.isel(mitigation=nearest) - 1)
         same = _over(dataset["correlation"].sel(level=phi))
-        worse.append(not here.seeds or _low(cost) > NEGLIGIBLE)
-        none.append(here.seeds > 0 and _high(cost) <= NEGLIGIBLE)
+        worse.append(not here.seeds or cost.ends[0] > NEGLIGIBLE)
+        none.append(here.seeds > 0 and cost.ends[1] <= NEGLIGIBLE)
         own.append(f"{here.middle:.3g}" if here.seeds else "beyond reach")
         best.append((names[nearest], f"{least.middle:.3g}"))
         lines.append(
-            f"At phi = {phi:g}: {names[picked]} {_told(here)}, {names[nearest]} {_told(least)} times the least "
-            f"possible; rank correlation of both rulers {_told(same)}."
+            f"At phi = {phi:g}: {names[picked]} {with_ends(here)}, {names[nearest]} {with_ends(least)} times the least "
+            f"possible; rank correlation of both rulers {with_ends(same)}."
         )
         numbers |= {f"picked_{phi:g}": here.middle, f"nearest_{phi:g}": least.middle}
-        numbers |= {f"correlation_{phi:g}": same.middle, f"cost_low_{phi:g}": _low(cost)}
+        numbers |= {f"correlation_{phi:g}": same.middle, f"cost_low_{phi:g}": cost.ends[0]}
     alike = len(set(dict(best))) == 1
     each = joined([value if alike else f"{name} {value}" for name, value in best])
     nearest_told = f"{best[0][0]}, {each}" if alike else each
@@ -72,7 +72,7 @@ def table(dataset: xr.Dataset) -> list[str]:
         losses = [f"{np.nanmedian(cell[f'fixed_{name}_loss']):.2g}" for name in ("pretrain", "finetune")]
         name, side, seen = (str(cell[name].item()) for name in ("mitigation", "side", "seen"))
         data = "" if seen == _NONE else seen.removesuffix(" data")
-        first, second = (_told(_over(cell[name])) for name in ("fixed_rank", "rank"))
+        first, second = (with_ends(_over(cell[name])) for name in ("fixed_rank", "rank"))
         cells = [_cell(cell.sel(level=phi)) for phi in levels]
         rows.append([name, side.removesuffix("train").removesuffix("tune"), data, *losses, first, *cells, second])
     return tabular(heads, rows)
@@ -91,7 +91,7 @@ def _cell(cell: xr.Dataset) -> str:
     """R with its interval, and the ends of ranges that its strengths are at."""
     told, ends = _over(cell["ratio"]), {str(end) for end in cell["end"].values}
     marks = "".join(mark for word, mark in _MARKS.items() if word in ends)
-    return f"{_told(told)}{marks}" if told.seeds else "not reached"
+    return f"{with_ends(told)}{marks}" if told.seeds else "not reached"
 
 
 def _beside(dataset: xr.Dataset) -> Iterator[str]:
@@ -140,15 +140,3 @@ def _middles(values: xr.DataArray) -> np.ndarray:
 def _over(values: xr.DataArray) -> OverSeeds:
     """Over transfers."""
     return over_seeds(np.ravel(values.values))
-
-
-def _told(told: OverSeeds) -> str:
-    return f"{told.middle:.3g}" if told.seeds < 2 else f"{told.middle:.3g} ({between_ends(told, 1)})"
-
-
-def _low(told: OverSeeds) -> float:
-    return told.middle if np.isnan(told.low) else told.low
-
-
-def _high(told: OverSeeds) -> float:
-    return told.middle if np.isnan(told.high) else told.high

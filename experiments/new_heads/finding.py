@@ -88,14 +88,9 @@ def _first(dataset: xr.Dataset, of: xr.Dataset | None = None) -> dict[tuple[str,
         if bases == "random" and bool(same.sel(objective=objective)):
             continue
         cell = harm.sel(objective=objective, bases=bases)
-        above = [_low(cell.sel(ratio=ratio).values) > NEGLIGIBLE for ratio in cell["ratio"].values]
+        above = [over_seeds(cell.sel(ratio=ratio).values).ends[0] > NEGLIGIBLE for ratio in cell["ratio"].values]
         found[str(objective), str(bases)] = float(cell["ratio"][int(np.argmax(above))]) if any(above) else np.nan
     return found
-
-
-def _low(values: np.ndarray) -> float:
-    told = over_seeds(values)
-    return told.middle if np.isnan(told.low) else told.low
 
 
 def _counts(right: xr.DataArray) -> tuple[int, int]:

@@ -9,7 +9,9 @@ import xarray as xr
 from scipy.interpolate import PchipInterpolator
 
 from linsim.labels import lost_lanes
-from linsim.theory.turns import LEAST_EXCESS, locate
+from linsim.theory.turns import locate
+
+from ..curves import material_harm
 
 HARDLY, NOTHING = 2 / 3, float(np.sqrt(2))
 """Ratios beta / c from which on a mode learned in full is worse than one hardly learned, and than none."""
@@ -43,7 +45,7 @@ def _turns(found: xr.Dataset) -> dict[str, Any]:
         "best": turn.least * zero,
         "last": turn.last * zero,
         "excess": turn.excess,
-        "harm": np.where((turn.excess > LEAST_EXCESS) | ~np.isfinite(turn.excess), turn.harm, 0.0),
+        "harm": material_harm(turn.harm, turn.excess),
         "inflection_steps": turn.steps,
         "lowest_steps": turn.lowest,
     }

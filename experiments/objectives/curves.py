@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
 from linsim.labels import lost_lanes
-from linsim.theory.turns import LEAST_EXCESS, locate
 
+from ..curves import harm_of, material_harm
 from ..rich_and_lazy.matching import at_equal_loss
 
 _CURVE = ("pretrain_steps", "learning_rate", "seed")
@@ -60,17 +58,12 @@ def _at_each(dims: list[str], losses: xr.Dataset, level: float, steps: int) -> x
     )
 
 
-def counted(harm: xr.DataArray, excess: xr.DataArray) -> xr.DataArray:
-    """Harm that is material, else 0: next to a loss near 0 a ratio says nothing."""
-    return harm.where((excess > LEAST_EXCESS) | ~np.isfinite(excess), 0.0)
-
-
 def tuned(found: xr.Dataset) -> xr.DataArray:
     """Harm to the fine-tuning loss where every budget has the flow time that is best for it, as it is counted."""
     best = found["finetune_loss_after"].where(~lost_lanes(found)).min("learning_rate")
     excess = best.isel(pretrain_steps=-1, drop=True) - best.min("pretrain_steps")
     excess = excess / found["finetune_zero_loss"]
-    return counted(harm_of(best), excess)
+    return material_harm(harm_of(best), excess)
 
 
 def noisy(found: xr.Dataset) -> xr.DataArray:
@@ -82,10 +75,3 @@ def fisher_left(found: xr.Dataset) -> xr.DataArray:
     """The trace of the Fisher matrix at the last budget, over its largest."""
     trace = found["fisher_trace"]
     return trace.isel(pretrain_steps=-1, drop=True) / trace.max("pretrain_steps")
-
-
-def harm_of(curves: xr.DataArray) -> xr.DataArray:
-    """Harm of curves over the budget: last over smallest, less 1."""
-    values: Any = curves.transpose("pretrain_steps", ...)
-    turn = locate(curves["pretrain_steps"].values, values.values)
-    return values.isel(pretrain_steps=0, drop=True).copy(data=turn.harm)

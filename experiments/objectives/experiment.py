@@ -25,8 +25,9 @@ from linsim.sweeping.along import Ready, along, part_of
 from linsim.sweeping.checks.recheck import LANES
 from linsim.sweeping.sweep import sweep
 
+from ..curves import material_harm
 from ..experiment import Experiment
-from .curves import counted, fisher_left, matched, noisy, tuned
+from .curves import fisher_left, matched, noisy, tuned
 from .finding import find, table
 from .tasks import FINETUNE_LOSS_BEFORE, OBJECTIVES, SHIFTS, SOFT, STRENGTHENED, Tasks, under_noise
 
@@ -133,7 +134,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     found = found.assign(_zero_losses(tasks, config))
     found = found.assign(_matched_excess(found)).drop_vars(["matched_rise", "matched_finetune_rise"])
     told = {"tuned_finetune_harm": tuned(found), "noise_harm": noisy(found), "fisher_left": fisher_left(found)}
-    told |= {"counted_finetune_harm": counted(found["finetune_harm"], found["finetune_excess"])}
+    told |= {"counted_finetune_harm": material_harm(found["finetune_harm"], found["finetune_excess"])}
     told["confident_harm"] = _with_base(matched(more, config.level)["matched_harm"], found["matched_harm"], config)
     told["confident_noise_harm"] = _with_base(noisy(more), told["noise_harm"], config)
     return label(found.assign(told).assign_attrs(level=config.level, short=config.short), LABELS)

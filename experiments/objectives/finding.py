@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding
 from linsim.theory.objectives.logistic import overshoot_threshold
-from linsim.theory.over_seeds import OverSeeds, over_seeds
+from linsim.theory.over_seeds import over_seeds
 
-from ..words import NEGLIGIBLE, distrust, diverged, interval, percent, rechecked, tabular, undecided
+from ..words import NEGLIGIBLE, distrust, diverged, in_percent, percent, rechecked, tabular, undecided
 from .tasks import HARD, OBJECTIVES, RELABELLED, SMOOTHED, SOFT, SQUARED, STRENGTHENED
 
 
@@ -23,7 +22,7 @@ def find(dataset: xr.Dataset) -> Finding:
     time there is, or pre-training that ends before there are margins, would do that. Nobody can tell where intervals
     overlap, or runs are lost.
     """
-    details, trust = (*_beside(dataset), *diverged(dataset), *_checked(dataset)), distrust(dataset)
+    details, trust = (*_beside(dataset), *diverged(dataset), *rechecked(dataset, or_why_not=False)), distrust(dataset)
     if (nothing := undecided(dataset, trust=trust)) is not None:
         return nothing
     short = _relabelled(dataset)
@@ -34,7 +33,7 @@ def find(dataset: xr.Dataset) -> Finding:
         return Finding(told, "cannot tell", {}, details, trust)
     time = float(dataset.attrs["short"])
     numbers = {f"{_word(name)}_harm": each.middle for name, each in harm.items()}
-    numbers |= {"hard_low": _low(hard), "squared_high": _high(squared), "time": time}
+    numbers |= {"hard_low": hard.ends[0], "squared_high": squared.ends[1], "time": time}
     others = f"squared error {percent(squared.middle)}, smoothed labels {percent(harm[SMOOTHED].middle)}"
     if hard.middle <= NEGLIGIBLE or hard.middle <= squared.middle:
         told = f"Hard labels are no harder to unlearn: relabelled and tuned for T = {time:g}, the fine-tuning loss"
@@ -42,7 +41,7 @@ def find(dataset: xr.Dataset) -> Finding:
             f"{told} ends {percent(hard.middle)} above its best ({others})", "not seen", numbers, details, trust
         )
     said = f"the fine-tuning loss itself ends {percent(hard.middle)} above its best after T = {time:g} with hard labels"
-    if _low(hard) <= max(_high(squared), NEGLIGIBLE):
+    if hard.ends[0] <= max(squared.ends[1], NEGLIGIBLE):
         told = f"Teachers differ too much to tell objectives apart: relabelled, {said} ({others})"
         return Finding(told, "cannot tell", numbers, details, trust)
     where = dataset.sel(objective=HARD, shift=RELABELLED)
@@ -65,7 +64,7 @@ def table(dataset: xr.Dataset) -> list[str]:
             *(first["matched_harm"], *(_relabelled(dataset, time).sel(objective=name) for time in (short, long))),
             *(second["tuned_finetune_harm"], second["matched_finetune_harm"]),
         )
-        rows.append([name, *(_percent(cell) for cell in cells)])
+        rows.append([name, *(in_percent(cell) for cell in cells)])
     return tabular(heads, rows)
 
 
@@ -85,7 +84,9 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
     if told:
         yield f"Strengthened, until {dataset.attrs['level']:g} of the fine-tuning loss is left, harm is: {told}."
     confident = dataset["confident_harm"]
-    parts = [f"{_percent(confident.sel(strength=each))} at strength {each:g}" for each in confident["strength"].values]
+    parts = [
+        f"{in_percent(confident.sel(strength=each))} at strength {each:g}" for each in confident["strength"].values
+    ]
     limits = overshoot_threshold([0.5, 2.0, 5.0])
     yield (
         f"The same with soft labels, in %: {', '.join(parts)}. A logistic mode tolerates {limits[0]:.3g}, "
@@ -93,27 +94,9 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
     )
     for at, scale in enumerate(dataset["noise"].values):
         under = dataset["noise_harm"].isel(noise=at).sel(shift=STRENGTHENED)
-        told = ", ".join(f"{name} {_percent(under.sel(objective=name))}" for name in (SQUARED, SOFT, HARD, SMOOTHED))
+        told = ", ".join(f"{name} {in_percent(under.sel(objective=name))}" for name in (SQUARED, SOFT, HARD, SMOOTHED))
         yield f"Harm under noise of {scale:g} on every weight, without fine-tuning, in %: {told}."
-
-
-def _checked(dataset: xr.Dataset) -> list[str]:
-    """On the sample that was computed again, where there is one: no other solver knows these objectives."""
-    return rechecked(dataset) if dataset.attrs.get("recheck_lanes") else []
-
-
-def _percent(values: xr.DataArray) -> str:
-    """Median and interval in percent, to a tenth."""
-    return interval(np.round(values, 3), 100)
 
 
 def _word(name: str) -> str:
     return name.split()[0]
-
-
-def _low(told: OverSeeds) -> float:
-    return told.middle if np.isnan(told.low) else told.low
-
-
-def _high(told: OverSeeds) -> float:
-    return told.middle if np.isnan(told.high) else told.high

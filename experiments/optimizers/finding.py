@@ -8,6 +8,7 @@ import xarray as xr
 from linsim.finding import Finding
 from linsim.theory.turns import LEAST_EXCESS
 
+from ..curves import material_harm
 from ..words import NEGLIGIBLE, change, distrust, joined, percent, tabular, undecided
 from .methods import spoken
 
@@ -114,7 +115,7 @@ def _beside(dataset: xr.Dataset) -> list[str]:
     for arm, words in (("pretrain", "pre-training"), ("finetune", "fine-tuning")):
         there = known(dataset, arm)
         if there.sizes["optimizer"] and np.isfinite(there["tuned_harm"]).any():
-            worst = there["tuned_harm"].where(there["tuned_excess"] > LEAST_EXCESS, 0.0).max("task_shift")
+            worst = material_harm(there["tuned_harm"], there["tuned_excess"]).max("task_shift")
             name = str(worst["optimizer"].values[int(np.argmax(worst.fillna(-1).values))])
             lines.append(
                 f"At a rate for every checkpoint harm is {percent(float(worst.max()))} at most, by {spoken(name)} "

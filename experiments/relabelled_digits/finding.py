@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding
-from linsim.theory.over_seeds import OverSeeds, over_seeds
+from linsim.theory.over_seeds import over_seeds
 
-from ..words import NEGLIGIBLE, distrust, diverged, interval, joined, percent, rechecked, tabular, undecided
+from ..words import NEGLIGIBLE, distrust, diverged, in_percent, joined, percent, rechecked, tabular, undecided
 from .images import HARD, OBJECTIVES, RELABELLED, SHIFTS, SMOOTHED, SQUARED
 
 KINDS = (("", "trained on"), ("heldout_", "held out"))
@@ -25,7 +24,7 @@ def find(dataset: xr.Dataset) -> Finding:
     that harm is negligible, or no larger than with squared error: time enough to unlearn margins would do that, or
     pre-training that ends before there are any. Nobody can tell where intervals overlap, or runs are lost.
     """
-    details, trust = (*_beside(dataset), *diverged(dataset), *_checked(dataset)), distrust(dataset)
+    details, trust = (*_beside(dataset), *diverged(dataset), *rechecked(dataset, or_why_not=False)), distrust(dataset)
     if (nothing := undecided(dataset, details=details, trust=trust)) is not None:
         return nothing
     harm = {name: over_seeds(_cell(dataset, "counted_finetune_harm", name).values) for name in OBJECTIVES}
@@ -35,7 +34,7 @@ def find(dataset: xr.Dataset) -> Finding:
         return Finding(told, "cannot tell", {}, details, trust)
     time = float(dataset.attrs["short"])
     numbers = {f"{name.split()[0]}_harm": each.middle for name, each in harm.items()}
-    numbers |= {"hard_low": _end(hard, hard.low), "squared_high": _end(squared, squared.high), "time": time}
+    numbers |= {"hard_low": hard.ends[0], "squared_high": squared.ends[1], "time": time}
     others = f"squared error {percent(squared.middle)}, smoothed labels {percent(harm[SMOOTHED].middle)}"
     said = f"{percent(hard.middle)} above its best after T = {time:g}"
     if hard.middle <= NEGLIGIBLE or hard.middle <= squared.middle:
@@ -72,7 +71,7 @@ def table(dataset: xr.Dataset) -> list[str]:
                 *(_cell(dataset, f"counted_{kind}finetune_harm", name, shift) for kind in ("", "heldout_")),
                 *(cell["matched_finetune_harm"], cell["tuned_finetune_harm"], cell["tuned_heldout_finetune_harm"]),
             )
-            rows.append([f"{shift.split()[0]}, {name.split()[0]}", *(_percent(each) for each in cells)])
+            rows.append([f"{shift.split()[0]}, {name.split()[0]}", *(in_percent(each) for each in cells)])
     return tabular(heads, rows)
 
 
@@ -88,7 +87,7 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
     """What overfits by itself, what is forgotten, and what sensitivity and noise do before fine-tuning."""
     by = {name: dataset.sel(objective=name) for name in OBJECTIVES}
     told = "; ".join(
-        f"{name} {_percent(each['overfit_harm'].sel(shift=RELABELLED))} %, best at {_steps(each)} steps"
+        f"{name} {in_percent(each['overfit_harm'].sel(shift=RELABELLED))} %, best at {_steps(each)} steps"
         for name, each in by.items()
     )
     yield f"Before fine-tuning, the pre-training loss on images held out ends above its best by: {told}."
@@ -96,27 +95,27 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
     told = "; ".join(
         f"{shift} "
         + ", ".join(
-            f"{name} {_percent(_cell(dataset, f'stopped_{kind}finetune_harm', HARD, shift))}" for kind, name in KINDS
+            f"{name} {in_percent(_cell(dataset, f'stopped_{kind}finetune_harm', HARD, shift))}" for kind, name in KINDS
         )
         for shift in SHIFTS
     )
     yield f"By that budget hard labels have harm to the fine-tuning loss, at T = {time:g}, in %: {told}."
     for shift in SHIFTS:
-        told = ", ".join(f"{name} {_percent(_cell(dataset, 'harm', name, shift))}" for name in OBJECTIVES)
-        matched = ", ".join(_percent(each["matched_harm"].sel(shift=shift)) for each in by.values())
+        told = ", ".join(f"{name} {in_percent(_cell(dataset, 'harm', name, shift))}" for name in OBJECTIVES)
+        matched = ", ".join(in_percent(each["matched_harm"].sel(shift=shift)) for each in by.values())
         yield f"Harm to the pre-training loss, {shift}, in %: at T = {time:g} {told}; at matched effort {matched}."
-    kept = ", ".join(f"{name} {_percent(_cell(dataset, 'kept_harm', name))}" for name in OBJECTIVES)
+    kept = ", ".join(f"{name} {in_percent(_cell(dataset, 'kept_harm', name))}" for name in OBJECTIVES)
     long = dataset.attrs["finetune_steps"] * float(dataset["learning_rate"][-1])
-    later = ", ".join(_percent(_cell(dataset, "kept_harm", name, time=long)) for name in OBJECTIVES)
+    later = ", ".join(in_percent(_cell(dataset, "kept_harm", name, time=long)) for name in OBJECTIVES)
     yield f"Of digits that keep their names, relabelled, in %: at T = {time:g} {kept}; at T = {long:g} {later}."
     told = "; ".join(
-        f"{name} {' and '.join(_percent(each['fisher_left'].sel(shift=shift)) for shift in SHIFTS)}"
+        f"{name} {' and '.join(in_percent(each['fisher_left'].sel(shift=shift)) for shift in SHIFTS)}"
         for name, each in by.items()
     )
     yield f"Of its peak the Fisher trace has left, in %, on {joined(['all digits', 'half of them'])}: {told}."
     for at, scale in enumerate(dataset["noise"].values):
         under = dataset["noise_harm"].isel(noise=at).sel(shift=RELABELLED)
-        told = ", ".join(f"{name} {_percent(under.sel(objective=name))}" for name in OBJECTIVES)
+        told = ", ".join(f"{name} {in_percent(under.sel(objective=name))}" for name in OBJECTIVES)
         yield f"Harm under noise of {scale:g} on every weight, without fine-tuning, in %: {told}."
     yield (
         "Wrong names of images held out, last budget against best: "
@@ -125,11 +124,6 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
         )
         + f", after T = {time:g}."
     )
-
-
-def _checked(dataset: xr.Dataset) -> list[str]:
-    """On the lanes that were computed again, where there are any: no other solver knows labelled examples."""
-    return rechecked(dataset) if dataset.attrs.get("recheck_lanes") else []
 
 
 def _steps(dataset: xr.Dataset) -> str:
@@ -144,13 +138,3 @@ def _errors(dataset: xr.Dataset, objective: str, shift: str) -> str:
         percent(float(each.median())) for each in (share.isel(pretrain_steps=-1), share.min("pretrain_steps"))
     )
     return f"{last} against {best}"
-
-
-def _percent(values: xr.DataArray) -> str:
-    """Median and interval in percent, to a tenth."""
-    return interval(np.round(values, 3), 100)
-
-
-def _end(told: OverSeeds, end: float) -> float:
-    """An end of the interval; the only value where there is one sample."""
-    return told.middle if np.isnan(end) else end

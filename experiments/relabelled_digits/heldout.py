@@ -9,7 +9,7 @@ import xarray as xr
 
 from linsim.labels import lost_lanes
 
-from ..objectives.curves import counted, harm_of
+from ..curves import harm_of, material_harm
 from .images import Images, Judged
 
 _BUDGET = "pretrain_steps"
@@ -67,7 +67,7 @@ def harms(found: xr.Dataset) -> dict[str, xr.DataArray]:
         "stopped_steps": found[_BUDGET].isel({_BUDGET: stopped}).drop_vars(_BUDGET),
         "overfit_harm": harm_of(found["heldout_pretrain_loss_before"]),
         "kept_harm": harm_of(found["kept_loss_after"].where(~lost)),
-        "counted_finetune_harm": counted(found["finetune_harm"], found["finetune_excess"]),
+        "counted_finetune_harm": material_harm(found["finetune_harm"], found["finetune_excess"]),
     }
     place = xr.DataArray(np.arange(found.sizes[_BUDGET]), dims=_BUDGET)
     for kind in ("", "heldout_"):
@@ -76,9 +76,9 @@ def harms(found: xr.Dataset) -> dict[str, xr.DataArray]:
         here = curve.isel({_BUDGET: stopped}, drop=True).drop_vars(_BUDGET, errors="ignore")
         told[f"stopped_{kind}finetune_harm"] = _counted(here, until.min(_BUDGET), zero)
         if kind:
-            told["counted_heldout_finetune_harm"] = counted(harm_of(curve), _excess(curve, zero))
+            told["counted_heldout_finetune_harm"] = material_harm(harm_of(curve), _excess(curve, zero))
             best = curve.min("learning_rate")
-            told["tuned_heldout_finetune_harm"] = counted(harm_of(best), _excess(best, zero))
+            told["tuned_heldout_finetune_harm"] = material_harm(harm_of(best), _excess(best, zero))
     return told
 
 
@@ -87,4 +87,4 @@ def _excess(curve: xr.DataArray, zero: xr.DataArray) -> xr.DataArray:
 
 
 def _counted(last: xr.DataArray, least: xr.DataArray, zero: xr.DataArray) -> xr.DataArray:
-    return counted(last / least - 1, (last - least) / zero)
+    return material_harm(last / least - 1, (last - least) / zero)

@@ -36,8 +36,7 @@ class Move(NamedTuple):
     @property
     def clear(self) -> bool:
         """Whether the interval is beyond what is negligible; it allows for every pair that might have been picked."""
-        low = self.by.middle if self.by.seeds == 1 else self.by.low
-        return bool(low > NEGLIGIBLE)
+        return self.by.ends[0] > NEGLIGIBLE
 
 
 def find(dataset: xr.Dataset) -> Finding:

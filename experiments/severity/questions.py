@@ -11,8 +11,8 @@ import xarray as xr
 
 from linsim.labels import texts
 
+from ..curves import material_harm
 from ..data_distribution.reading import FIXED, LOSS
-from ..objectives.curves import counted
 from ..objectives.tasks import RELABELLED, STRENGTHENED
 from ..optimizers.methods import spoken
 
@@ -85,7 +85,7 @@ def _two(parts: Any) -> tuple[xr.DataArray, xr.DataArray]:
 
 
 def _material(harm: tuple[xr.DataArray, ...], excess: tuple[xr.DataArray, ...]) -> tuple[xr.DataArray, xr.DataArray]:
-    return _two(counted(*pair) for pair in zip(harm, excess, strict=True))
+    return _two(material_harm(*pair) for pair in zip(harm, excess, strict=True))
 
 
 QUESTIONS = (

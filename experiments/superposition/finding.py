@@ -58,7 +58,7 @@ def stand(link: str, told: OverSeeds) -> Stand:
     """What the interval of one link says of the account; of a single teacher the value itself."""
     if not told.seeds:
         return "open"
-    low, high = (told.middle, told.middle) if np.isnan(told.low) else (told.low, told.high)
+    low, high = told.ends
     limit = _LIMITS.get(link, 0.0)
     return "for" if low > limit else "against" if high < limit else "open"
 

@@ -7,8 +7,9 @@ import xarray as xr
 from scipy.interpolate import Akima1DInterpolator
 
 from linsim.labels import lost_lanes, texts
-from linsim.theory.turns import LEAST_EXCESS, LEAST_HARM
+from linsim.theory.turns import LEAST_HARM
 
+from ..curves import material_harm
 from ..rich_and_lazy.matching import at_equal_loss
 
 MEASURED = {"overlap": "feature_overlap", "sensitivity": "hessian_trace"}
@@ -82,8 +83,8 @@ def _turned(curve: xr.DataArray, zero: xr.DataArray) -> dict[str, xr.DataArray]:
     least = curve.min(BUDGET).where(known)
     excess = last - least
     harm = excess / least.where(least > 0)
-    small = (harm <= LEAST_HARM) | (excess <= LEAST_EXCESS * zero)
-    return {"least": least, "last": last, "excess": excess, "harm": harm.where(~small, 0.0).where(known)}
+    counts = material_harm(harm, excess / zero, LEAST_HARM).where(known)
+    return {"least": least, "last": last, "excess": excess, "harm": counts}
 
 
 def _matched(found: xr.Dataset, level: float) -> xr.Dataset:

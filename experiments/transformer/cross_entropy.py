@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from linsim.theory.turns import locate
-
-from ..words import counted, interval
+from ..curves import harm_of
+from ..words import counted, in_percent
 from .result import NOISE_OF_TRAINING
 
 _BUDGET, _RATE = "pretrain_steps", "learning_rate"
@@ -60,11 +59,11 @@ def effects(dataset: xr.Dataset) -> Effects:
         for name in _NOISES
     ]
     return Effects(
-        finetune=_harm(losses).transpose(_RATE, "seed"),
-        tuned=_harm(losses.min(_RATE)),
+        finetune=harm_of(losses).transpose(_RATE, "seed"),
+        tuned=harm_of(losses.min(_RATE)),
         fisher_left=(fisher.isel({_BUDGET: -1}) / fisher.max(_BUDGET)).drop_vars(_BUDGET),
         fisher_falls=int((fall > 2 * sure).sum()),
-        noise=xr.concat([_harm(each.drop_vars("scale")) for each in under], "scale").transpose("scale", "seed"),
+        noise=xr.concat([harm_of(each.drop_vars("scale")) for each in under], "scale").transpose("scale", "seed"),
     )
 
 
@@ -81,13 +80,6 @@ def in_words(found: Effects) -> str:
     )
 
 
-def _harm(curves: xr.DataArray) -> xr.DataArray:
-    """Last over smallest, less 1."""
-    ordered = curves.transpose(_BUDGET, ...)
-    turn = locate(ordered[_BUDGET].values, ordered.values.astype(np.float64))
-    return ordered.isel({_BUDGET: 0}, drop=True).copy(data=turn.harm)
-
-
 def _percent(values: xr.DataArray) -> str:
     """Median and interval, to a tenth; harm within the noise of training is none."""
-    return interval(np.round(values.where(~(values <= NOISE_OF_TRAINING), 0.0), 3), 100)
+    return in_percent(values.where(~(values <= NOISE_OF_TRAINING), 0.0))

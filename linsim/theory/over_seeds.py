@@ -27,6 +27,11 @@ class OverSeeds(NamedTuple):
     def __repr__(self) -> str:
         return brief_fields(self)
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of the interval; of one known value, which has none, that value twice."""
+        return (self.middle, self.middle) if np.isnan(self.low) else (self.low, self.high)
+
 
 def over_seeds(
     values: Float[np.ndarray, " seeds"], statistic: Callable[..., Any] = np.median, level: float = 0.95

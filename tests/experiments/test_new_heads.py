@@ -153,9 +153,5 @@ def test_every_verdict_has_a_configuration(small, name):
         (["--finetune-rate", "0"], "finetune_rate: got 0"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(flags, told, tmp_path, capsys):
-    assert main([*flags, "--out", str(tmp_path / "result")]) == 2
-    out = capsys.readouterr()
-    assert told in out.err
-    assert len(out.err.strip().splitlines()) == 1
-    assert not (tmp_path / "result").exists()
+def test_bad_input_is_one_line_and_leaves_nothing(flags, told, refused):
+    assert told in refused(main, flags)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from experiments.curves import material_harm
 from experiments.objectives import Config, experiment, main
-from experiments.objectives.curves import counted, fisher_left
+from experiments.objectives.curves import fisher_left
 from experiments.objectives.finding import find, table
 from experiments.objectives.tasks import HARD, RELABELLED, SMOOTHED, SOFT, SQUARED, STRENGTHENED, under_noise
 from linsim.dynamics.seen import SeenTask
@@ -155,7 +156,7 @@ def test_hard_labels_have_no_progressive_sensitivity(small):
 
 def test_what_is_immaterial_does_not_count():
     harm, excess = (xr.DataArray([0.5, 0.5, np.nan, np.inf]), xr.DataArray([1e-5, 0.1, np.nan, np.inf]))
-    np.testing.assert_array_equal(counted(harm, excess), [0, 0.5, np.nan, np.inf])
+    np.testing.assert_array_equal(material_harm(harm, excess), [0, 0.5, np.nan, np.inf])
 
 
 @pytest.mark.parametrize("name", VERDICTS)

@@ -28,3 +28,9 @@ def test_the_same_digits_every_time_and_a_level_within_bounds():
     assert over_seeds(values) == over_seeds(values)
     with pytest.raises(InvalidInput, match="level: got 1"):
         over_seeds(values, level=1.0)
+
+
+def test_ends_of_one_value_are_that_value():
+    assert over_seeds(np.array([0.3])).ends == (0.3, 0.3)
+    told = over_seeds(np.array([0.1, 0.2, 0.4]))
+    assert told.ends == (told.low, told.high)
