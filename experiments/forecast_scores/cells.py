@@ -1,0 +1,60 @@
+"""Curves cut where nobody knows yet what comes: a table up to some budget, and what became of it by 8 times that."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from linsim.forecasting.columns import COLUMNS
+from linsim.forecasting.simulation import outcome
+
+from .tables import Curves
+
+AHEAD = (0, 2, 4, 6)
+"""Places of B, 2 B, 4 B and 8 B among budgets that lie the square root of 2 apart."""
+CUTS = (5, 7, 9, 11, 13, 15)
+"""Places of the last budget of a table."""
+
+
+class Cells(NamedTuple):
+    """Tables with their outcomes."""
+
+    budgets: list[Float[np.ndarray, " budgets"]]
+    columns: list[dict[str, Float[np.ndarray, " budgets"]]]
+    group: Int[np.ndarray, " cells"]
+    """What the bootstrap draws: transfers, or pre-trainings."""
+    run: Int[np.ndarray, " cells"]
+    worse: Bool[np.ndarray, "cells horizons"]
+    turn: Float[np.ndarray, " cells"]
+    """ln(turn / B), infinite where none comes within 8 B."""
+
+    @property
+    def fresh(self) -> Bool[np.ndarray, " cells"]:
+        """Whether it has not turned by B."""
+        return self.turn > 0
+
+    def of(self, chosen: Bool[np.ndarray, " cells"]) -> Cells:
+        """Some of them."""
+        places = np.flatnonzero(chosen)
+        lists = ([each[at] for at in places] for each in (self.budgets, self.columns))
+        return Cells(*lists, *(each[places] for each in self[2:]))
+
+
+def cells_of(curves: Curves) -> Cells:
+    """All cuts of all runs whose losses are known at all budgets."""
+    found = []
+    for number in np.flatnonzero(np.isfinite(curves.losses).all(axis=(0, 2))):
+        budgets, losses = curves.budgets[number], curves.losses[:, number]
+        after = losses[COLUMNS.index("pretrain_loss_after")]
+        for cut in (cut for cut in CUTS if cut + AHEAD[-1] < len(budgets)):
+            known, seen = slice(0, cut + 1), slice(0, cut + AHEAD[-1] + 1)
+            ahead = after[[cut + step for step in AHEAD]]
+            worse, turn = outcome(
+                ahead[None], (budgets[seen] / budgets[cut])[None], after[seen][None], curves.zero[number : number + 1]
+            )
+            columns = {name: losses[at, known] for at, name in enumerate(COLUMNS)}
+            found.append((budgets[known], columns, curves.group[number], number, worse[0], turn[0]))
+    budgets, columns, *rest = zip(*found, strict=True)
+    return Cells(list(budgets), list(columns), *(np.array(each) for each in rest))
