@@ -14,7 +14,7 @@ from .tables import Curves
 
 AHEAD = (0, 2, 4, 6)
 """Places of B, 2 B, 4 B and 8 B among budgets that lie the square root of 2 apart."""
-CUTS = (5, 7, 9, 11, 13, 15)
+CUTS = (5, 9, 13)
 """Places of the last budget of a table."""
 
 

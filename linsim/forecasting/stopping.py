@@ -1,0 +1,70 @@
+"""When to stop pre-training: as soon as going on to twice the budget is more likely than not to be worse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from linsim.errors import require, require_number
+from linsim.forecasting.columns import COLUMNS, features_of
+from linsim.forecasting.forecaster import stored
+from linsim.forecasting.prior import FEWEST_BUDGETS, HORIZONS
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """A rule for a training loop: stop once the chance that a longer budget is worse exceeds a level.
+
+    It takes nothing tuned: the losses of both tasks at the checkpoints so far. What fine-tuning from them gave, where
+    that is known, makes it better.
+
+    Example:
+      >>> rule = ls.Stopping()
+      >>> rule.stops([100, 200, 400], {"base_loss": [3.0, 2.0, 1.0], "finetune_loss_before": [9.0, 8.0, 7.0]})
+      False
+    """
+
+    chance: float = 0.5
+    """Above which it stops."""
+    horizon: int = 2
+    """Multiple of the budget that is asked about, of 2, 4 and 8."""
+
+    def __post_init__(self) -> None:
+        require_number("chance", self.chance, above=0, below=1)
+        require(self.horizon in HORIZONS, "horizon", self.horizon, f"one of {', '.join(map(str, HORIZONS))}")
+
+    @property
+    def needs(self) -> int:
+        """Checkpoints before it can stop."""
+        return FEWEST_BUDGETS
+
+    def foreseen(
+        self,
+        budgets: Sequence[float] | Float[np.ndarray, " budgets"],
+        losses: Mapping[str, Sequence[float] | Float[np.ndarray, " budgets"]],
+    ) -> float:
+        """Chance that the horizon is worse; NaN below three budgets, or where a loss is not above 0.
+
+        Args:
+          budgets: of the checkpoints so far, increasing.
+          losses: column of a table -> its values there; `base_loss` and any of the others.
+        """
+        steps = np.asarray(budgets, np.float64)
+        columns = {name: np.asarray(values, np.float64) for name, values in losses.items() if name in COLUMNS}
+        require(COLUMNS[0] in columns, "losses", ", ".join(losses) or "none", f"{COLUMNS[0]}, and any other column")
+        sound = all(values.shape == steps.shape and bool((values > 0).all()) for values in columns.values())
+        if len(steps) < self.needs or not sound:
+            return float("nan")
+        worse, _ = stored().members(features_of(steps, columns)[None])
+        return float(worse[0, HORIZONS.index(self.horizon)])
+
+    def stops(
+        self,
+        budgets: Sequence[float] | Float[np.ndarray, " budgets"],
+        losses: Mapping[str, Sequence[float] | Float[np.ndarray, " budgets"]],
+    ) -> bool:
+        """Whether to stop at the last of these checkpoints; arguments as of `foreseen`."""
+        return self.foreseen(budgets, losses) > self.chance
