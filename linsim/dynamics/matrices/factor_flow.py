@@ -54,13 +54,14 @@ def factor_flow(modes: Spectrum, start: Factor, time: Scalar, weight_decay: Scal
     By pivots that are chosen at once, and of the few lanes where that is not enough by pivots chosen one by one, which
     takes several times as long.
     """
-    later: Factor = _lane(modes, start, jnp.asarray(time), jnp.asarray(weight_decay))
+    later: Factor = _lane(modes, start, time, weight_decay)
     return later
 
 
 @custom_vmap
 def _lane(*given: Any) -> Factor:
     """Of a single lane."""
+    given = jax.tree.map(jnp.asarray, given)
     if given[1].shape[-1] <= _FEW:
         return _surely(*given)
     later, enough = factor_flow_by(in_order, *given)
@@ -70,6 +71,7 @@ def _lane(*given: Any) -> Factor:
 @_lane.def_vmap
 def _lanes(count: int, mapped: Any, *given: Any) -> tuple[Factor, bool]:
     """Every lane at once, and then one by one those that need it."""
+    given = jax.tree.map(jnp.asarray, given)  # literals come as numbers
     over_lanes = partial(jax.vmap, in_axes=jax.tree.map(lambda each: 0 if each else None, mapped), axis_size=count)
     if given[1].shape[-1] <= _FEW:
         return over_lanes(_surely)(*given), True
