@@ -38,6 +38,8 @@ def _paint(dataset: xr.Dataset) -> Figure:
     there = {name: said for name, said in _COLUMNS.items() if name in dataset}
     for axes, at in zip(panels, order, strict=False):
         _draw(axes, dataset.isel(run=int(at)), there)
+    for axes in panels[: max(len(order) - columns, 0)]:
+        axes.set_xlabel("")
     for axes in panels[len(order) :]:
         axes.set_visible(False)
     for axes in panels[: len(order) : columns]:

@@ -16,7 +16,7 @@ from .panels.rows import Span, ranges
 from .picture import Picture
 
 _NEEDED = {
-    *("skill", "fresh_auc", "coverage", "cannot_tell", "wrong", "said", "came", "cells", "regret", "tunings", "policy"),
+    *("skill", "fresh_auc", "coverage_of_turns", "cannot_tell", "wrong", "said", "came", "cells", "regret", "tunings", "policy"),
     *("domain", "method"),
 }
 _SHOWN = {
@@ -28,7 +28,7 @@ _SHOWN = {
     "has it turned?": Look("black", "x", size=5),
 }
 _SHARES = {
-    "coverage": ("80 % interval holds the turn", Look("#0072B2", "o", size=6)),
+    "coverage_of_turns": ("80 % interval holds the turn", Look("#0072B2", "o", size=6)),
     "cannot_tell": ("cannot tell", Look("0.45", "s", size=5)),
     "wrong": ("other verdicts, wrong", Look("#D55E00", "X", size=6)),
 }
@@ -60,10 +60,9 @@ def _paint(dataset: xr.Dataset) -> Figure:
     skill.set_title("(a) worse by 8 times the budget?", loc="left")
     separation.set_title("(b) before the turn", loc="left")
     shares.set_title("(c) intervals and verdicts", loc="left")
-    entries: list[Any] = [Line2D([], [], label=name, **look.points) for name, look in methods.items()]
-    above.legend(handles=entries, loc="outside lower left", ncols=6, columnspacing=1.2, handletextpad=0.3)
-    entries = [Line2D([], [], label=said, **look.points) for said, look in _SHARES.values()]
-    shares.legend(handles=entries, loc="upper left", fontsize=7.5, framealpha=0.9)
+    entries: list[Any] = [Line2D([], [], label=f"(a, b) {name}", **look.points) for name, look in methods.items()]
+    entries += [Line2D([], [], label=f"(c) {said}", **look.points) for said, look in _SHARES.values()]
+    above.legend(handles=entries, loc="outside lower left", ncols=5, fontsize=8, columnspacing=1.0, handletextpad=0.2)
     calibration, cost = below.subplots(1, 2, width_ratios=(0.8, 1.2))
     _draw_calibration(calibration, dataset)
     _draw_cost(cost, dataset)

@@ -34,7 +34,7 @@ from linsim.progress.showing import Progress
 from ..experiment import Experiment
 from .finding import find, table
 
-CLAIMS = ("mode-slope", "loss-ratio", "loss-ratio-blind")
+CLAIMS = ("mode-slope", "loss-ratio", "loss-ratio-blind", "loss-ratio-rotated")
 Example = Literal["networks", "published"]
 _ANY, _OF = "any, as long as all have one", "unit of the column"
 _TURN = "turn of the pre-training loss after fine-tuning"

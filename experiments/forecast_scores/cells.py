@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from linsim.forecasting.columns import COLUMNS
-from linsim.forecasting.simulation import outcome
+from linsim.forecasting.prior import draw
+from linsim.forecasting.simulation import outcome, simulate
 
 from .tables import Curves
 
@@ -58,3 +59,15 @@ def cells_of(curves: Curves) -> Cells:
             found.append((budgets[known], columns, curves.group[number], number, worse[0], turn[0]))
     budgets, columns, *rest = zip(*found, strict=True)
     return Cells(list(budgets), list(columns), *(np.array(each) for each in rest))
+
+
+def of_prior(count: int, seed: int) -> Cells:
+    """Tables of fresh networks of the prior, each a group of its own."""
+    networks = draw(count, seed)
+    told = simulate(networks, seed)
+    there = [np.isfinite(row) for row in networks.budgets]
+    columns = [
+        {name: told.losses[at, number, some] for at, name in enumerate(COLUMNS)} for number, some in enumerate(there)
+    ]
+    budgets = [row[some] for row, some in zip(networks.budgets, there, strict=True)]
+    return Cells(budgets, columns, np.arange(count), np.arange(count), told.worse, told.turn)

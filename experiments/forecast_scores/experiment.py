@@ -20,15 +20,13 @@ import xarray as xr
 
 from linsim.commands.cli import Drawing
 from linsim.errors import require_integer
-from linsim.forecasting.columns import COLUMNS
 from linsim.forecasting.forecaster import stored as forecaster
-from linsim.forecasting.prior import HORIZONS, draw
-from linsim.forecasting.simulation import simulate
+from linsim.forecasting.prior import HORIZONS
 from linsim.labels import PLAIN, Label, label, texts
 from linsim.progress.showing import Progress
 
 from ..experiment import Experiment
-from .cells import Cells, cells_of
+from .cells import Cells, cells_of, of_prior
 from .finding import find, table
 from .judging import judge, scored
 from .regrets import POLICIES, policies
@@ -37,7 +35,7 @@ from .scores import STATISTICS, mean_of, with_interval
 from .tables import CALIBRATION, TRANSFERS, TRANSFORMER, Curves, stored
 from .theory_fit import bank
 
-CLAIMS = ("mode-slope", "loss-ratio", "loss-ratio-blind")
+CLAIMS = ("mode-slope", "loss-ratio", "loss-ratio-blind", "loss-ratio-rotated")
 PRIOR = "networks of the prior"
 _EFOLDS, _ZERO = "e-folds", "zero network's loss"
 LABELS = {
@@ -60,6 +58,7 @@ LABELS = {
     "wrong_harm": Label("share of its verdicts of harm that are wrong", PLAIN),
     "wrong_no_harm": Label("share of its verdicts of no harm that are wrong", PLAIN),
     "bias": Label("mean chance less share that became worse", PLAIN),
+    "sharpness": Label("mean of (y - p)(1 - 2 p): above 0 where chances are too near to 0 and 1", PLAIN),
     "harmful": Label("share that became worse", PLAIN),
     "came": Label("share of tables in a bin that became worse", PLAIN),
     "said": Label("mean chance in a bin", PLAIN),
@@ -96,7 +95,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     require_integer("resamples", config.resamples, at_least=10, at_most=10**5)
     require_integer("seed", config.seed, at_least=0, at_most=2**31)
     known, fitted = forecaster(), bank(config.seed)
-    learned = _of_prior(config.networks, config.seed + 1000)
+    learned = of_prior(config.networks, config.seed + 1000)
     harm = learned.worse[:, HORIZONS.index(HORIZONS[-1])]
     tables = list(zip(learned.budgets, learned.columns, strict=True))
     ruled = {name: Chances.of(np.array([rule(*each) for each in tables]), harm) for name, rule in RULES.items()}
@@ -117,22 +116,11 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
 
 
 def _domains(config: Config) -> Iterator[tuple[str, Cells]]:
-    yield PRIOR, _of_prior(config.networks, config.seed + 2000)
+    yield PRIOR, of_prior(config.networks, config.seed + 2000)
     for name, curves in stored().items():
         cells = cells_of(curves)
         judges = (cells.group >= CALIBRATION) & (cells.group < CALIBRATION + config.transfers)
         yield name, cells if name == TRANSFORMER else cells.of(judges)
-
-
-def _of_prior(count: int, seed: int) -> Cells:
-    networks = draw(count, seed)
-    told = simulate(networks, seed)
-    there = [np.isfinite(row) for row in networks.budgets]
-    columns = [
-        {name: told.losses[at, number, some] for at, name in enumerate(COLUMNS)} for number, some in enumerate(there)
-    ]
-    budgets = [row[some] for row, some in zip(networks.budgets, there, strict=True)]
-    return Cells(budgets, columns, np.arange(count), np.arange(count), told.worse, told.turn)
 
 
 def _stopping(config: Config) -> xr.Dataset:

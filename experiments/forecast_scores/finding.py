@@ -46,10 +46,16 @@ def find(dataset: xr.Dataset) -> Finding:
 
 
 def calibrated(dataset: xr.Dataset) -> np.ndarray:
-    """Domains where chances are right on average, and intervals hold what they say, within their bootstrap."""
-    bias, held = dataset["bias"], dataset["coverage"]
-    right = (bias.sel(statistic="low").values <= 0) & (bias.sel(statistic="high").values >= 0)
-    return right & (held.sel(statistic="high").values >= LEVEL)
+    """Domains where nothing speaks against chances or intervals, within their bootstrap.
+
+    Chances are right on average, and no nearer to 0 and 1 than they should be (Spiegelhalter's statistic); intervals hold
+    the turn, where there is one, as often as they say.
+    """
+    found = dataset["coverage_of_turns"].sel(statistic="high").fillna(1.0).values >= LEVEL
+    for name in ("bias", "sharpness"):
+        low, high = (dataset[name].sel(statistic=end).values for end in ("low", "high"))
+        found &= (low <= 0) & (high >= 0)
+    return found
 
 
 def table(dataset: xr.Dataset) -> list[str]:
@@ -66,7 +72,7 @@ def table(dataset: xr.Dataset) -> list[str]:
                 _span(own["skill"]),
                 _span(own["auc"]),
                 _span(own["fresh_auc"]),
-                percent(_estimate(here["coverage"])),
+                percent(_estimate(here["coverage_of_turns"])),
                 percent(_estimate(here["cannot_tell"])),
                 percent(_estimate(here["wrong"])) if np.isfinite(_estimate(here["wrong"])) else "-",
                 "yes" if calm[at] else "no",

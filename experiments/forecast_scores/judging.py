@@ -97,6 +97,7 @@ def scored(cells: Cells, told: Judged, resamples: int, seed: int) -> xr.Dataset:
         "wrong_harm": interval(mean_of(np.where(told.verdicts == 0, wrong, np.nan))),
         "wrong_no_harm": interval(mean_of(np.where(told.verdicts == 1, wrong, np.nan))),
         "bias": interval(mean_of(forecast - harm)),
+        "sharpness": interval(mean_of((harm - forecast) * (1 - 2 * forecast))),
         "harmful": interval(mean_of(harm.astype(float))),
     }
     came = [interval(mean_of(harm[some].astype(float)), some) if some.any() else np.full(3, np.nan) for some in inside]

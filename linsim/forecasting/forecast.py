@@ -95,14 +95,19 @@ def forecast_of(run: Run, forecaster: Forecaster | None = None) -> Forecast:
 def judged(chance: float, strangeness: float, choice: int, known: Forecaster) -> tuple[Verdict, str]:
     """The verdict on harm by 8 times the largest budget, and why."""
     low, high = float(known.harmless[choice]), float(known.harmful[choice])
-    by = f"{chance:.0%} that {HORIZONS[-1]} times the largest budget is more than {MARGIN:.0%} worse"
+    by = f"{_percent(chance)} that {HORIZONS[-1]} times the largest budget is more than {_percent(MARGIN)} worse"
     if strangeness > 1:
-        return "cannot_tell", f"the curves resemble nothing in the prior ({strangeness:.1f} times as far as 999 of 1000)"
+        away = f"{strangeness:.2g} times as far from it as 999 in 1000 of its networks"
+        return "cannot_tell", f"the curves resemble nothing in the prior: {away}"
     if chance > high:
-        return "harm", f"{by}, above the {high:.0%} that harmless runs rarely exceed"
+        return "harm", f"{by}, above the {_percent(high)} that 9 in 10 harmless runs were below, or a half"
     if chance < low:
-        return "no_harm", f"{by}, below the {low:.0%} that harmful runs rarely fall below"
-    return "cannot_tell", f"{by}, between the {low:.0%} and {high:.0%} from which on verdicts hold in all domains"
+        return "no_harm", f"{by}, below the {_percent(low)} that 9 in 10 harmful runs were above"
+    return "cannot_tell", f"{by}, and verdicts are given below {_percent(low)} and above {_percent(high)} alone"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.995 else "100 %"
 
 
 def _told(
