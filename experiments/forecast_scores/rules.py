@@ -21,6 +21,7 @@ Rule = Callable[[np.ndarray, Columns], float]
 
 _BINS = 12
 _DECAYS, _RISES = (0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.0, 3.0), (0.25, 0.5, 1.0, 2.0)
+_RIDGE = 1e-9  # of terms in units of their length
 _SUBSETS = [subset for subset in product((True, False), repeat=3) if any(subset)]
 
 
@@ -61,8 +62,10 @@ def phenomenology(budgets: np.ndarray, columns: Columns) -> float:
     best, told = np.inf, 0.0
     for subset in _SUBSETS:
         chosen = np.flatnonzero(subset)
-        square, right = gram[:, chosen[:, None], chosen] + 1e-12 * np.eye(len(chosen)), sums[:, chosen]
-        found = np.linalg.solve(square, right[..., None])[..., 0]
+        square, right = gram[:, chosen[:, None], chosen], sums[:, chosen]
+        size = np.sqrt(np.einsum("fii->fi", square))
+        scaled = square / size[:, :, None] / size[:, None] + _RIDGE * np.eye(len(chosen))
+        found = np.linalg.solve(scaled, (right / size)[..., None])[..., 0] / size
         left = len(x) - np.sum(found * right, axis=1)  # squared misfit of a least-squares fit
         left = np.where((found >= 0).all(axis=1), left, np.inf)
         at = int(np.argmin(left))

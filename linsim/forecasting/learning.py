@@ -102,8 +102,8 @@ def learn(
 def _scores(weights: list[tuple[Array, Array]], inputs: Array, worse: Array, place: Array) -> Array:
     """Mean negative log score."""
     for kernel, bias in weights[:-1]:
-        inputs = jax.nn.silu(inputs @ kernel + bias)
-    logits = inputs @ weights[-1][0] + weights[-1][1]
+        inputs = jax.nn.silu(inputs @ kernel + bias[None])
+    logits = inputs @ weights[-1][0] + weights[-1][1][None]
     asked, turn = logits[:, : worse.shape[1]], logits[:, worse.shape[1] :]
     return jnp.mean(
         optax.sigmoid_binary_cross_entropy(asked, worse).sum(axis=1)

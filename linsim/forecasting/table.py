@@ -62,7 +62,7 @@ def read_table(table: Any, names: Mapping[str, str] | None = None) -> list[Run]:
         groups.setdefault(_name(row), []).append(at)
     runs = [_run(name, [rows[at] for at in places], [first + at for at in places], names) for name, places in groups.items()]
     for (name, places), run in zip(groups.items(), runs, strict=True):
-        _require_same(run.budgets, runs[0], [first + at for at in places], names[BUDGET], name)
+        _require_same(run.budgets.tolist(), runs[0], [first + at for at in places], names[BUDGET], name)
     return runs
 
 
@@ -104,27 +104,29 @@ def _name(row: Mapping[str, str | None]) -> str:
 
 def _run(name: str, rows: Sequence[Mapping[str, str]], places: Sequence[int], names: Mapping[str, str]) -> Run:
     """One run; the number of each row says where it stands."""
-    budgets = _numbers([row[BUDGET] for row in rows], places, names[BUDGET])
-    for before, after, at in zip(budgets[:-1], budgets[1:], places[1:], strict=True):
+    told = _numbers([row[BUDGET] for row in rows], places, names[BUDGET])
+    for before, after, at in zip(told[:-1], told[1:], places[1:], strict=True):
         field = f"row {at}, column {names[BUDGET]}"
         require(after > before, field, after, f"more than the {before:g} of the row before: each budget once, in order")
-        told = _UNITS.format("budgets", "this is", after / before, "the one before")
-        require(after <= _STEP * before, field, after, told)
-    enough = f"at least {FEWEST_BUDGETS} budgets a run; {name!r} has {len(budgets)}"
-    require(len(budgets) >= FEWEST_BUDGETS, f"row {places[-1]}, column {names[BUDGET]}", budgets[-1], enough)
+        allowed = _UNITS.format("budgets", "this is", after / before, "the one before")
+        require(after <= _STEP * before, field, after, allowed)
+    enough = f"at least {FEWEST_BUDGETS} budgets a run; {name!r} has {len(told)}"
+    require(len(told) >= FEWEST_BUDGETS, f"row {places[-1]}, column {names[BUDGET]}", told[-1], enough)
     losses = {}
     for column in COLUMNS:
         cells = [row.get(column) for row in rows]
         if any((cell or "").strip() for cell in cells):
-            values = losses[column] = _numbers(cells, places, names[column])
-            low, high = int(np.argmin(values)), int(np.argmax(values))
-            told = _UNITS.format("losses", "the largest is", values[high] / values[low], "this one")
-            require(values[high] <= _SPAN * values[low], f"row {places[low]}, column {names[column]}", values[low], told)
-    return Run(name, budgets, losses if BASE in losses else {})
+            values = _numbers(cells, places, names[column])
+            least, most = min(values), max(values)
+            field = f"row {places[values.index(least)]}, column {names[column]}"
+            allowed = _UNITS.format("losses", "the largest is", most / least, "this one")
+            require(most <= _SPAN * least, field, least, allowed)
+            losses[column] = np.array(values)
+    return Run(name, np.array(told), losses if BASE in losses else {})
 
 
-def _numbers(cells: Sequence[str | None], places: Sequence[int], column: str) -> Float[np.ndarray, " budgets"]:
-    found = []
+def _numbers(cells: Sequence[str | None], places: Sequence[int], column: str) -> list[float]:
+    found: list[float] = []
     for cell, at in zip(cells, places, strict=True):
         field, allowed = f"row {at}, column {column}", "a finite number > 0 without a unit, such as 2.3e12"
         try:
@@ -133,12 +135,10 @@ def _numbers(cells: Sequence[str | None], places: Sequence[int], column: str) ->
             raise InvalidInput(field, cell or "nothing", allowed) from None
         require(bool(np.isfinite(value)) and value > 0, field, value, allowed)
         found.append(value)
-    return np.asarray(found)
+    return found
 
 
-def _require_same(
-    budgets: np.ndarray, first: Run, places: Sequence[int], column: str, name: str
-) -> None:
+def _require_same(budgets: list[float], first: Run, places: Sequence[int], column: str, name: str) -> None:
     for at, place in enumerate(places):
         same = at < len(first.budgets) and budgets[at] == first.budgets[at]
         field = f"row {place}, column {column}"

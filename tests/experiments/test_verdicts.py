@@ -38,6 +38,8 @@ from linsim.sweeping.running import running
 from tests.experiments import (
     test_data_distribution,
     test_finite_sample,
+    test_forecast,
+    test_forecast_scores,
     test_mitigations,
     test_new_heads,
     test_objectives,
@@ -55,6 +57,8 @@ from tests.experiments.transformer import test_result as test_stored_transformer
 BESIDE = {
     "data_distribution": test_data_distribution.VERDICTS,
     "finite_sample": test_finite_sample.VERDICTS,
+    "forecast": test_forecast.VERDICTS,
+    "forecast_scores": test_forecast_scores.VERDICTS,
     "mitigations": test_mitigations.VERDICTS,
     "monitors": test_monitors.VERDICTS,
     "new_heads": test_new_heads.VERDICTS,
