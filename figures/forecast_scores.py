@@ -16,7 +16,19 @@ from .panels.rows import Span, ranges
 from .picture import Picture
 
 _NEEDED = {
-    *("skill", "fresh_auc", "coverage_of_turns", "cannot_tell", "wrong", "said", "came", "cells", "regret", "tunings", "policy"),
+    *(
+        "skill",
+        "fresh_auc",
+        "coverage_of_turns",
+        "cannot_tell",
+        "wrong",
+        "said",
+        "came",
+        "cells",
+        "regret",
+        "tunings",
+        "policy",
+    ),
     *("domain", "method"),
 }
 _SHOWN = {

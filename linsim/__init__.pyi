@@ -28,7 +28,6 @@ from .dynamics.moving.spectral import Shampoo as Shampoo
 from .dynamics.training import Session as Session
 from .errors import InvalidInput as InvalidInput
 from .errors import RunFailed as RunFailed
-from .forecasting.forecast import Forecast as Forecast
 from .forecasting.forecast import forecast as forecast
 from .forecasting.loss_ratio import loss_ratio as loss_ratio
 from .forecasting.loss_ratio import mode_slope as mode_slope

@@ -1,6 +1,6 @@
 """Makes the example: linear networks at eleven budgets, whose losses up to 16 times the last are known.
 
-    python -m experiments.forecast.example
+python -m experiments.forecast.example
 """
 
 from __future__ import annotations

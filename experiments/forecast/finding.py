@@ -1,4 +1,4 @@
-"""What the forecasts of a table come to: of how many runs more pre-training will hurt, and of how many nobody can tell."""
+"""What the forecasts of a table come to: how many runs more pre-training will hurt, and how many nobody can tell."""
 
 from __future__ import annotations
 
@@ -47,7 +47,14 @@ def table(dataset: xr.Dataset) -> list[str]:
         )
         for at, name in enumerate(dataset["run"].values)
     ]
-    heads = ("run", *(f"worse at {each} x" for each in dataset["horizon"].values), "turn from", "median", "to", "verdict")
+    heads = (
+        "run",
+        *(f"worse at {each} x" for each in dataset["horizon"].values),
+        "turn from",
+        "median",
+        "to",
+        "verdict",
+    )
     return tabular(heads, rows)
 
 

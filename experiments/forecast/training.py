@@ -3,9 +3,9 @@
     python -m experiments.forecast.training
     python -m experiments.forecast.training calibration
 
-About four minutes on one core, of which calibration alone takes half a minute. Intervals and verdicts are calibrated on fresh networks of the prior, and on the first
-transfers of every stored domain outside it (`experiments.forecast_scores.tables`), whose others judge it; nothing of
-the transformers is used.
+About four minutes on one core, of which calibration takes half a minute, which alone is done by the second. Intervals and
+verdicts are calibrated on fresh networks of the prior, and on the first transfers of every stored domain outside it
+(`experiments.forecast_scores.tables`), whose others judge it; nothing of the transformers is used.
 """
 
 from __future__ import annotations
@@ -86,11 +86,21 @@ def calibrate(members: Members, prior: list[Known], domains: list[list[Known]]) 
         away = within.features - centre
         distance = np.sqrt(np.einsum("ri,ij,rj->r", away, precision, away))
         found.append(
-            (min(np.nanmax(levels), 0.999), min(low, 0.5), max(high, 0.5), score, centre, precision, np.quantile(distance, 0.999))
+            (
+                min(np.nanmax(levels), 0.999),
+                min(low, 0.5),
+                max(high, 0.5),
+                score,
+                centre,
+                precision,
+                np.quantile(distance, 0.999),
+            )
         )
     place = bins.place_in(prior[0].turn)
     shares = np.bincount(place, minlength=bins.BINS) / len(place)
-    return Forecaster(members, *(np.array(part) for part in zip(*found, strict=True)), prior[0].all_worse.mean(0), shares)
+    return Forecaster(
+        members, *(np.array(part) for part in zip(*found, strict=True)), prior[0].all_worse.mean(0), shares
+    )
 
 
 def _safely(needed: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> float:

@@ -5,9 +5,9 @@
 holds the forecast of `experiments.forecast` against what came: on fresh networks of its prior, on transfers that the
 prior does not contain (other spectra, two-sided rotations, three layers, minibatches, Adam, cross-entropy, digits) and
 on 40 fine-tunings of 8 small transformers. Beside it stand a fit of theory, curves of no theory, the ratio of both
-losses, and four trivial rules, each made a chance on the same prior. Every table is cut where 8 times its last budget is
-known. What is drawn again for intervals is what is independent: networks, transfers, pre-trainings. The second question
-is what it costs to stop pre-training when the forecast says so.
+losses, and four trivial rules, each made a chance on the same prior. Every table is cut where 8 times its last budget
+is known. What is drawn again for intervals is what is independent: networks, transfers, pre-trainings. The second
+question is what it costs to stop pre-training when the forecast says so.
 """
 
 from __future__ import annotations
@@ -99,15 +99,12 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     harm = learned.worse[:, HORIZONS.index(HORIZONS[-1])]
     tables = list(zip(learned.budgets, learned.columns, strict=True))
     ruled = {name: Chances.of(np.array([rule(*each) for each in tables]), harm) for name, rule in RULES.items()}
-    found, names, done = [], [], 0
-    domains = list(_domains(config))
-    for name, cells in domains:
+    found, domains = [], dict(_domains(config))
+    for cells in domains.values():
         found.append(scored(cells, judge(cells, known, ruled, fitted), config.resamples, config.seed))
-        names.append(name)
-        done += 1
         if report is not None:
-            report(done, len(domains) + 1)
-    dataset = xr.concat(found, "domain").assign_coords(domain=texts(names))
+            report(len(found), len(domains) + 1)
+    dataset = xr.concat(found, "domain").assign_coords(domain=texts(list(domains)))
     costs = _stopping(config)
     told = dataset.merge(costs).assign_attrs(costs.attrs)
     if report is not None:
@@ -139,7 +136,10 @@ def _stopping(config: Config) -> xr.Dataset:
         for what in range(3)
     ]
     return xr.Dataset(
-        {name: (("policy", "statistic"), values) for name, values in zip(("regret", "tunings", "trained"), intervals, strict=True)},
+        {
+            name: (("policy", "statistic"), values)
+            for name, values in zip(("regret", "tunings", "trained"), intervals, strict=True)
+        },
         coords={"policy": texts(POLICIES), "statistic": texts(STATISTICS)},
         attrs={"stopped": len(results)},
     )

@@ -37,7 +37,11 @@ def find(dataset: xr.Dataset) -> Finding:
         "regret_to_the_end": _estimate(dataset["regret"].isel(policy=0)),
     }
     if not better.any() and not worse.any():
-        return Finding("It cannot be told whether the forecast beats a constant: no interval is clear of it", "cannot tell", numbers)
+        return Finding(
+            "It cannot be told whether the forecast beats a constant: no interval is clear of it",
+            "cannot tell",
+            numbers,
+        )
     verdict: Verdict = "seen" if 2 * count >= all_outside and count else "not seen" if not count else "cannot tell"
     sentence = f"The forecast beats a constant in {count} of {all_outside} domains that it has not learned from"
     if fails:
@@ -48,8 +52,8 @@ def find(dataset: xr.Dataset) -> Finding:
 def calibrated(dataset: xr.Dataset) -> np.ndarray:
     """Domains where nothing speaks against chances or intervals, within their bootstrap.
 
-    Chances are right on average, and no nearer to 0 and 1 than they should be (Spiegelhalter's statistic); intervals hold
-    the turn, where there is one, as often as they say.
+    Chances are right on average, and no nearer to 0 and 1 than they should be (Spiegelhalter's statistic); intervals
+    hold the turn, where there is one, as often as they say.
     """
     found = dataset["coverage_of_turns"].sel(statistic="high").fillna(1.0).values >= LEVEL
     for name in ("bias", "sharpness"):
@@ -78,7 +82,17 @@ def table(dataset: xr.Dataset) -> list[str]:
                 "yes" if calm[at] else "no",
             )
         )
-    heads = ("domain", "tables/groups", "skill", "AUC", "before the turn", "coverage", "cannot tell", "wrong", "calibrated")
+    heads = (
+        "domain",
+        "tables/groups",
+        "skill",
+        "AUC",
+        "before the turn",
+        "coverage",
+        "cannot tell",
+        "wrong",
+        "calibrated",
+    )
     return tabular(heads, rows)
 
 
@@ -93,7 +107,8 @@ def _stopping(dataset: xr.Dataset) -> str:
         f"({_estimate(dataset['tunings'].sel(policy=policy)):.0f} runs)"
         for policy in dataset["policy"].values
     ]
-    return f"Regret of stopping, of the zero network's loss, over {dataset.attrs['stopped']} transfers: {'; '.join(parts)}."
+    count = dataset.attrs["stopped"]
+    return f"Regret of stopping, of the zero network's loss, over {count} transfers: {'; '.join(parts)}."
 
 
 def _estimate(score: xr.DataArray) -> float:

@@ -53,7 +53,7 @@ def ratio(budgets: np.ndarray, columns: Columns) -> float:
 
 
 def phenomenology(budgets: np.ndarray, columns: Columns) -> float:
-    """ln(L(8 B) / L(B)) of E + A b^-alpha + F b^phi with E, A, F >= 0, the best relative fit over a grid of exponents."""
+    """ln(L(8 B) / L(B)) of E + A b^-alpha + F b^phi, E, A, F >= 0: the best relative fit over a grid of exponents."""
     x, after = budgets / budgets[-1], columns["pretrain_loss_after"]
     powers = np.array([(0.0, -decay, rise) for decay, rise in product(_DECAYS, _RISES)])
     terms = x[:, None] ** powers[:, None] / after[:, None]  # (fits, budgets, terms)

@@ -44,7 +44,10 @@ def with_interval(
         return np.array([estimate, np.nan, np.nan])
     rng = np.random.default_rng([seed, 25])
     drawn = np.array(
-        [score(np.concatenate([members[at] for at in rng.integers(len(names), size=len(names))])) for _ in range(resamples)]
+        [
+            score(np.concatenate([members[at] for at in rng.integers(len(names), size=len(names))]))
+            for _ in range(resamples)
+        ]
     )
     drawn = drawn[np.isfinite(drawn)]
     ends = np.quantile(drawn, (0.025, 0.975)) if len(drawn) > resamples // 2 else np.full(2, np.nan)

@@ -46,8 +46,16 @@ def bank(seed: int) -> Bank:
     none, two = np.zeros(_NETWORKS), np.full(_NETWORKS, 2)
     times = 0.02 * np.exp(_STEP * np.arange(_TIMES))
     networks = Networks(
-        strengths, shifted, plain, np.exp(-2 * tau) * strengths, two, length, none,
-        times[None], np.zeros((_NETWORKS, 2)), none,
+        strengths,
+        shifted,
+        plain,
+        np.exp(-2 * tau) * strengths,
+        two,
+        length,
+        none,
+        times[None],
+        np.zeros((_NETWORKS, 2)),
+        none,
     )
     losses = np.asarray(losses_of(networks, np.broadcast_to(times, (_NETWORKS, _TIMES))))
     after, zero = losses[COLUMNS.index("pretrain_loss_after")], np.sum(strengths**2, axis=1)

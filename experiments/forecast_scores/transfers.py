@@ -42,7 +42,9 @@ def tables(domain: str, number: int, seed: int) -> xr.Dataset:
     """Losses of one transfer of a domain, before and after fine-tuning at three rates, from every budget."""
     rng = np.random.default_rng([seed, list(DOMAINS).index(domain), number])
     problem, rates = DOMAINS[domain](rng, number)
-    return sweep(problem, {"learning_rate": rates}, [FINETUNE_LOSS_BEFORE], solver=_SOLVERS.get(domain, "auto"), rechecked=0)
+    return sweep(
+        problem, {"learning_rate": rates}, [FINETUNE_LOSS_BEFORE], solver=_SOLVERS.get(domain, "auto"), rechecked=0
+    )
 
 
 def _spectra(rng: np.random.Generator, number: int) -> Drawn:
@@ -50,7 +52,9 @@ def _spectra(rng: np.random.Generator, number: int) -> Drawn:
     if kind == 0:
         strengths = spectra.exponential(DIM, scale, rng.uniform(0.1, 0.6))
     elif kind == 1:
-        strengths = spectra.flat_blocks((2, 3, 3), (scale * np.array([1, rng.uniform(0.4, 0.8), rng.uniform(0.1, 0.4)])).tolist())
+        strengths = spectra.flat_blocks(
+            (2, 3, 3), (scale * np.array([1, rng.uniform(0.4, 0.8), rng.uniform(0.1, 0.4)])).tolist()
+        )
     else:
         strengths = spectra.power_law(DIM, scale, rng.uniform(0.2, 1.5)) * (np.arange(DIM) < rng.integers(2, 5))
     return _transfer(LinearTask.create(strengths), [_shift(rng)], rng)
@@ -88,7 +92,9 @@ def _adam(rng: np.random.Generator, number: int) -> Drawn:
 def _cross_entropy(rng: np.random.Generator, number: int) -> Drawn:
     """A bigram model of two layers, of confident soft labels or hard ones."""
     strength = float(np.exp(rng.uniform(np.log(4), np.log(40))))
-    tasks = Tasks(DIM, rng.uniform(0.3, 1.2), rng.uniform(0.3, 1.2), int(rng.integers(2, 6)), rng.uniform(1.5, 6), 0.1, 0)
+    tasks = Tasks(
+        DIM, rng.uniform(0.3, 1.2), rng.uniform(0.3, 1.2), int(rng.integers(2, 6)), rng.uniform(1.5, 6), 0.1, 0
+    )
     tasks = replace(tasks, seed=int(rng.integers(10**5)))
     shift = SHIFTS[number % 2]
     transfer = tasks.transfer(number, strength, SOFT, shift)
@@ -116,7 +122,7 @@ DOMAINS: dict[str, Callable[[np.random.Generator, int], Drawn]] = {
     "cross-entropy": _cross_entropy,
     "digits": _digits,
 }
-_SOLVERS = {name: "dense" for name in ("rotations", "minibatches", "Adam", "cross-entropy", "digits")}
+_SOLVERS = dict.fromkeys(("rotations", "minibatches", "Adam", "cross-entropy", "digits"), "dense")
 
 
 def _task(rng: np.random.Generator, random_bases: bool = False, label_noise: float = 0.0) -> LinearTask:
@@ -155,5 +161,3 @@ def _transfer(
 def _doubling(first: float) -> np.ndarray:
     budgets = np.round(max(first, 4.0) * 2 ** (np.arange(BUDGETS) / 2)).astype(np.int64)
     return np.maximum.accumulate(budgets)
-
-

@@ -3,7 +3,8 @@
     python -m experiments.forecast_scores.transformers
 
 Each pre-training has a language, initial weights and text of its own; the five ways differ in the share of contexts
-that follow another law and in the rate; losses after fine-tuning are means over three streams of text. Losses are in nats a token above the entropy of the language.
+that follow another law and in the rate. Losses are in nats a token above the entropy of the language, those after
+fine-tuning means over three streams of text.
 """
 
 from __future__ import annotations
@@ -62,7 +63,12 @@ def rows(number: int) -> Iterator[tuple[object, ...]]:
         entropy = here.languages[0].entropy(config.model.context)
         for at, rate in enumerate(rates):
             for step, budget in enumerate(here.budgets):
-                losses = (before.pretrain[step], before.finetune[step], tuned.pretrain[step, at], tuned.finetune[step, at])
+                losses = (
+                    before.pretrain[step],
+                    before.finetune[step],
+                    tuned.pretrain[step, at],
+                    tuned.finetune[step, at],
+                )
                 told = [f"{float(np.mean(loss)):.6g}" for loss in losses]
                 name = f"{number}-{share:g}-{rate:g}"
                 yield name, number, share, rate, int(budget), *told, f"{entropy:.6g}"

@@ -38,7 +38,9 @@ def shape_of(budgets: Float[np.ndarray, " budgets"], losses: Float[np.ndarray, "
     return np.clip(np.concatenate([back, told]), -_WIDEST, _WIDEST) if np.isfinite(told).all() else np.zeros(_SIZE)
 
 
-def features(shapes: Mapping[str, np.ndarray], budgets: Float[np.ndarray, " budgets"]) -> Float[np.ndarray, " features"]:
+def features(
+    shapes: Mapping[str, np.ndarray], budgets: Float[np.ndarray, " budgets"]
+) -> Float[np.ndarray, " features"]:
     """All that is known of a run: how its budgets lie, which columns there are, and the shape of each.
 
     How both tasks go together is told as the ratio of their recent slopes, which is 2 c - 1 where modes are learned

@@ -17,7 +17,7 @@ from linsim.forecasting.network import Members
 LEVEL = 0.8
 """Chance that an interval of the turn is to hold it."""
 ERRORS = 0.1
-"""Share of those that turn out harmful that may be called harmless, and the reverse, over all domains of calibration."""
+"""Share of the harmful that may be called harmless, and the reverse, over all domains of calibration."""
 FILE = "forecaster.npz"
 
 
@@ -53,7 +53,13 @@ class Forecaster(NamedTuple):
         """Write all arrays, in float32."""
         arrays = self._asdict() | self.members._asdict()
         del arrays["members"]
-        np.savez_compressed(path, **{f"of_{name}" if name in Members._fields else name: np.asarray(value, np.float32) for name, value in arrays.items()})
+        np.savez_compressed(
+            path,
+            **{
+                f"of_{name}" if name in Members._fields else name: np.asarray(value, np.float32)
+                for name, value in arrays.items()
+            },
+        )
 
 
 def choice_of(columns: Any) -> int:

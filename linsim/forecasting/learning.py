@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -87,7 +88,7 @@ def learn(
     for member in range(members):
         sizes = (inputs.shape[1], width, width, len(HORIZONS) + bins)
         rngs = nnx.Rngs(seed * 1000 + member)
-        layers = [nnx.Linear(a, b, rngs=rngs) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+        layers = [nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)]
         weights = [(layer.kernel[...], layer.bias[...]) for layer in layers]
         state, rng = optimizer.init(weights), np.random.default_rng([seed, member, 23])
         for epoch in range(epochs):

@@ -1,4 +1,4 @@
-"""What the loss of the fine-tuning task at untuned checkpoints tells: how much what is not learned yet will be shifted.
+"""What the fine-tuning loss of untuned checkpoints tells: how much what is not learned yet will be shifted.
 
 Both tasks share their bases, and fine-tuning wants c_i sigma_i where pre-training wants sigma_i. What is learned of mode
 i by a checkpoint is s_i = f_i sigma_i.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from linsim.errors import numbers, require_together
+from linsim.errors import LARGEST, numbers, require_together
 
 Values = Float[np.ndarray, "..."] | float
 
@@ -29,7 +29,7 @@ def mode_slope(factor: Values, begun: Values = 0.0, reached: Values = 1.0) -> Fl
       >>> ls.mode_slope(np.array([0.5, 1.0, 2.0, 4.0]))
       array([0., 1., 3., 7.])
     """
-    c, first, last = (np.asarray(numbers(name, value)) for name, value in _named(factor, begun, reached))
+    c, first, last = (np.asarray(numbers(name, value, most=LARGEST)) for name, value in _named(factor, begun, reached))
     require_together(factor=c, begun=first, reached=last)
     both = first + last
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -62,10 +62,10 @@ def loss_ratio(
       array([2.6, 9. ])
     """
     s, sigma, goal = (
-        np.asarray(numbers(name, value))
+        np.asarray(numbers(name, value, most=LARGEST))
         for name, value in (("learned", learned), ("pretrain", pretrain), ("finetune", finetune))
     )
-    weights = np.asarray(numbers("variances", variances, above=0))
+    weights = np.asarray(numbers("variances", variances, above=0, most=LARGEST))
     require_together(learned=s, pretrain=sigma, finetune=goal, variances=weights)
     base, tuned = (np.sum(weights * (s - target) ** 2, axis=-1) for target in (sigma, goal))
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -32,7 +32,9 @@ class Members(NamedTuple):
         logits = hidden @ self.last + self.last_bias[:, None]
         worse, turn = logits[..., : len(HORIZONS)], logits[..., len(HORIZONS) :]
         powers = np.exp(turn - turn.max(axis=-1, keepdims=True))
-        return (1 / (1 + np.exp(-np.clip(worse, -80, 80)))).mean(axis=0), (powers / powers.sum(axis=-1, keepdims=True)).mean(axis=0)
+        return (1 / (1 + np.exp(-np.clip(worse, -80, 80)))).mean(axis=0), (
+            powers / powers.sum(axis=-1, keepdims=True)
+        ).mean(axis=0)
 
 
 def _silu(x: np.ndarray) -> np.ndarray:

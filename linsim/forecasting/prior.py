@@ -84,9 +84,7 @@ def draw(count: int, seed: int) -> Networks:
     zero = np.stack([np.sum(variances * each**2, axis=1) for each in (strengths, shifted)], axis=1)
     floors = _some(rng, count, 0.4) * 10 ** rng.uniform(-3, 0.5, (count, 2)) * zero
     noise = np.where(rng.random(count) < 0.6, 10 ** rng.uniform(-3.5, -1.5, count), 0.0)
-    return Networks(
-        strengths, shifted, variances, starts, depth, finetune_time, penalty, budgets, floors, noise
-    )
+    return Networks(strengths, shifted, variances, starts, depth, finetune_time, penalty, budgets, floors, noise)
 
 
 def _some(rng: np.random.Generator, count: int, share: float) -> Bool[np.ndarray, "networks 1"]:

@@ -97,9 +97,7 @@ def outcome(
 
 
 @jax.jit
-def losses_of(
-    networks: Networks, times: Float[np.ndarray, "networks times"]
-) -> Float[Array, "columns networks times"]:
+def losses_of(networks: Networks, times: Float[np.ndarray, "networks times"]) -> Float[Array, "columns networks times"]:
     """Losses of all columns at flow times of pre-training, with their floors and without error."""
     before, after = states_of(networks, times)
     found = []
@@ -114,7 +112,8 @@ def losses_of(
 def states_of(networks: Networks, times: Array) -> tuple[Array, Array]:
     """s of all modes before and after fine-tuning, over (network, time, mode)."""
     start, variance, strengths, shifted = (
-        jnp.asarray(each)[:, None] for each in (networks.starts, networks.variances, networks.strengths, networks.shifted)
+        jnp.asarray(each)[:, None]
+        for each in (networks.starts, networks.variances, networks.strengths, networks.shifted)
     )
     one = (jnp.asarray(networks.depth) == 1)[:, None, None]
     penalty, length = (jnp.asarray(each)[:, None, None] for each in (networks.penalty, networks.finetune_time))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from linsim.errors import require, require_number
+from linsim.errors import brief, numbers, require, require_number
 from linsim.forecasting.columns import COLUMNS, features_of
 from linsim.forecasting.forecaster import stored
 from linsim.forecasting.prior import FEWEST_BUDGETS, HORIZONS
@@ -34,7 +34,8 @@ class Stopping:
 
     def __post_init__(self) -> None:
         require_number("chance", self.chance, above=0, below=1)
-        require(self.horizon in HORIZONS, "horizon", self.horizon, f"one of {', '.join(map(str, HORIZONS))}")
+        known = isinstance(self.horizon, int) and not isinstance(self.horizon, bool) and self.horizon in HORIZONS
+        require(known, "horizon", self.horizon, f"one of {', '.join(map(str, HORIZONS))}")
 
     @property
     def needs(self) -> int:
@@ -52,11 +53,17 @@ class Stopping:
           budgets: of the checkpoints so far, increasing.
           losses: column of a table -> its values there; `base_loss` and any of the others.
         """
-        steps = np.asarray(budgets, np.float64)
-        columns = {name: np.asarray(values, np.float64) for name, values in losses.items() if name in COLUMNS}
-        require(COLUMNS[0] in columns, "losses", ", ".join(losses) or "none", f"{COLUMNS[0]}, and any other column")
-        sound = all(values.shape == steps.shape and bool((values > 0).all()) for values in columns.values())
-        if len(steps) < self.needs or not sound:
+        steps = numbers("budgets", budgets, 1, above=0)
+        rising = bool(np.all(np.diff(steps) > 0))
+        require(rising, "budgets", brief(budgets), "strictly increasing numbers > 0")
+        allowed = f"columns of losses by name: {COLUMNS[0]}, and any of {', '.join(COLUMNS[1:])}"
+        require(isinstance(losses, Mapping) and COLUMNS[0] in losses, "losses", brief(losses), allowed)
+        columns = {name: numbers(name, losses[name], 1, finite=False) for name in COLUMNS if name in losses}
+        for name, values in columns.items():
+            require(len(values) == len(steps), name, f"{len(values)} losses", f"one for each of {len(steps)} budgets")
+        if len(steps) < self.needs or not all(
+            np.isfinite(each).all() and (each > 0).all() for each in columns.values()
+        ):
             return float("nan")
         worse, _ = stored().members(features_of(steps, columns)[None])
         return float(worse[0, HORIZONS.index(self.horizon)])
@@ -66,5 +73,5 @@ class Stopping:
         budgets: Sequence[float] | Float[np.ndarray, " budgets"],
         losses: Mapping[str, Sequence[float] | Float[np.ndarray, " budgets"]],
     ) -> bool:
-        """Whether to stop at the last of these checkpoints; arguments as of `foreseen`."""
+        """Whether to stop at the last of these checkpoints, never where the chance is NaN; takes what `foreseen` does."""
         return self.foreseen(budgets, losses) > self.chance

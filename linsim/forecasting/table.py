@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,15 +52,20 @@ def read_table(table: Any, names: Mapping[str, str] | None = None) -> list[Run]:
       >>> read_table({"budget": [1, 2, 4], "base_loss": [3.0, 2.0, 1.5]})[0].losses["base_loss"]
       array([3. , 2. , 1.5])
     """
-    names = {name: name for name in NAMES} | dict(names or {})
-    for name in names:
+    given = {} if names is None else names
+    sound = isinstance(given, Mapping) and all(isinstance(name, str) for pair in given.items() for name in pair)
+    require(sound, "names", brief(given), f"a mapping from {', '.join(NAMES)} to names in the table")
+    for name in given:
         require_choice("names", name, NAMES)
+    names = {name: name for name in NAMES} | dict(given)
     rows, first = _rows(table, names)
     require(len(rows) > 0, "table", "no rows", f"at least {FEWEST_BUDGETS} rows, one for every budget of a run")
     groups: dict[str, list[int]] = {}
     for at, row in enumerate(rows):
         groups.setdefault(_name(row), []).append(at)
-    runs = [_run(name, [rows[at] for at in places], [first + at for at in places], names) for name, places in groups.items()]
+    runs = [
+        _run(name, [rows[at] for at in places], [first + at for at in places], names) for name, places in groups.items()
+    ]
     for (name, places), run in zip(groups.items(), runs, strict=True):
         _require_same(run.budgets.tolist(), runs[0], [first + at for at in places], names[BUDGET], name)
     return runs
@@ -80,19 +85,25 @@ def _rows(table: Any, names: Mapping[str, str]) -> tuple[list[dict[str, str]], i
     else:
         named = hasattr(table, "keys") and hasattr(table, "__getitem__")
         require(named, "table", brief(table), "the path of a CSV file, or a mapping of names to columns")
-        columns, first = {str(name): _column(str(name), table[name]) for name in table.keys()}, 1  # noqa: SIM118
+        columns, first = {str(name): _column(str(name), table[name]) for name in list(table.keys())}, 1
         lengths = {name: len(column) for name, column in columns.items()}
         require(len(set(lengths.values())) <= 1, "table", lengths, "columns of one length")
     for name in (BUDGET, BASE):
         there = ", ".join(columns) or "none"
-        require(names[name] in columns, f"row {first - 1 or 1}, column {names[name]}", f"columns {there}", f"a column of that name, of the {name.replace('_', ' ')}")
+        require(
+            names[name] in columns,
+            f"row {first - 1 or 1}, column {names[name]}",
+            f"columns {there}",
+            f"a column of that name, of the {name.replace('_', ' ')}",
+        )
     chosen = {name: columns[at] for name, at in names.items() if at in columns}
     return [dict(zip(chosen, row, strict=True)) for row in zip(*chosen.values(), strict=True)], first
 
 
 def _column(name: str, values: Any) -> list[str]:
     plain = values.tolist() if hasattr(values, "tolist") else values
-    require(isinstance(plain, Iterable) and not isinstance(plain, str | bytes), name, brief(values), "a list of values")
+    several = isinstance(plain, list | tuple)
+    require(several, name, brief(values), "a list of values")
     return ["" if value is None or value != value else str(value) for value in plain]
 
 

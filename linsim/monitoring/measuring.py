@@ -70,8 +70,8 @@ class Monitor:
     top_eigenvalue    largest eigenvalue of H on these batches, not the one of largest size: by Lanczos until its
                       residual is `tolerance` of it; above that of all data where these are few, as maxima are
     finetune_loss     loss on the microbatches of `finetune`, of what is to be fine-tuned on, before it is
-    loss_ratio        that over the mean loss: the mean square of by how much fine-tuning will change what is not learned
-                      yet, where losses are squared errors (`linsim.forecasting.loss_ratio`)
+    loss_ratio        that over the mean loss: of squared errors the mean square of the factor by which fine-tuning will
+                      change what is not learned yet (`linsim.forecasting.loss_ratio`)
 
     All of them are of the parameters that `params` chooses: the others are held, as frozen layers beside an adapter.
     With `by_layer` they are told of each layer as well, as MEASURE@LAYER: of its gradients, its diagonal block of the

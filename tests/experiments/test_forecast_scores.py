@@ -80,7 +80,8 @@ def test_cells_know_nothing_of_what_comes():
     assert cells.worse.tolist() == [[False, False, False], [False, True, True], [True, True, True]]
     assert np.isinf(cells.turn[0]) or cells.turn[0] > 0
     assert cells.turn[2] < 0 and AHEAD[-1] == 6
-    assert all(len(column) == len(steps) for steps, table in zip(cells.budgets, cells.columns) for column in table.values())
+    for steps, table in zip(cells.budgets, cells.columns, strict=True):
+        assert {len(column) for column in table.values()} == {len(steps)}
 
 
 def test_scores_are_what_they_are_by_hand():
@@ -111,7 +112,7 @@ def test_rules_tell_what_they_say():
     assert slope(BUDGETS, columns) == pytest.approx(1.0)
     for rule in (phenomenology, quadratic):
         falling = rule(BUDGETS, columns | {"pretrain_loss_after": 1 + BUDGETS**-0.7})
-        assert falling < 0.05 < rule(BUDGETS, columns)
+        assert falling < rule(BUDGETS, columns) > 0.05
     exact = {"pretrain_loss_after": 0.5 + 2 * BUDGETS**-0.7 + 0.01 * BUDGETS}
     told = (0.5 + 2 * 128**-0.7 + 1.28) / (0.5 + 2 * 16**-0.7 + 0.16)
     assert phenomenology(BUDGETS, exact) == pytest.approx(np.log(told), rel=1e-6)

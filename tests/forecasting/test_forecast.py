@@ -83,7 +83,9 @@ def test_the_artefact_is_small_and_holds_arrays_alone():
 def test_what_is_missing_is_no_feature():
     whole = features_of(BUDGETS, RISEN)
     assert np.array_equal(features_of(BUDGETS, RISEN, ["base_loss"]), features_of(BUDGETS, FALLING))
-    assert whole.shape == features_of(BUDGETS, FALLING).shape and not np.array_equal(whole, features_of(BUDGETS, FALLING))
+    assert whole.shape == features_of(BUDGETS, FALLING).shape and not np.array_equal(
+        whole, features_of(BUDGETS, FALLING)
+    )
 
 
 def test_a_power_law_has_its_slope():

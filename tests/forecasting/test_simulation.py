@@ -26,8 +26,8 @@ def test_losses_are_those_of_an_integrator():
         depth, time = int(one.depth[0]), float(one.largest[0])
 
         def flow(start, drive, stiffness, length, depth=depth):
-            def slope(_, state):
-                return 2 * depth * np.abs(state) ** (2 - 2 / depth) * (drive - stiffness * state)
+            def slope(_, now, drive=drive, stiffness=stiffness):
+                return 2 * depth * np.abs(now) ** (2 - 2 / depth) * (drive - stiffness * now)
 
             return solve_ivp(slope, (0, length), start, rtol=1e-10, atol=1e-14, method="DOP853").y[:, -1]
 
@@ -45,7 +45,9 @@ def test_losses_are_those_of_an_integrator():
 @pytest.mark.parametrize("number", range(4))
 def test_losses_are_those_of_a_sweep(number):
     """The engine's flow on the same tasks and start; whitened networks without a floor."""
-    pick = np.flatnonzero((NETWORKS.depth == 2) & (np.ptp(NETWORKS.variances, axis=1) == 0) & (NETWORKS.floors[:, 0] == 0))
+    pick = np.flatnonzero(
+        (NETWORKS.depth == 2) & (np.ptp(NETWORKS.variances, axis=1) == 0) & (NETWORKS.floors[:, 0] == 0)
+    )
     one = type(NETWORKS)(*(each[pick[number]][None] for each in NETWORKS))
     tasks = [ls.LinearTask.create(each[0]) for each in (one.strengths, one.shifted)]
     layers = (np.diag(np.sqrt(one.starts[0])),) * 2

@@ -114,8 +114,8 @@ _ONE_MODE = st.fixed_dictionaries(
 CLAIMS = (
     Claim(
         id="mode-slope",
-        statement="While one mode is learned, of any depth, from any start and by inputs of any variance, the loss of a "
-        "task that wants c sigma of it changes by (2 c - f_1 - f_2)/(2 - f_1 - f_2) of what the base loss does: by "
+        statement="While one mode is learned, of any depth, from any start and by inputs of any variance, the loss of "
+        "a task that wants c sigma of it changes by (2 c - f_1 - f_2)/(2 - f_1 - f_2) of what the base loss does: by "
         "2 c - 1 over the whole mode",
         source="derived here",
         equation="8.1",
@@ -135,9 +135,7 @@ CLAIMS = (
         domain=_modes(st.just(1.0)),
         check=check_ratio,
         variants=(Variant(name="mean-of-c", changes={"power": 1.0}),),
-        beyond=Outside(
-            assumption="what is learned is not shifted", domain=_modes(numbers(2, 6)), example=_SHIFTED
-        ),
+        beyond=Outside(assumption="what is learned is not shifted", domain=_modes(numbers(2, 6)), example=_SHIFTED),
     ),
     Claim(
         id="loss-ratio-blind",
