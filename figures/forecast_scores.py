@@ -50,7 +50,8 @@ _FEWEST = 5  # tables of a bin that is drawn
 def _paint(dataset: xr.Dataset) -> Figure:
     """Rows are domains above, policies below."""
     figure = new_figure(11.2, 8.6)
-    above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.25, 1))
+    above, below = parts
     skill, separation, shares = above.subplots(1, 3, sharey=True)
     names = [str(name) for name in dataset["domain"].values]
     rows = np.arange(len(names), dtype=float)[::-1]
@@ -111,10 +112,13 @@ def _draw_cost(axes: Axes, dataset: xr.Dataset) -> None:
     colors = ["#0072B2" if name.startswith("forecast") else "0.6" for name in names]
     axes.barh(rows, middle, color=colors, height=0.55)
     axes.hlines(rows, low, high, color="black", linewidth=1.4)
+    median = 100 * dataset["median_regret"].sel(statistic="estimate").values
+    axes.plot(median, rows, label="median", **Look("#D55E00", "D", size=5).points)
+    axes.legend(fontsize=8, loc="lower right")
     for row, end, runs in zip(rows, high, dataset["tunings"].sel(statistic="estimate").values, strict=True):
         axes.annotate(f"{runs:.0f} runs", (end, row), (5, 0), textcoords="offset points", va="center", color=GREY)
     axes.set_yticks(rows, names)
-    axes.set(xlabel="regret, of the zero network's loss (%)", xlim=(0, float(np.nanmax(high)) * 1.2))
+    axes.set(xlabel="mean regret, of the zero network's loss (%)", xlim=(0, float(np.nanmax(high)) * 1.2))
     axes.set_title(f"(e) stopping, {dataset.attrs.get('stopped', '')} transfers", loc="left")
 
 

@@ -3,8 +3,8 @@
     python -m experiments.forecast.training
     python -m experiments.forecast.training calibration
 
-About four minutes on one core, of which calibration takes half a minute, which alone is done by the second. Intervals and
-verdicts are calibrated on fresh networks of the prior, and on the first transfers of every stored domain outside it
+About four minutes on one core, of which calibration, all that the second does, takes half a minute. Intervals
+and verdicts are calibrated on fresh networks of the prior, and on the first transfers of every stored domain outside it
 (`experiments.forecast_scores.tables`), whose others judge it; nothing of the transformers is used.
 """
 
@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -68,7 +68,9 @@ def calibrate(members: Members, prior: list[Known], domains: list[list[Known]]) 
     rng = np.random.default_rng(26)
     found = []
     for choice, within in enumerate(prior):
-        levels, found_harm, found_none = [], [], []
+        levels: list[float] = []
+        found_harm: list[np.ndarray] = []
+        found_none: list[np.ndarray] = []
         for domain in (within, *(each[choice] for each in domains)):
             worse, turn = members(domain.features)
             turns = np.isfinite(domain.turn)
@@ -98,9 +100,8 @@ def calibrate(members: Members, prior: list[Known], domains: list[list[Known]]) 
         )
     place = bins.place_in(prior[0].turn)
     shares = np.bincount(place, minlength=bins.BINS) / len(place)
-    return Forecaster(
-        members, *(np.array(part) for part in zip(*found, strict=True)), prior[0].all_worse.mean(0), shares
-    )
+    parts: Any = [np.array(part) for part in zip(*found, strict=True)]
+    return Forecaster._make([members, *parts, prior[0].all_worse.mean(axis=0), shares])
 
 
 def _safely(needed: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> float:
@@ -119,7 +120,7 @@ def _quantile(parts: list[np.ndarray], level: float) -> float:
     values, weights = np.concatenate(kept), np.concatenate([np.full(len(part), 1 / len(part)) for part in kept])
     order = np.argsort(values)
     heaped = np.cumsum(weights[order]) / weights.sum()
-    return float(values[order][min(np.searchsorted(heaped, level), len(values) - 1)])
+    return float(values[order][min(int(np.searchsorted(heaped, level)), len(values) - 1)])
 
 
 def _choices(cells: Cells) -> list[Known]:

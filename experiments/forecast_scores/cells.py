@@ -39,8 +39,8 @@ class Cells(NamedTuple):
     def of(self, chosen: Bool[np.ndarray, " cells"]) -> Cells:
         """Some of them."""
         places = np.flatnonzero(chosen)
-        lists = ([each[at] for at in places] for each in (self.budgets, self.columns))
-        return Cells(*lists, *(each[places] for each in self[2:]))
+        budgets, columns = [self.budgets[at] for at in places], [self.columns[at] for at in places]
+        return Cells(budgets, columns, *(each[places] for each in (self.group, self.run, self.worse, self.turn)))
 
 
 def cells_of(curves: Curves) -> Cells:
@@ -57,8 +57,8 @@ def cells_of(curves: Curves) -> Cells:
             )
             columns = {name: losses[at, known] for at, name in enumerate(COLUMNS)}
             found.append((budgets[known], columns, curves.group[number], number, worse[0], turn[0]))
-    budgets, columns, *rest = zip(*found, strict=True)
-    return Cells(list(budgets), list(columns), *(np.array(each) for each in rest))
+    steps, tables, *rest = zip(*found, strict=True)
+    return Cells(list(steps), list(tables), *(np.array(each) for each in rest))
 
 
 def of_prior(count: int, seed: int) -> Cells:

@@ -12,7 +12,7 @@ question is what it costs to stop pre-training when the forecast says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,7 @@ from .finding import find, table
 from .judging import judge, scored
 from .regrets import POLICIES, policies
 from .rules import RULES, Chances
-from .scores import STATISTICS, mean_of, with_interval
+from .scores import STATISTICS, Score, mean_of, median_of, with_interval
 from .tables import CALIBRATION, TRANSFERS, TRANSFORMER, Curves, stored
 from .theory_fit import bank
 
@@ -66,6 +66,8 @@ LABELS = {
     "groups": Label("networks, transfers or pre-trainings"),
     "tables": Label("tables"),
     "regret": Label("loss after fine-tuning above that of the best budget", _ZERO),
+    "median_regret": Label("median of the regret", _ZERO),
+    "saved": Label("regret of going on to the end less that of the policy, transfer by transfer", _ZERO),
     "tunings": Label("fine-tuning runs beside the one that is wanted"),
     "trained": Label("budget trained, over the largest one", PLAIN),
 }
@@ -129,17 +131,18 @@ def _stopping(config: Config) -> xr.Dataset:
         wanted = min(each, config.stopped - number * each)
         for at in _middle(curves)[CALIBRATION : CALIBRATION + max(wanted, 0)]:
             results.append(policies(curves.budgets[at], curves.losses[:, at], float(curves.zero[at])))
-    group = np.arange(len(results))
     told = np.array(results, np.float64)  # (transfer, policy, what)
-    intervals = [
-        [with_interval(mean_of(told[:, at, what]), group, config.resamples, config.seed) for at in range(len(POLICIES))]
-        for what in range(3)
-    ]
+    values = dict(zip(("regret", "tunings", "trained"), np.moveaxis(told, -1, 0), strict=True))
+    values["saved"] = values["regret"][:, :1] - values["regret"]
+
+    def intervals(of: np.ndarray, score: Callable[[np.ndarray], Score] = mean_of) -> list[np.ndarray]:
+        group = np.arange(len(of))
+        return [with_interval(score(column), group, config.resamples, config.seed) for column in of.T]
+
+    found = {name: intervals(of) for name, of in values.items()}
+    found["median_regret"] = intervals(values["regret"], median_of)
     return xr.Dataset(
-        {
-            name: (("policy", "statistic"), values)
-            for name, values in zip(("regret", "tunings", "trained"), intervals, strict=True)
-        },
+        {name: (("policy", "statistic"), of) for name, of in found.items()},
         coords={"policy": texts(POLICIES), "statistic": texts(STATISTICS)},
         attrs={"stopped": len(results)},
     )

@@ -103,12 +103,13 @@ def _calibration(dataset: xr.Dataset, calm: np.ndarray) -> str:
 
 def _stopping(dataset: xr.Dataset) -> str:
     parts = [
-        f"{policy} {100 * _estimate(dataset['regret'].sel(policy=policy)):.1f} % "
+        f"{policy} {percent(_estimate(dataset['regret'].sel(policy=policy)))}, "
+        f"median {percent(_estimate(dataset['median_regret'].sel(policy=policy)))} "
         f"({_estimate(dataset['tunings'].sel(policy=policy)):.0f} runs)"
         for policy in dataset["policy"].values
     ]
     count = dataset.attrs["stopped"]
-    return f"Regret of stopping, of the zero network's loss, over {count} transfers: {'; '.join(parts)}."
+    return f"Mean regret of stopping, of the zero network's loss, over {count} transfers: {'; '.join(parts)}."
 
 
 def _estimate(score: xr.DataArray) -> float:

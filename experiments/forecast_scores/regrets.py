@@ -14,6 +14,7 @@ from linsim.forecasting.stopping import Stopping
 EVERY = (1, 2, 4)
 POLICIES = (
     "to the end",
+    "at the 3rd checkpoint",
     "forecast, nothing tuned",
     "forecast, tuned at each checkpoint",
     *(f"rehearsal, {words} checkpoint" for words in ("every", "every 2nd", "every 4th")),
@@ -41,7 +42,7 @@ def policies(
     def ended(place: int, kept: int, tunings: int) -> Stopped:
         return Stopped(float(after[kept] - after.min()) / zero, tunings, float(budgets[place] / budgets[-1]))
 
-    found = [ended(last, last, 0)]
+    found = [ended(last, last, 0), ended(2, 2, 0)]
     for names in (COLUMNS[:2], COLUMNS):
         places = range(rule.needs - 1, last)
         rows = {name: losses[COLUMNS.index(name)] for name in names}

@@ -65,6 +65,11 @@ def mean_of(values: Float[np.ndarray, " cells"]) -> Score:
     return score
 
 
+def median_of(values: Float[np.ndarray, " cells"]) -> Score:
+    """Median over cells."""
+    return lambda cells: float(np.median(values[cells]))
+
+
 def skill_of(own: Float[np.ndarray, " cells"], other: Float[np.ndarray, " cells"]) -> Score:
     """1 - mean score / mean score of another forecast of the same cells."""
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         zero = [one.attrs["zero_loss"] for one in results]
         known[domain] = np.array(budgets, np.int32), np.array(losses, np.float32), np.array(zero)
         parts = zip(*(known[name] for name in DOMAINS if name in known), strict=True)
-        arrays = dict(zip(_PARTS, map(np.stack, parts), strict=True))
+        arrays: dict[str, Any] = dict(zip(_PARTS, map(np.stack, parts), strict=True))
         np.savez_compressed(STORED, domain=np.array([name for name in DOMAINS if name in known]), **arrays)
         print(f"{domain}: {time.perf_counter() - started:.0f} s", flush=True)
     return 0
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _archive() -> dict[str, tuple[np.ndarray, ...]]:
     with np.load(STORED) as archive:
         names, *parts = (archive[key] for key in ("domain", *_PARTS))
-    return {str(name): each for name, *each in zip(names, *parts, strict=True)}
+    return {str(name): tuple(each) for name, *each in zip(names, *parts, strict=True)}
 
 
 def _by_rate(one: xr.Dataset, name: str) -> Float[np.ndarray, "rates budgets"]:

@@ -11,6 +11,7 @@ import xarray as xr
 
 from linsim import network, spectra
 from linsim.commands.building import optimizer_of
+from linsim.dynamics.choosing import SolverName
 from linsim.measures.curvature import top_curvature
 from linsim.phase import Phase
 from linsim.problem import Problem, stack_seeds
@@ -122,7 +123,9 @@ DOMAINS: dict[str, Callable[[np.random.Generator, int], Drawn]] = {
     "cross-entropy": _cross_entropy,
     "digits": _digits,
 }
-_SOLVERS = dict.fromkeys(("rotations", "minibatches", "Adam", "cross-entropy", "digits"), "dense")
+_SOLVERS: dict[str, SolverName] = dict.fromkeys(
+    ("rotations", "minibatches", "Adam", "cross-entropy", "digits"), "dense"
+)
 
 
 def _task(rng: np.random.Generator, random_bases: bool = False, label_noise: float = 0.0) -> LinearTask:

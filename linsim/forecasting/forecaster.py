@@ -51,15 +51,10 @@ class Forecaster(NamedTuple):
 
     def save(self, path: Path) -> None:
         """Write all arrays, in float32."""
-        arrays = self._asdict() | self.members._asdict()
-        del arrays["members"]
-        np.savez_compressed(
-            path,
-            **{
-                f"of_{name}" if name in Members._fields else name: np.asarray(value, np.float32)
-                for name, value in arrays.items()
-            },
-        )
+        named: dict[str, Any] = {name: value for name, value in self._asdict().items() if name != "members"}
+        named |= {f"of_{name}": value for name, value in self.members._asdict().items()}
+        arrays: dict[str, Any] = {name: np.asarray(value, np.float32) for name, value in named.items()}
+        np.savez_compressed(path, **arrays)
 
 
 def choice_of(columns: Any) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +89,7 @@ def learn(
         sizes = (inputs.shape[1], width, width, len(HORIZONS) + bins)
         rngs = nnx.Rngs(seed * 1000 + member)
         layers = [nnx.Linear(a, b, rngs=rngs) for a, b in pairwise(sizes)]
-        weights = [(layer.kernel[...], layer.bias[...]) for layer in layers]
+        weights = [(layer.kernel[...], jnp.zeros_like(layer.kernel[...][0])) for layer in layers]
         state, rng = optimizer.init(weights), np.random.default_rng([seed, member, 23])
         for epoch in range(epochs):
             order = jnp.asarray(rng.permutation(len(inputs))[: steps * batch].reshape(steps, batch))
@@ -121,7 +121,7 @@ def _epoch(
     targets: tuple[Array, Array],
     order: Array,
 ) -> tuple[list[tuple[Array, Array]], optax.OptState]:
-    def step(carry: tuple[list[tuple[Array, Array]], optax.OptState], rows: Array) -> tuple[tuple[list, object], None]:
+    def step(carry: tuple[list[tuple[Array, Array]], optax.OptState], rows: Array) -> tuple[Any, None]:
         weights, state = carry
         slopes = jax.grad(_scores)(weights, inputs[rows], *(target[rows] for target in targets))
         moves, state = update(slopes, state, weights)

@@ -1,7 +1,7 @@
 """What the fine-tuning loss of untuned checkpoints tells: how much what is not learned yet will be shifted.
 
-Both tasks share their bases, and fine-tuning wants c_i sigma_i where pre-training wants sigma_i. What is learned of mode
-i by a checkpoint is s_i = f_i sigma_i.
+Both tasks share their bases; fine-tuning wants c_i sigma_i where pre-training wants sigma_i. A checkpoint has learned
+s_i = f_i sigma_i of mode i.
 """
 
 from __future__ import annotations

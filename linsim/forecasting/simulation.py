@@ -109,7 +109,7 @@ def losses_of(networks: Networks, times: Float[np.ndarray, "networks times"]) ->
     return jnp.stack(found)
 
 
-def states_of(networks: Networks, times: Array) -> tuple[Array, Array]:
+def states_of(networks: Networks, times: Float[Array | np.ndarray, "networks times"]) -> tuple[Array, Array]:
     """s of all modes before and after fine-tuning, over (network, time, mode)."""
     start, variance, strengths, shifted = (
         jnp.asarray(each)[:, None]

@@ -52,7 +52,7 @@ def test_nothing_clear_of_a_constant_is_not_told(small):
 
 
 def test_it_is_told_and_labelled(small):
-    assert "Regret of stopping" in Finding.of(small).details[1]
+    assert "regret of stopping" in Finding.of(small).details[1]
     assert all("long_name" in small[name].attrs for name in small.variables)
     assert small["tables"].sel(domain=small["domain"][0]) == 100
     assert len(calibrated(small)) == small.sizes["domain"]
@@ -143,6 +143,7 @@ def test_policies_pay_what_they_choose():
     losses = np.stack([np.geomspace(9, 1, 10), np.geomspace(9, 8, 10), after, np.ones(10)])
     told = dict(zip(POLICIES, policies(budgets, losses, zero=2.0), strict=True))
     assert told["to the end"].regret == pytest.approx((after[-1] - 1) / 2) and told["to the end"].share == 1
+    assert told["at the 3rd checkpoint"].regret == pytest.approx((after[2] - 1) / 2)
     every = told["rehearsal, every checkpoint"]
     assert every.regret == 0 and every.tunings == 6 and every.share == budgets[5] / budgets[-1]
     assert told["rehearsal, every 4th checkpoint"].regret == pytest.approx((after[3] - 1) / 2)
