@@ -28,8 +28,8 @@ class Stopping:
     """
 
     chance: float = 0.3
-    """Above which it stops. Of 0.1, 0.2, ... this and 0.2 have the least mean regret, with nothing tuned, on the transfers
-    that forecasts were calibrated on, and this the lower median: harm costs more than what is left to learn."""
+    """Above which it stops. Of 0.1, 0.2, ... it and 0.2 have the least mean regret, with nothing tuned, on transfers
+    that forecasts were calibrated on, and it has the lower median: harm costs more than what is left to learn."""
     horizon: int = 2
     """Multiple of the budget that is asked about, of 2, 4 and 8."""
 
