@@ -119,12 +119,14 @@ def _told(
     reason: str,
     helps: str,
 ) -> Forecast:
-    low, middle, high = (_budget(run, bins.quantile(turn, share)) for share in ((1 - level) / 2, 0.5, (1 + level) / 2))
+    low, middle, high = (
+        _budget(run, float(bins.quantile(turn, share))) for share in ((1 - level) / 2, 0.5, (1 + level) / 2)
+    )
     chances = {multiple: float(chance) for multiple, chance in zip(HORIZONS, worse, strict=True)}
     return Forecast(run.name, chances, Interval(low, middle, high, LEVEL), verdict, reason, helps)
 
 
-def _budget(run: Run, log: Float[np.ndarray, ""]) -> float | None:
+def _budget(run: Run, log: float) -> float | None:
     """A place in the logarithm as a budget, at least the first one: before it nothing is known."""
     if not np.isfinite(log):
         return None

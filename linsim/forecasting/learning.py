@@ -48,7 +48,7 @@ def examples(budgets: Float[np.ndarray, "runs budgets"], told: Simulated, masks:
     for steps, losses, chosen in zip(budgets, np.swapaxes(told.losses, 0, 1), bits, strict=True):
         known = np.isfinite(steps)
         shapes = {name: shape_of(steps[known], loss[known]) for name, loss in zip(COLUMNS, losses, strict=True)}
-        rows += [features(chosen_of(shapes, each), steps[known]) for each in chosen]
+        rows += [features(chosen_of(shapes, int(each)), steps[known]) for each in chosen]
     place = np.repeat(place_in(told.turn), masks)
     return Examples(np.asarray(rows, np.float32), np.repeat(told.worse, masks, axis=0), place, bits.ravel())
 
@@ -114,7 +114,7 @@ def _scores(weights: list[tuple[Array, Array]], inputs: Array, worse: Array, pla
 
 @jax.jit(static_argnums=0)
 def _epoch(
-    update: optax.TransformUpdateFn,
+    update: Callable[..., Any],
     weights: list[tuple[Array, Array]],
     state: optax.OptState,
     inputs: Array,

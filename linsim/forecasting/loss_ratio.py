@@ -33,7 +33,7 @@ def mode_slope(factor: Values, begun: Values = 0.0, reached: Values = 1.0) -> Fl
     require_together(factor=c, begun=first, reached=last)
     both = first + last
     with np.errstate(divide="ignore", invalid="ignore"):
-        return (2 * c - both) / (2 - both)
+        return np.asarray((2 * c - both) / (2 - both))
 
 
 def loss_ratio(
@@ -69,7 +69,7 @@ def loss_ratio(
     require_together(learned=s, pretrain=sigma, finetune=goal, variances=weights)
     base, tuned = (np.sum(weights * (s - target) ** 2, axis=-1) for target in (sigma, goal))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return tuned / base
+        return np.asarray(tuned / base)
 
 
 def _named(factor: Values, begun: Values, reached: Values) -> tuple[tuple[str, Values], ...]:

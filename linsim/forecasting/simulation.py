@@ -97,7 +97,9 @@ def outcome(
 
 
 @jax.jit
-def losses_of(networks: Networks, times: Float[np.ndarray, "networks times"]) -> Float[Array, "columns networks times"]:
+def losses_of(
+    networks: Networks, times: Float[Array | np.ndarray, "networks times"]
+) -> Float[Array, "columns networks times"]:
     """Losses of all columns at flow times of pre-training, with their floors and without error."""
     before, after = states_of(networks, times)
     found = []

@@ -151,7 +151,7 @@ def _numbers(cells: Sequence[str | None], places: Sequence[int], column: str) ->
 
 def _require_same(budgets: list[float], first: Run, places: Sequence[int], column: str, name: str) -> None:
     for at, place in enumerate(places):
-        same = at < len(first.budgets) and budgets[at] == first.budgets[at]
+        same = at < len(first.budgets) and budgets[at] == float(first.budgets[at])
         field = f"row {place}, column {column}"
         require(same, field, budgets[at], f"the budgets of {first.name!r}, which {name!r} has as well")
     more = f"all {len(first.budgets)} budgets of {first.name!r}; {name!r} has {len(budgets)}"

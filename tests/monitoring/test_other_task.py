@@ -30,7 +30,7 @@ def test_both_are_told_with_their_errors():
 
 def test_layers_are_told_of_the_other_measures_alone():
     monitor = ls.Monitor(LOSS, ["gradient_square", "loss_ratio"], finetune=batches(LATER), by_layer=True)
-    reading = monitor.measure({"a": BASE} and BASE, batches(BASE + 1), KEY)
+    reading = monitor.measure(BASE, batches(BASE + 1), KEY)
     assert not any(name.startswith("loss_ratio@") for name in reading)
 
 
@@ -42,12 +42,12 @@ def test_layers_are_told_of_the_other_measures_alone():
         ({"measures": ["loss_ratio"], "finetune": 3}, "a list of microbatches"),
     ],
 )
-def test_it_needs_batches_of_the_other_task(given, told):
+def test_it_needs_batches_of_the_other_task(given, told, unchecked):
     with pytest.raises(ls.InvalidInput, match=told):
         ls.Monitor(LOSS, **given)
 
 
-def test_a_watched_run_is_stopped_by_a_forecast_where_the_alarm_has_not_rung():
+def test_a_watched_run_is_stopped_by_a_forecast_where_the_alarm_has_not_rung(unchecked):
     """A tail that is wanted four times as strong: the forecast may stop it, and never below three checkpoints."""
     monitor = ls.Monitor(LOSS, ["finetune_loss"], finetune=batches(LATER))
     always = ls.Stopping(chance=1e-6)
