@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = OneLineParser(prog="linsim explore", description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
     parser.add_argument("result", type=Path, nargs="?", metavar="RESULT", help="folder of a result")
     parser.add_argument("--theory", action="store_true", help="the closed form with sliders, without a result")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="of the page; default RESULT/NAME.html, or theory.html")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="of the page; default RESULT/NAME.html, or theory.html"
+    )
     options = parser.parse_args(arguments)
     try:
         both = options.theory and options.result is not None

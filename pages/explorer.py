@@ -27,7 +27,10 @@ from .tables import fronts, tables
 from .thinning import MOST_NUMBERS, thinned
 from .turning import criteria_of, turnings
 
-SCRIPTS = ("data.js", "scales.js", "plot.js", "state.js", "cells.js", "map.js", "curves.js", "table.js", "explorer.js")
+SCRIPTS = (
+    *("data.js", "scales.js", "plot.js", "state.js"),
+    *("cells.js", "map.js", "curves.js", "table.js", "numbers.js", "explorer.js"),
+)
 _NEEDS = "a result with a map or curves over budgets, or a table of named cases"
 _TOLD = ("solver_reason", "prediction", "device", "precision", "git_revision", "loss_convention")
 

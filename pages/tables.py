@@ -1,4 +1,4 @@
-"""League tables of a result, to be sorted: a row for each of its cases, medians over seeds; and fronts of two losses."""
+"""League tables of a result, to be sorted: a row for each case, medians over seeds; and fronts of two losses."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _PAIR = ("finetune_loss_after", "pretrain_loss_after")
 def tables(dataset: xr.Dataset) -> list[dict[str, Any]]:
     """Variables of the same axes together, those with the most named cases first.
 
-    Each is {axes, columns, rows}: columns of name, words, units; rows of the axes' values, then [median, low, high] over
-    seeds, or a word.
+    Each is {axes, columns, rows}: columns of name, words, units; rows of the axes' values, then [median, low, high]
+    over seeds, or a word.
     """
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, variable in dataset.data_vars.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .page import assembled
 
-SCRIPTS = ("scales.js", "plot.js", "state.js", "closed_form.js", "theory.js")
+SCRIPTS = ("scales.js", "plot.js", "state.js", "map.js", "table.js", "closed_form.js", "theory.js")
 
 
 def page() -> str:

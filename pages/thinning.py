@@ -1,4 +1,4 @@
-"""A result as large as a browser bears: some of its budgets and cells, evenly spread, and words for what is left out."""
+"""A result as large as a browser bears: some of its budgets and cells, evenly spread, and what is left out."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _FEWEST = {"budget": 24, "other": 2}
 def thinned(dataset: xr.Dataset, subject: Subject, most: int = MOST_NUMBERS) -> tuple[xr.Dataset, list[str]]:
     """The result with at most so many numbers, and what was left out, in words.
 
-    Budgets go first, down to two dozen, then what is not on the map, then its cells; ends stay, and turns are those of the
-    whole curves.
+    Budgets go first, down to two dozen, then what is not on the map, then its cells; ends stay, and turns are those of
+    the whole curves.
 
     Args:
       dataset: any result.

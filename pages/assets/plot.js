@@ -56,7 +56,7 @@ function plot(figure, spec) {
   const inside = h("svg:g", { "clip-path": `url(#${clip})` });
   for (const { points, colour } of spec.bands || []) inside.append(h("svg:path.band", { d: area(points, x, y), fill: colour }));
   for (const { at, dash, colour } of spec.rules || []) {
-    inside.append(h("svg:line.rule", { x1: x(at), x2: x(at), y1: top, y2: bottom, "stroke-dasharray": dash, stroke: colour }));
+    inside.append(h("svg:line.rule", { x1: x(at), x2: x(at), y1: top, y2: bottom, "stroke-dasharray": dash, stroke: colour || "var(--soft)" }));
   }
   for (const { at, colour } of spec.levels || []) {
     inside.append(h("svg:line.rule", { x1: left, x2: right, y1: y(at), y2: y(at), stroke: colour }));

@@ -17,7 +17,7 @@ function short(value, digits = 3) {
 }
 
 function grouped(value) {
-  return Math.round(value).toString().replace(/\B(?=(\d{3})+(?!\d))/g, "\u2009");
+  return Math.round(value).toString().replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
 }
 
 // A change in percent, as a factor once that gets long.
