@@ -38,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         both = options.theory and options.result is not None
-        require(not both, "result", options.result, "none beside --theory")
+        require(not both, "result", str(options.result), "none beside --theory")
         require(options.theory or options.result is not None, "result", "none", "the folder of a result, or --theory")
-        require(options.out is None or not options.out.is_dir(), "out", options.out, "a file, not a folder")
+        require(options.out is None or not options.out.is_dir(), "out", str(options.out), "a file, not a folder")
         if options.theory:
             print(_told(write(theory.page(), options.out or Path("theory.html"))))
             return 0

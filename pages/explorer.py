@@ -50,6 +50,8 @@ def page(dataset: xr.Dataset, most: int = MOST_NUMBERS) -> tuple[str, list[str]]
     Raises:
       InvalidInput: it carries no finding, or has neither map, curves nor named cases.
     """
+    allowed = "a result of an experiment; `linsim again` computes that of an older version anew"
+    require("finding" in dataset.attrs, "result", "one without a finding", allowed)
     finding = Finding.of(dataset)
     dataset = label(dataset)
     shown, told = subjects(dataset), tables(dataset)

@@ -201,7 +201,7 @@ function show() {
   computeTurns();
   if (page.view.x) {
     page.map = new CellMap(page.view, (at) => { if (page.hover !== at) { page.hover = at; drawFigures(); } }, togglePin);
-    replace($("map").querySelector(".drawing"), page.map.svg);
+    page.map.show($("map").querySelector(".drawing"));
   }
   paintMap();
   drawFigures();

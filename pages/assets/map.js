@@ -46,10 +46,15 @@ class CellMap {
     this.marks = h("svg:g.marks", { "aria-hidden": "true" });
     this.svg = h("svg:svg", { viewBox: `0 0 ${MAP.width} ${this.tall}`, role: "grid", "aria-label": "Map of cells; arrow keys move, Enter pins", "aria-multiselectable": "true" },
       hatchPatterns(), rows, this.hatches, this.marks, this.axes());
-    rows.addEventListener("pointerover", (event) => event.target.dataset.at && this.hovered(Number(event.target.dataset.at)));
-    rows.addEventListener("click", (event) => event.target.dataset.at && this.pinned(Number(event.target.dataset.at)));
-    rows.addEventListener("focusin", (event) => this.move(Number(event.target.dataset.at), false));
-    rows.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  // Put the map there. What listens is no SVG: Chromium has Tab stop at elements of SVG that listen to keys.
+  show(holder) {
+    const to = (act) => (event) => event.target.dataset.at && act(Number(event.target.dataset.at), event);
+    replace(holder, h("div", {
+      onpointerover: to(this.hovered), onclick: to(this.pinned),
+      onfocusin: to((at) => this.move(at, false)), onkeydown: to((_, event) => this.key(event)),
+    }, this.svg));
   }
 
   axes() {

@@ -128,7 +128,7 @@ function makeMap() {
   const axes = { rate: { values: RATES, words: "fine-tuning rate", units: "" }, strength: { values: STRENGTHS, words: "penalty λ", units: "" } };
   const choose = (at) => changed({ rate: String(RATES[at % RATES.length]), strength: String(STRENGTHS[Math.floor(at / RATES.length)]) });
   map = new CellMap({ x: "rate", y: "strength", axes }, () => {}, choose);
-  replace($("map").querySelector(".drawing"), map.svg);
+  map.show($("map").querySelector(".drawing"));
 }
 
 const mapped = { of: "", cells: [] };
