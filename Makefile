@@ -14,7 +14,7 @@ help:
 	@echo "make test-all run all cases of them, for an hour or so"
 	@echo "make shapes   run those of solvers and theory with every value and shape held against its annotation"
 	@echo "make pages    run every block of every page"
-	@echo "make browser  set up Playwright and Chromium, and run the tests of the pages to explore in it"
+	@echo "make browser  set up Playwright and Chromium, with which make test tries the pages to explore, too"
 	@echo "make claims   judge every theoretical claim, in a few minutes, into results/claims"
 	@echo "make figures  draw the gallery again; computes the results that are missing, in some minutes"
 	@echo "make docs     build the pages, into docs/_build/html/index.html"
@@ -40,12 +40,12 @@ shapes: $(VENV)/test
 pages: $(VENV)/test
 	$(PYTEST) --all tests/test_pages.py
 
+# The system's Chromium: builds that Playwright downloads itself are not needed.
 CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
 
 browser: $(VENV)/browser
-	@test -n "$(CHROMIUM)" || { echo "installing Chromium with apt-get"; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
-		|| { echo "no Chromium, and none could be installed: put one of chromium, chromium-browser, google-chrome on the PATH" >&2; exit 1; }
-	$(RUN) -m pytest tests/browser
+	@test -n "$(CHROMIUM)" || { echo "installing Chromium"; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
+		{ echo "no Chromium, and apt-get installs none: put chromium or google-chrome on the PATH" >&2; exit 1; }
 
 claims: $(VENV)/test
 	$(RUN) -m experiments.claims --overwrite

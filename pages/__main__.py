@@ -42,11 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require(options.theory or options.result is not None, "result", "none", "the folder of a result, or --theory")
         require(options.out is None or not options.out.is_dir(), "out", str(options.out), "a file, not a folder")
         if options.theory:
-            print(_told(write(theory.page(), options.out or Path("theory.html"))))
+            print(_told(write(theory.page(theory.at_hand()), options.out or Path("theory.html"))))
             return 0
         dataset = store.load(options.result)
-        text, left_out = explorer.page(dataset)
-        file = options.out or options.result / f"{explorer.name_of(dataset)}.html"
+        name = str(dataset.attrs.get("experiment", options.result.resolve().name))
+        text, left_out = explorer.page(dataset, name=name)
+        file = options.out or options.result / f"{name}.html"
         print(_told(write(text, file)))
         if left_out:
             print(f"Thinned, as the whole is more than browsers bear: {', '.join(left_out)}.")

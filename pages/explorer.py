@@ -40,11 +40,12 @@ def explorable(dataset: xr.Dataset) -> bool:
     return bool(subjects(dataset) or tables(dataset))
 
 
-def page(dataset: xr.Dataset, most: int = MOST_NUMBERS) -> tuple[str, list[str]]:
+def page(dataset: xr.Dataset, most: int = MOST_NUMBERS, name: str = "result") -> tuple[str, list[str]]:
     """The text of the page of a result, and what was left out for its size, in words.
 
     Args:
       dataset: as an experiment returns it.
+      name: of a result that does not tell its experiment.
       most: numbers in the page.
 
     Raises:
@@ -55,7 +56,7 @@ def page(dataset: xr.Dataset, most: int = MOST_NUMBERS) -> tuple[str, list[str]]
     finding = Finding.of(dataset)
     dataset = label(dataset)
     shown, told = subjects(dataset), tables(dataset)
-    name = name_of(dataset)
+    name = str(dataset.attrs.get("experiment", name))
     require(bool(shown or told), "result", f"{name} over {', '.join(map(str, dataset.dims)) or 'nothing'}", _NEEDS)
     views, left_out = [], []
     for subject in shown:
@@ -76,14 +77,9 @@ def page(dataset: xr.Dataset, most: int = MOST_NUMBERS) -> tuple[str, list[str]]
     return assembled(title, "explorer.html", SCRIPTS, data), left_out
 
 
-def name_of(dataset: xr.Dataset) -> str:
-    """Of the experiment that made a result, and of its page."""
-    return str(dataset.attrs.get("experiment", "result"))
-
-
 def save(dataset: xr.Dataset, folder: Path, name: str) -> Path | None:
     """Write FOLDER/NAME.html; None where there is nothing to explore."""
-    return write(page(dataset)[0], folder / f"{name}.html") if explorable(dataset) else None
+    return write(page(dataset, name=name)[0], folder / f"{name}.html") if explorable(dataset) else None
 
 
 def _view(dataset: xr.Dataset, subject: Subject, most: int) -> tuple[Mapping[str, Any], list[str]]:

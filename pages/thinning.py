@@ -35,9 +35,10 @@ def thinned(dataset: xr.Dataset, subject: Subject, most: int = MOST_NUMBERS) -> 
     while (size := _numbers(dataset, names, kept)) > most:
         dims = [subject.budget, *subject.others, *subject.seeds, *filter(None, (subject.x, subject.y))]
         least = {dim: _FEWEST["budget" if dim == subject.budget else "other"] for dim in dims}
-        dim = next((dim for dim in dims if kept[dim] > least[dim]), None)
-        if dim is None:
+        larger = [dim for dim in dims if kept[dim] > least[dim]]
+        if not larger:
             break
+        dim = larger[0]
         kept[dim] = max(least[dim], int(kept[dim] / min(2.0, size / most)) - 1)
     chosen = {dim: _spread(before[dim], kept[dim]) for dim in before if kept[dim] < before[dim]}
     said = [f"{len(at)} of {before[dim]} {dim.replace('_', ' ')} values" for dim, at in chosen.items()]

@@ -80,8 +80,8 @@ def _turning(dataset: xr.Dataset, subject: Subject, stem: str) -> tuple[xr.Datas
             dataset = dataset.assign(dict(zip(judged, deciding, strict=True)))
     words = _SAID.get(stem, stem.rstrip("_").replace("_", " "))
     at = lowest if judged else place
-    ends = (named(name) for name in ("inflection_low", "inflection_high", "resolved"))
-    return dataset, Turning(words, at, harm, excess, *ends, stem.startswith("predicted"), judged)
+    low, high, resolved = (named(name) for name in ("inflection_low", "inflection_high", "resolved"))
+    return dataset, Turning(words, at, harm, excess, low, high, resolved, stem.startswith("predicted"), judged)
 
 
 def _deciding(
@@ -99,17 +99,18 @@ def _deciding(
     floor = _floor(dataset, stem)
     curve = curve.where(curve.isnull(), np.maximum(curve, floor))
     last, least = curve.isel({subject.budget: -1}), curve.min(subject.budget)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        seen = xr.where(last == least, 0.0, last / least - 1)
-        lowest = last / (1 + told[0])  # the least loss as it was read between budgets
-        share = xr.where(last == lowest, 1.0, (last - least) / (last - lowest))
-        return seen.transpose(*told[0].dims), (told[1] * share.where(np.isfinite(share), 1.0)).transpose(*told[0].dims)
+    lowest = last / (1 + told[0])  # the least loss as it was read between budgets
+    seen = (last / least - 1).where(last != least, 0.0)
+    share = ((last - least) / (last - lowest)).where(last != lowest, 1.0)
+    share = share.where(np.isfinite(share), 1.0)
+    return seen.transpose(*told[0].dims), (told[1] * share).transpose(*told[0].dims)
 
 
 def _floor(dataset: xr.Dataset, stem: str) -> float:
     """Loss below which a curve shows rounding, a share of the loss of the zero network; 0 where it is not told."""
     told = [dataset.attrs.get(name) for name in ("rounding_floor", "zero_loss", f"{stem}zero_loss")]
-    if not all(isinstance(each, Real) and each for each in told):  # words where parts of a result differ in it
+    numbers = [float(each) for each in told if isinstance(each, Real) and each]
+    if len(numbers) < len(told):  # not told, or in words, as where parts of a result differ
         return 0.0
-    floor, zero, own = map(float, told)
+    floor, zero, own = numbers
     return floor * own / zero

@@ -63,7 +63,7 @@ function drawCurves(figure, view, name, shown, context) {
     return { at: budgets[at], words: `${short(budgets[at], 4)} steps, ${told.join(", ")}` };
   };
   plot(figure, spec);
-  explainCurves(figure, { before, predicted, seeds: shown.length ? curvesAt(view, variable, shown[0].place).length : 1, isLoss });
+  explainCurves(figure, { before, predicted, seeds: shown.length ? curvesAt(view, variable, shown[0].place).length : 1, turning: isLoss && view.turns.length > 0 });
 }
 
 // Budgets to mark: as many as stand apart, where more were added than a plot shows.
@@ -88,7 +88,7 @@ function nearest(budgets, value) {
 }
 
 // What marks and lines mean, below a figure.
-function explainCurves(figure, { before, predicted, seeds, isLoss }) {
+function explainCurves(figure, { before, predicted, seeds, turning }) {
   const key = (look, words) => h("span.key", {}, h("svg:svg", { width: 26, height: 14, "aria-hidden": "true" }, look), words);
   const line = (attributes) => h("svg:line.line", { x1: 1, x2: 25, y1: 7, y2: 7, stroke: "currentColor", "stroke-width": 2, ...attributes });
   replace(figure.querySelector(".keys"),
@@ -96,6 +96,6 @@ function explainCurves(figure, { before, predicted, seeds, isLoss }) {
     seeds > 1 && key(h("svg:rect.band", { x: 2, y: 2, width: 22, height: 10, fill: "currentColor" }), "range over seeds"),
     predicted && key(line({}), "closed form"),
     before && key(line({ "stroke-width": 4, stroke: "var(--before)" }), "before fine-tuning"),
-    isLoss && key(h("svg:path.star", { d: STAR, fill: "currentColor", transform: "translate(13,7)" }), "inflection, interval at the bottom"),
+    turning && key(h("svg:path.star", { d: STAR, fill: "currentColor", transform: "translate(13,7)" }), "inflection, interval at the bottom"),
     key(line({ "stroke-dasharray": "4 4", "stroke-width": 1 }), "the budget of the slider"));
 }

@@ -53,6 +53,13 @@ function pins() {
   return state.pins.split(",").filter(Boolean).map(Number).filter((at) => at < page.cells.length);
 }
 
+// The budget of the slider: steps, or what else budgets are counted in.
+function budgetWords() {
+  const { values, words, units } = page.view.axes[page.view.budget];
+  const value = values[page.context.budget];
+  return units === "steps" ? steps(value) : `${short(value, 4)} (${words})`;
+}
+
 // ---- the map
 
 function computeCells() {
@@ -115,16 +122,17 @@ function paintMap() {
   if (!chosen || !page.view.x) return;
   page.values = page.cells.map((cell) => Number(chosen.of(cell, page.context)));
   const colours = colouring(chosen, page.values);
-  const fills = page.values.map((value) => (Number.isNaN(value) || (chosen.kind === "budget" && !Number.isFinite(value)) ? "" : coloured(colours.stops, colours.share(value))));
+  const never = page.values.map((value, at) => (chosen.kind === "budget" ? value === Infinity : chosen.kind === "harm" && page.cells[at].turns[chosen.turn].inflection === Infinity));
+  const fills = page.values.map((value, at) => (Number.isNaN(value) || never[at] ? "" : coloured(colours.stops, colours.share(value))));
   const first = page.view.turns.length ? page.cells.map((cell) => Number.isFinite(cell.turns[chosen.turn || 0].inflection)) : [];
-  const troubles = page.cells.map((cell, at) => cell.trouble || (chosen.kind === "budget" && page.values[at] === Infinity ? "never" : fills[at] ? "" : "none"));
+  const troubles = page.cells.map((cell, at) => cell.trouble || (never[at] ? "never" : fills[at] ? "" : "none"));
   const labels = page.cells.map((cell, at) => [nameOf(cell.place), `${chosen.words}: ${chosen.kind === "budget" ? steps(page.values[at]) : colours.words(page.values[at])}`, cell.trouble ? TROUBLES[cell.trouble] : ""].filter(Boolean).join("; "));
   const numbered = new Map(pins().map((at, number) => [at, number + 1]));
   page.map.paint({ fills, labels, troubles, turned: first, pins: numbered, boundary: first.length > 0 });
   const known = first.length && page.cells.filter((cell) => !Number.isNaN(cell.turns[chosen.turn || 0].inflection)).length;
   $("map").dataset.turned = first.filter(Boolean).length;
   const seeds = page.view.seeds.reduce((count, dim) => count * page.view.axes[dim].values.length, 1);
-  const at = chosen.kind === "cost" ? ` of ${steps(page.view.axes[page.view.budget].values[page.context.budget])}` : "";
+  const at = chosen.kind === "cost" ? ` of ${budgetWords()}` : "";
   $("map-title").textContent = `${chosen.words[0].toUpperCase()}${chosen.words.slice(1)}${at}${seeds > 1 ? `, median of ${seeds} seeds` : ""}`;
   bar(colours, chosen);
   const kinds = [...new Set(troubles)].filter((kind) => kind && kind !== "none");
@@ -133,6 +141,7 @@ function paintMap() {
 }
 
 function bar(colours, chosen) {
+  if (!page.values.some((value) => Number.isFinite(value))) return replace($("bar"));
   const stops = Array.from({ length: 21 }, (_, at) => coloured(colours.stops, at / 20)).join(",");
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) => h("span", { style: `left:${100 * share}%` }, colours.words(colours.value(share))));
   replace($("bar"), h("div.ramp", { style: `background:linear-gradient(90deg,${stops})`, role: "img", "aria-label": `Colours from ${colours.words(colours.value(0))} to ${colours.words(colours.value(1))}` }), h("div.ticks", { "aria-hidden": "true" }, ticks),
@@ -160,6 +169,7 @@ function fillControls() {
   const judged = view.turns.some((turning) => turning.judged);
   for (const id of ["harm-slide", "excess-slide"]) $(id).hidden = !judged;
   $("map").hidden = !view.x;
+  $("quantity").closest("label").hidden = !page.quantities.length;
   const told = criteria();
   $("harm").value = placeOf(told.least_harm);
   $("excess").value = placeOf(told.least_excess);
@@ -168,7 +178,7 @@ function fillControls() {
 
 function tellControls() {
   const told = criteria();
-  $("budget-told").textContent = steps(page.view.axes[page.view.budget].values[page.context.budget]);
+  $("budget-told").textContent = budgetWords();
   $("harm-told").textContent = change(told.least_harm);
   $("excess-told").textContent = `${short(100 * told.least_excess)} %`;
   $("budget").setAttribute("aria-valuetext", $("budget-told").textContent);

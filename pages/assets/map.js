@@ -1,6 +1,6 @@
 // The map: one cell for each pair of values, in colour; reached by pointer and by keyboard, and read aloud.
 
-const MAP = { left: 66, right: 8, top: 8, bottom: 48, width: 560, height: 420 };
+const MAP = { left: 66, most: 190, letter: 6.8, right: 8, top: 8, bottom: 48, width: 560, height: 420 };
 
 class CellMap {
   // hovered(cell) and pinned(cell) are told what was pointed at, and what was clicked or entered.
@@ -9,7 +9,9 @@ class CellMap {
     this.columns = view.x ? view.axes[view.x].values.length : 1;
     this.rows = view.y ? view.axes[view.y].values.length : 1;
     const tall = Math.min(MAP.height, Math.max(120, 56 * this.rows + MAP.top + MAP.bottom));
-    this.box = [MAP.left, MAP.width - MAP.right, MAP.top, tall - MAP.bottom];
+    const names = view.y ? view.axes[view.y].values.filter((value) => typeof value === "string").map((value) => value.length) : [];
+    const left = Math.min(MAP.most, Math.max(MAP.left, 30 + MAP.letter * Math.max(0, ...names)));  // room for names
+    this.box = [left, MAP.width - MAP.right, MAP.top, tall - MAP.bottom];
     this.tall = tall;
     this.build();
   }
@@ -67,7 +69,8 @@ class CellMap {
       const every = Math.max(1, Math.ceil(values.length / room));
       values.forEach((value, at) => {
         if (at % every) return;
-        const text = typeof value === "number" ? short(value, 2) : value.length > 9 && !across ? `${value.slice(0, 8)}…` : value.slice(0, 12);
+        const most = across ? 12 : Math.floor((this.box[0] - 30) / MAP.letter);
+        const text = typeof value === "number" ? short(value, 2) : value.length > most ? `${value.slice(0, most - 1)}…` : value;
         const place = across ? { x: (this.x(at) + this.x(at + 1)) / 2, y: bottom + 16, "text-anchor": "middle" }
           : { x: this.box[0] - 6, y: this.y(at) + (bottom - this.box[2]) / this.rows / 2 + 4, "text-anchor": "end" };
         group.append(h("svg:text", place, text));

@@ -57,7 +57,7 @@ function drawNumbers(shown) {
   const lists = shown.map((each) => new Map(numbersOf(page.cells[each.at])));
   const names = [...new Set(lists.flatMap((list) => [...list.keys()]))];
   const heads = shown.map((each) => h("th", { scope: "col" }, h("span.chip", { style: `--chip:${each.colour}` }, each.name), each.name !== "here" && h("button", { type: "button", "aria-label": `Unpin ${each.words}`, onclick: () => togglePin(each.at) }, "unpin")));
-  replace($("cells"), h("table.numbers", {}, h("caption", {}, `At a budget of ${steps(page.view.axes[page.view.budget].values[page.context.budget])}`), h("thead", {}, h("tr", {}, h("td", {}), heads)), h("tbody", {}, names.map((name) => h("tr", {}, h("th", { scope: "row" }, name), lists.map((list) => h("td", { "data-name": name }, list.get(name) || "–")))))));
+  replace($("cells"), h("table.numbers", {}, h("caption", {}, `At a budget of ${budgetWords()}`), h("thead", {}, h("tr", {}, h("td", {}), heads)), h("tbody", {}, names.map((name) => h("tr", {}, h("th", { scope: "row" }, name), lists.map((list) => h("td", { "data-name": name }, list.get(name) || "–")))))));
 }
 
 function drawAll() {

@@ -46,7 +46,7 @@ const STAR = "M0,-8L2,-2.6L7.6,-2.5L3.2,1L4.7,6.5L0,3.3L-4.7,6.5L-3.2,1L-7.6,-2.
 // low, high], colour}, lines {points, colour, dash, width}, dots {points, colour}, stars and rules {x, ...}, spans.
 function plot(figure, spec) {
   const [width, height] = [spec.width || 560, spec.height || 300];
-  const [left, right, top, bottom] = [62, width - 14, 12, height - 44];
+  const [left, right, top, bottom] = [62, width - 22, 12, height - 44];
   const x = scaleOf(spec.x.domain, [left, right], spec.x.log);
   const y = scaleOf(spec.y.domain, [bottom, top], spec.y.log);
   const clip = `clip-${figure.id}`;

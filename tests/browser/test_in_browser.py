@@ -8,7 +8,7 @@ import pytest
 import linsim as ls
 from figures.cells import cells_of
 from linsim.theory.turns import Criteria
-from pages import explorer
+from pages import explorer, theory
 from pages.page import write
 from tests.browser.test_explorer import league
 
@@ -230,3 +230,12 @@ def test_nothing_sticks_out_at_any_width(opened, request, name, width):
     page.emulate_media(media="print")
     assert page.is_hidden("#copy"), "no buttons on paper"
     assert page.is_visible("#losses svg")
+
+
+def test_the_chapter_on_sizes_tells_its_finding_and_its_table_where_there_is_a_result(opened, theory_page, tmp_path):
+    assert opened(theory_page).is_hidden("#goldilocks")
+    page = opened(write(theory.page(league(details=("As it came out",))), tmp_path / "theory.html"))
+    assert page.inner_text("#goldilocks-sentence") == "One way is best."
+    assert page.locator("#goldilocks-table tbody tr").count() == 3
+    page.locator("#goldilocks-table thead button").nth(0).click()
+    assert page.inner_text("#goldilocks-table tbody tr:first-child th") == "<b>none</b>"
