@@ -38,7 +38,7 @@ function numbersOf(cell) {
     const turn = cell.turns[at];
     const of = at === 0 ? "" : `, ${turning.words}`;
     const ends = Number.isFinite(turn.low) && Number.isFinite(turn.inflection) ? ` (${short(turn.low, 4)} to ${short(turn.high, 4)})` : "";
-    told.push([`${turning.words === "fine-tuning loss" ? "T_ft" : "inflection"}${turning.words === "fine-tuning loss" ? "" : of}`, Number.isNaN(turn.inflection) ? "unknown" : steps(turn.inflection) + ends]);
+    told.push([`${turning.words === "fine-tuning loss" ? "T_ft" : "inflection"}${turning.words === "fine-tuning loss" ? "" : of}`, steps(turn.inflection) + ends]);
     if (turning.harm) told.push([`harm${of}`, change(turn.harm)]);
     if (turning.excess) told.push([`excess${of}`, short(turn.excess)]);
     if (at === 0 && turn.seeds > 1) told.push(["seeds that turn", `${turn.turned} of ${turn.seeds}`]);

@@ -30,6 +30,7 @@ function change(share) {
 }
 
 function steps(value) {
+  if (Number.isNaN(value)) return "unknown";
   return Number.isFinite(value) ? `${short(value, 4)} steps` : "no turn";
 }
 
