@@ -9,7 +9,7 @@ result holds; its numbers are those of the result to seven digits.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ _TOLD = ("solver_reason", "prediction", "device", "precision", "git_revision", "
 
 def explorable(dataset: xr.Dataset) -> bool:
     """Whether there is anything to explore."""
-    return bool(subjects(dataset) or tables(dataset))
+    return bool(subjects(dataset) or tables(dataset)[0])
 
 
 def page(dataset: xr.Dataset, most: int = MOST_NUMBERS, name: str = "result") -> tuple[str, list[str]]:
@@ -55,10 +55,12 @@ def page(dataset: xr.Dataset, most: int = MOST_NUMBERS, name: str = "result") ->
     require("finding" in dataset.attrs, "result", "one without a finding", allowed)
     finding = Finding.of(dataset)
     dataset = label(dataset)
-    shown, told = subjects(dataset), tables(dataset)
+    shown = subjects(dataset)
+    told, left_out = tables(dataset, _mapped(dataset, shown))
+    lines, more = fronts(dataset)
     name = str(dataset.attrs.get("experiment", name))
     require(bool(shown or told), "result", f"{name} over {', '.join(map(str, dataset.dims)) or 'nothing'}", _NEEDS)
-    views, left_out = [], []
+    views, left_out = [], [*left_out, *more]
     for subject in shown:
         view, said = _view(dataset, subject, most // len(shown))
         views.append(view)
@@ -71,10 +73,16 @@ def page(dataset: xr.Dataset, most: int = MOST_NUMBERS, name: str = "result") ->
         "thinned": left_out,
         "views": views,
         "tables": told,
-        "fronts": fronts(dataset),
+        "fronts": lines,
     }
     title = f"{name.replace('_', ' ').capitalize()}: {finding.sentence}"
     return assembled(title, "explorer.html", SCRIPTS, data), left_out
+
+
+def _mapped(dataset: xr.Dataset, shown: Sequence[Subject]) -> set[str]:
+    """Axes of numbers that maps have."""
+    axes = {axis for subject in shown for axis in (subject.x, subject.y) if axis}
+    return {axis for axis in axes if dataset[axis].dtype.kind in "fiu"}
 
 
 def save(dataset: xr.Dataset, folder: Path, name: str) -> Path | None:

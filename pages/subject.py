@@ -16,7 +16,7 @@ _UP = ("regularization", "product_penalty", "weight_penalty", "weight_decay")
 _MAIN = ("pretrain_loss_after", "base_loss_after", "kept_loss_after", "loss_after")
 _FLAGS = ("diverged", "unstable")
 _BUDGET = "pretrain_steps"
-_LONGEST = 64  # of an axis that only one measure has, such as modes: one value of it is looked at
+_LONGEST = 4096  # of an axis that only one measure has, such as modes: one value of it is chosen from a list
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -10,26 +11,36 @@ import xarray as xr
 
 from .subject import axis_of, is_budget, is_seed
 
-_MOST_ROWS = 600
+_MOST_ROWS = 1000
 _MOST_POINTS = 4000
 _PAIR = ("finetune_loss_after", "pretrain_loss_after")
 
+Told = tuple[list[dict[str, Any]], list[str]]
+"""What there is, and what is left out for its size, in words."""
 
-def tables(dataset: xr.Dataset) -> list[dict[str, Any]]:
-    """Variables of the same axes together, those with the most named cases first.
+
+def tables(dataset: xr.Dataset, mapped: Collection[str] = ()) -> Told:
+    """Variables of the same axes together, those with the most columns first.
 
     Each is {axes, columns, rows}: columns of name, words, units; rows of the axes' values, then [median, low, high]
     over seeds, or a word.
+
+    Args:
+      dataset: any result.
+      mapped: axes of maps, whose cells are told there.
     """
     groups: dict[tuple[str, ...], list[str]] = {}
     for name, variable in dataset.data_vars.items():
-        axes = tuple(str(dim) for dim in variable.dims if not is_seed(str(dim)))
-        small = math.prod(dataset.sizes[dim] for dim in axes) <= _MOST_ROWS
-        curve = any(map(is_budget, axes))
-        if axes and small and not curve and all(dim in dataset.coords for dim in variable.dims):
+        axes = [str(dim) for dim in variable.dims if not is_seed(str(dim))]
+        told_elsewhere = any(is_budget(dim) or dim in mapped for dim in axes)
+        if axes and not told_elsewhere and all(dim in dataset.coords for dim in variable.dims):
             groups.setdefault(tuple(sorted(axes, key=list(map(str, dataset.dims)).index)), []).append(str(name))
-    told = [_table(dataset, axes, names) for axes, names in groups.items() if _named(dataset, axes)]
-    return sorted(told, key=lambda table: -len(table["columns"]))
+    groups = {axes: names for axes, names in groups.items() if _named(dataset, axes)}
+    rows = {axes: math.prod(dataset.sizes[dim] for dim in axes) for axes in groups}
+    told = [_table(dataset, axes, names) for axes, names in groups.items() if rows[axes] <= _MOST_ROWS]
+    long = [axes for axes in groups if rows[axes] > _MOST_ROWS]
+    left_out = [f"no table by {', '.join(axes).replace('_', ' ')} of {rows[axes]} rows" for axes in long]
+    return sorted(told, key=lambda table: -len(table["columns"])), left_out
 
 
 def _named(dataset: xr.Dataset, axes: tuple[str, ...]) -> bool:
@@ -70,18 +81,18 @@ def _spans(variable: xr.DataArray, axes: tuple[str, ...]) -> list[Any]:
     return spans
 
 
-def fronts(dataset: xr.Dataset) -> list[dict[str, Any]]:
+def fronts(dataset: xr.Dataset) -> Told:
     """For each named case the points that no other of its own beats in both losses, medians over seeds.
 
-    Each is {words, points}, points of (fine-tuning loss, pre-training loss), from small to large; empty where a result
+    Each is {words, points}, points of (fine-tuning loss, pre-training loss), from small to large; none where a result
     has no such losses, or no named cases.
     """
     if any(name not in dataset for name in _PAIR) or set(dataset[_PAIR[0]].dims) != set(dataset[_PAIR[1]].dims):
-        return []
-    pair = [dataset[name].median([dim for dim in dataset[name].dims if is_seed(str(dim))]) for name in _PAIR]
-    axes = [dim for dim in pair[0].dims if dim in dataset.coords and dataset[dim].dtype.kind not in "fiub"]
+        return [], []
+    axes = [dim for dim in dataset[_PAIR[0]].dims if dim in dataset.coords and dataset[dim].dtype.kind not in "fiub"]
     if not axes:
-        return []
+        return [], []
+    pair = [dataset[name].median([dim for dim in dataset[name].dims if is_seed(str(dim))]) for name in _PAIR]
     told = []
     for place in np.ndindex(*(dataset.sizes[dim] for dim in axes)):
         at = dict(zip(axes, place, strict=True))
@@ -89,7 +100,8 @@ def fronts(dataset: xr.Dataset) -> list[dict[str, Any]]:
         front = _front(points[np.isfinite(points).all(axis=1)])
         words = ", ".join(str(dataset[dim].values[index]) for dim, index in at.items())
         told.append({"words": words, "points": [[float(f"{value:.5g}") for value in point] for point in front]})
-    return told if sum(len(each["points"]) for each in told) <= _MOST_POINTS else []
+    count = sum(len(each["points"]) for each in told)
+    return (told, []) if count <= _MOST_POINTS else ([], [f"no fronts of {count} points"])
 
 
 def _front(points: np.ndarray) -> np.ndarray:

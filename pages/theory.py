@@ -40,5 +40,5 @@ def at_hand() -> xr.Dataset | None:
 def _told(sizes: xr.Dataset) -> dict[str, Any]:
     """The finding, and the table of its cases."""
     finding = Finding.of(sizes)
-    league = tables(label(sizes))
+    league, _ = tables(label(sizes))
     return {"sentence": finding.sentence, "details": list(finding.details), "table": league[0] if league else None}

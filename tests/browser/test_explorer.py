@@ -126,16 +126,23 @@ def test_words_of_a_result_cannot_become_part_of_the_page():
 
 
 def test_a_table_has_a_row_for_each_case_and_the_range_over_seeds():
-    (table,) = tables(league())
+    (table,), left_out = tables(league())
+    assert left_out == []
     assert [axis["name"] for axis in table["axes"]] == ["way"]
     assert [column["name"] for column in table["columns"]] == ["ratio", "chosen"]
     assert table["rows"][0] == ["replay", [2.0, 1.0, 3.0], "a"]
 
 
+def test_a_table_that_is_too_long_is_left_out_and_told():
+    ways = texts([str(way) for way in range(1001)])
+    long = xr.Dataset({"ratio": ("way", np.zeros(1001))}, {"way": ways})
+    assert tables(long) == ([], ["no table by way of 1001 rows"])
+
+
 def test_a_front_keeps_what_nothing_beats():
     losses = {"finetune_loss_after": [[1.0, 2.0, 3.0, 2.5]], "pretrain_loss_after": [[4.0, 3.0, 3.5, 1.0]]}
     dataset = xr.Dataset({name: (("way", "rate"), np.array(values)) for name, values in losses.items()})
-    (front,) = fronts(dataset.assign_coords(way=texts(["one"])))
+    (front,), _ = fronts(dataset.assign_coords(way=texts(["one"])))
     assert front == {"words": "one", "points": [[1.0, 4.0], [2.0, 3.0], [2.5, 1.0]]}
 
 

@@ -211,8 +211,13 @@ def test_sliders_of_the_theory_move_what_they_should_and_stay_in_the_link(opened
     assert {"rate", "strength"} <= set(re.findall(r"(\w+)=", fragment(page)))
 
 
+@pytest.fixture(scope="module")
+def league_page(tmp_path_factory):
+    return write(explorer.page(league(trust="Do not trust it"))[0], tmp_path_factory.mktemp("pages") / "league.html")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["chart", "theory"])
+@pytest.mark.parametrize("name", ["chart", "theory", "league"])
 def test_rules_of_accessibility_are_kept(opened, request, name, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe; `make browser` installs it")
     page = opened(request.getfixturevalue(f"{name}_page"), "#pins=3%2C13", color_scheme=scheme)
