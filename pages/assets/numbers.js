@@ -61,7 +61,7 @@ function drawNumbers(shown) {
 }
 
 function drawAll() {
-  if (!$("all").open || !page.view.x) return;
+  if (!$("all").open || !page.view?.x) return;
   const { view } = page;
   const axes = [view.x, view.y].filter(Boolean).map((dim) => ({ words: view.axes[dim].words, of: (cell) => cell.place[dim], text: (cell) => (typeof view.axes[dim].values[0] === "number" ? short(view.axes[dim].values[cell.place[dim]]) : view.axes[dim].values[cell.place[dim]]), numeric: true }));
   const turns = view.turns.flatMap((turning, at) => {

@@ -230,7 +230,9 @@ def test_rules_of_accessibility_are_kept(opened, request, name, scheme):
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", ["chart", "theory"])
 def test_nothing_sticks_out_at_any_width(opened, request, name, width):
-    page = opened(request.getfixturevalue(f"{name}_page"), viewport={"width": width, "height": 800})
+    pinned = "#pins=1%2C3%2C7%2C9%2C13%2C15"
+    page = opened(request.getfixturevalue(f"{name}_page"), pinned, viewport={"width": width, "height": 800})
+    page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.emulate_media(media="print")
     assert page.is_hidden("#copy"), "no buttons on paper"
