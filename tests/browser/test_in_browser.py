@@ -229,14 +229,16 @@ def test_rules_of_accessibility_are_kept(opened, request, name, scheme):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", ["chart", "theory"])
-def test_nothing_sticks_out_at_any_width(opened, request, name, width):
+def test_nothing_sticks_out_at_any_width_nor_on_paper(opened, request, name, width):
     pinned = "#pins=1%2C3%2C7%2C9%2C13%2C15"
-    page = opened(request.getfixturevalue(f"{name}_page"), pinned, viewport={"width": width, "height": 800})
+    size = {"width": width, "height": 800}
+    page = opened(request.getfixturevalue(f"{name}_page"), pinned, viewport=size, color_scheme="dark")
     page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.emulate_media(media="print")
     assert page.is_hidden("#copy"), "no buttons on paper"
     assert page.is_visible("#losses svg")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)", "nor in the dark"
 
 
 def test_the_chapter_on_sizes_tells_its_finding_and_its_table_where_there_is_a_result(opened, theory_page, tmp_path):
