@@ -16,7 +16,7 @@ _UP = ("regularization", "product_penalty", "weight_penalty", "weight_decay")
 _MAIN = ("pretrain_loss_after", "base_loss_after", "kept_loss_after", "loss_after")
 _FLAGS = ("diverged", "unstable")
 _BUDGET = "pretrain_steps"
-_IN_PLACE = ("stage", "checkpoint")  # of budgets, where these are counted otherwise
+_IN_PLACE = "stage"  # of budgets: features learned
 _LONGEST = 4096  # of an axis that only one measure has, such as modes: one value of it is chosen from a list
 
 
@@ -51,7 +51,7 @@ class Subject:
 def subjects(dataset: xr.Dataset) -> list[Subject]:
     """All that a result has curves of; empty where it has none over budgets."""
     known = [str(dim) for dim in dataset.dims if dim in dataset.coords and dataset[dim].dtype.kind in "fiu"]
-    found = sorted(filter(is_budget, known), key=len) or [dim for dim in known if dim in _IN_PLACE]
+    found = sorted(filter(is_budget, known), key=len) or [dim for dim in known if dim == _IN_PLACE]
     each = (_subject(dataset, dim, dim.removesuffix(_BUDGET) if is_budget(dim) else "") for dim in found)
     return [subject for subject in each if subject is not None]
 
