@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from linsim.finding import Finding
-from linsim.labels import label
 from linsim.storage.store import DATA, load
 
 from .page import assembled
-from .tables import tables
 
 SCRIPTS = ("scales.js", "plot.js", "state.js", "map.js", "table.js", "closed_form.js", "theory.js")
 _SIZES = "goldilocks"
@@ -38,7 +37,19 @@ def at_hand() -> xr.Dataset | None:
 
 
 def _told(sizes: xr.Dataset) -> dict[str, Any]:
-    """The finding, and the table of its cases."""
+    """The finding, with those of its details that say of every task what came out as a table."""
     finding = Finding.of(sizes)
-    league, _ = tables(label(sizes))
-    return {"sentence": finding.sentence, "details": list(finding.details), "table": league[0] if league else None}
+    tasks = [str(name) for name in sizes["task"].values] if "task" in sizes.coords else []
+    rows = [row for line in finding.details if (row := _row(line, tasks))]
+    rest = [] if rows else list(finding.details)
+    says = {"name": "says", "words": "the usual account", "units": "", "values": [row[0] for row in rows]}
+    columns = [{"name": name, "words": name, "units": ""} for name in tasks]
+    table = {"axes": [says], "columns": columns, "rows": rows} if rows else None
+    return {"sentence": finding.sentence, "details": rest, "table": table}
+
+
+def _row(line: str, tasks: list[str]) -> list[str] | None:
+    """What is said, and what came out on every task, of a line "says - task: told; task: told."; None of others."""
+    says, _, told = line.removesuffix(".").partition(" - ")
+    found = re.fullmatch("; ".join(f"{re.escape(name)}: (.*)" for name in tasks), told) if tasks else None
+    return [says, *found.groups()] if found else None

@@ -28,7 +28,7 @@ function heading() {
   $("details").hidden = !finding.details.length;
   if (DATA.thinned.length) {
     $("thinned").hidden = false;
-    $("thinned").textContent = `Thinned, as the whole is more than browsers bear: ${DATA.thinned.join(", ")}. Turns are those of the whole curves.`;
+    $("thinned").textContent = `Thinned or left out, as the whole is more than browsers bear: ${DATA.thinned.join(", ")}. Turns are those of the whole curves.`;
   }
   const told = { ...DATA.told, config: DATA.config };
   replace($("told"), Object.entries(told).flatMap(([name, text]) => [h("dt", {}, name.replaceAll("_", " ")), h("dd", {}, text)]));

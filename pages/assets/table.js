@@ -36,7 +36,7 @@ function leagueTable(holder, told, caption, sorted, chose) {
   const values = told.columns.map((column, at) => {
     const place = told.axes.length + at;
     const middle = (row) => (Array.isArray(row[place]) ? row[place][0] : row[place]);
-    return { words: words(column), of: middle, text: (row) => spanned(row[place]), numeric: true };
+    return { words: words(column), of: middle, text: (row) => spanned(row[place]), numeric: told.rows.some((row) => Array.isArray(row[place])) };
   });
   sortable(holder, { caption, columns: [...axes, ...values], rows: told.rows, sorted, chose });
 }

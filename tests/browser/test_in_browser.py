@@ -4,9 +4,11 @@ import re
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import linsim as ls
 from figures.cells import cells_of
+from linsim.finding import Finding
 from linsim.theory.turns import Criteria
 from pages import explorer, theory
 from pages.page import write
@@ -241,10 +243,19 @@ def test_nothing_sticks_out_at_any_width_nor_on_paper(opened, request, name, wid
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)", "nor in the dark"
 
 
-def test_the_chapter_on_sizes_tells_its_finding_and_its_table_where_there_is_a_result(opened, theory_page, tmp_path):
+def test_the_chapter_on_sizes_tells_the_account_where_there_is_a_result(opened, theory_page, tmp_path):
     assert opened(theory_page).is_hidden("#goldilocks")
-    page = opened(write(theory.page(league(details=("As it came out",))), tmp_path / "theory.html"))
-    assert page.inner_text("#goldilocks-sentence") == "One way is best."
-    assert page.locator("#goldilocks-table tbody tr").count() == 3
+    details = (
+        "smaller is more brittle - a = 1: no; larger; a = 2: yes.",
+        "Exponents, a = 1: 0.5.",
+        "brittle - a = 1: -; a = 2: b.",
+    )
+    sizes = Finding("There is no zone", "not seen", details=details).stored_in(
+        xr.Dataset(coords={"task": ["a = 1", "a = 2"]})
+    )
+    page = opened(write(theory.page(sizes), tmp_path / "theory.html"))
+    assert page.inner_text("#goldilocks-sentence") == "There is no zone."
+    rows = page.locator("#goldilocks-table tbody tr")
+    assert rows.all_inner_texts() == ["smaller is more brittle\tno; larger\tyes", "brittle\t-\tb"]
     page.locator("#goldilocks-table thead button").nth(0).click()
-    assert page.inner_text("#goldilocks-table tbody tr:first-child th") == "<b>none</b>"
+    assert rows.nth(0).locator("th").inner_text() == "brittle"
