@@ -31,13 +31,13 @@ SCRIPTS = (
     *("data.js", "scales.js", "plot.js", "state.js"),
     *("cells.js", "map.js", "curves.js", "table.js", "numbers.js", "explorer.js"),
 )
-_NEEDS = "a result with a map or curves over budgets, or a table of named cases"
+_NEEDS = "a result with a map or curves over budgets, or a table or fronts of named cases"
 _TOLD = ("solver_reason", "prediction", "device", "precision", "git_revision", "loss_convention")
 
 
 def explorable(dataset: xr.Dataset) -> bool:
     """Whether there is anything to explore."""
-    return bool(subjects(dataset) or tables(dataset)[0])
+    return bool(subjects(dataset) or tables(dataset)[0] or fronts(dataset)[0])
 
 
 def page(dataset: xr.Dataset, most: int = MOST_NUMBERS, name: str = "result") -> tuple[str, list[str]]:
@@ -59,7 +59,8 @@ def page(dataset: xr.Dataset, most: int = MOST_NUMBERS, name: str = "result") ->
     told, left_out = tables(dataset, _mapped(dataset, shown))
     lines, more = fronts(dataset)
     name = str(dataset.attrs.get("experiment", name))
-    require(bool(shown or told), "result", f"{name} over {', '.join(map(str, dataset.dims)) or 'nothing'}", _NEEDS)
+    over = ", ".join(map(str, dataset.dims)) or "nothing"
+    require(bool(shown or told or lines), "result", f"{name} over {over}", _NEEDS)
     views, left_out = [], [*left_out, *more]
     for subject in shown:
         view, said = _view(dataset, subject, most // len(shown))

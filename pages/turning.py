@@ -60,7 +60,8 @@ def turnings(dataset: xr.Dataset, subject: Subject) -> tuple[xr.Dataset, list[Tu
         if name.endswith(_PLACE) and name.startswith(subject.prefix):
             stem = name.removeprefix(subject.prefix).removesuffix(_PLACE)
             dataset, turning = _turning(dataset, subject, stem)
-            found.append(turning)
+            if turning.harm or bool(dataset[name].notnull().any()):  # there is a closed form, where that is what tells
+                found.append(turning)
     return dataset, sorted(found, key=lambda each: (each.predicted, each.words != _SAID[""]))
 
 

@@ -55,7 +55,7 @@ function turnAt(view, turning, kept, criteria) {
   const here = kept.filter((_, at) => turned[at]);
   const harm = median(kept.map((seed) => told(turning.harm, seed)));
   const excess = median(kept.map((seed) => told(turning.excess, seed)));
-  const known = turning.harm ? !Number.isNaN(harm) : kept.length > 0;
+  const known = turning.harm ? !Number.isNaN(harm) : here.length > 0;  // without harm nothing tells that there is no turn
   const counted = (value) => (Number.isFinite(inflection) || Number.isNaN(value) ? value : 0);
   return {
     inflection: known ? inflection : NaN,

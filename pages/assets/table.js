@@ -47,18 +47,18 @@ function spanned(value) {
   return low === high ? short(middle) : h("span", {}, `${short(middle)} `, h("small", {}, `${short(low)} to ${short(high)}`));
 }
 
-// Fronts of two losses: a line for each case, those picked in colour.
-function drawFronts(figure, fronts, picked) {
+// Fronts of two losses, as distances to both tasks: a line for each case, those picked in colour.
+function drawFronts(figure, told, picked) {
+  const fronts = told.map((front) => ({ ...front, points: front.points.map((point) => point.map(Math.sqrt)) }));
   const points = fronts.flatMap((front) => front.points);
-  const log = (at) => Math.max(...points.map((point) => point[at])) / Math.max(1e-300, Math.min(...points.map((point) => point[at]))) > 50;
-  const domain = (at) => extent(points.map((point) => point[at]), log(at), 1e-6);
+  const domain = (at) => [0, extent(points.map((point) => point[at]), false)[1]];
   const lines = fronts.map((front, at) => {
     const place = picked.indexOf(at);
     return { points: front.points, colour: place < 0 ? "var(--before)" : COLOURS[place % COLOURS.length], dash: place < 0 ? "" : DASHES[place % DASHES.length], width: place < 0 ? 1 : 2.6, name: front.words };
   });
   lines.sort((a, b) => a.width - b.width);
   plot(figure, {
-    x: { domain: domain(0), log: log(0), words: "fine-tuning loss" }, y: { domain: domain(1), log: log(1), words: "pre-training loss" }, lines,
+    x: { domain: domain(0), log: false, words: "√ fine-tuning loss" }, y: { domain: domain(1), log: false, words: "√ pre-training loss" }, lines,
     label: `Fronts of both losses of ${fronts.length} cases; ${picked.map((at) => fronts[at].words).join("; ") || "none"} in colour`,
   });
   replace(figure.querySelector(".keys"), picked.map((at, place) => h("span.key", {}, h("svg:svg", { width: 26, height: 14, "aria-hidden": "true" },

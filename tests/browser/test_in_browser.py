@@ -199,6 +199,21 @@ def test_a_league_is_sorted_and_its_words_are_words(opened, tmp_path):
     assert page.locator("#details li").inner_html() == "&lt;i&gt;plain&lt;/i&gt;"
 
 
+def test_fronts_are_of_the_cases_that_are_chosen(opened, tmp_path):
+    losses = np.array([[1.0, 4.0, 9.0], [1.0, 2.0, 3.0]])
+    names = ("finetune_loss_after", "pretrain_loss_after")
+    both = xr.Dataset(
+        {name: (("way", "rate"), loss) for name, loss in zip(names, (losses, losses[:, ::-1]), strict=True)}
+    )
+    result = Finding("Two fronts", "seen").stored_in(both.assign_coords(way=["one", "other"]))
+    page = opened(write(explorer.page(result)[0], tmp_path / "fronts.html"))
+    assert page.locator("#front .line").count() == 2
+    assert page.locator("#front .key").all_inner_texts() == ["one", "other"]
+    page.get_by_label("one").uncheck()
+    assert page.locator("#front .key").all_inner_texts() == ["other"]
+    assert fragment(page) == "#fronts=1"
+
+
 def test_sliders_of_the_theory_move_what_they_should_and_stay_in_the_link(opened, theory_page):
     page = opened(theory_page)
     harm = float(page.get_attribute("#told-all", "data-harm"))
