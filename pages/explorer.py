@@ -45,8 +45,8 @@ def page(dataset: xr.Dataset, most: int = MOST_NUMBERS, name: str = "result") ->
 
     Args:
       dataset: as an experiment returns it.
-      name: of a result that does not tell its experiment.
       most: numbers in the page.
+      name: of a result that does not tell its experiment.
 
     Raises:
       InvalidInput: it carries no finding, or has neither map, curves nor named cases.

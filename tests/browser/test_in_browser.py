@@ -209,7 +209,7 @@ def test_fronts_are_of_the_cases_that_are_chosen(opened, tmp_path):
     page = opened(write(explorer.page(result)[0], tmp_path / "fronts.html"))
     assert page.locator("#front .line").count() == 2
     assert page.locator("#front .key").all_inner_texts() == ["one", "other"]
-    page.get_by_label("one").uncheck()
+    page.get_by_role("checkbox", name="one").uncheck()
     assert page.locator("#front .key").all_inner_texts() == ["other"]
     assert fragment(page) == "#fronts=1"
 
