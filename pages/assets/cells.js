@@ -87,16 +87,20 @@ function lanesAt(view, place) {
   const count = view.axes[view.budget].values.length;
   let [some, all, beyond] = [false, Boolean(diverged), false];
   const kept = seedsOf(view, place).filter((seed) => {
-    const here = { ...seed };
+    const first = { ...seed, [view.budget]: 0 };
+    const flagged = (variable) => {
+      if (!variable) return () => false;
+      const [start, step] = [offsetOf(variable, first), variable.strides[view.budget] || 0];
+      return (at) => variable.values[start + at * step] !== 0;
+    };
+    const [gone, wild] = [flagged(diverged), flagged(unstable)];
     let known = false;
     for (let at = 0; at < count; at++) {
-      here[view.budget] = at;
-      const gone = Boolean(diverged) && valueAt(diverged, here);
-      const wild = !gone && Boolean(unstable) && valueAt(unstable, here);
-      some = some || gone;
-      all = all && gone;
-      beyond = beyond || wild;
-      known = known || !(gone || wild);
+      const lane = gone(at);
+      some = some || lane;
+      all = all && lane;
+      beyond = beyond || (!lane && wild(at));
+      known = known || !(lane || wild(at));
     }
     return known;
   });

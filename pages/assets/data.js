@@ -32,10 +32,14 @@ async function unpacked(view) {
   return { ...view, variables };
 }
 
-// The number at a place, {axis: index}; axes that the variable lacks do not matter.
-function valueAt(variable, place) {
+// Where the number at a place stands, {axis: index}; axes that the variable lacks do not matter.
+function offsetOf(variable, place) {
   let at = 0;
   for (const dim of variable.dims) at += variable.strides[dim] * (place[dim] || 0);
-  const value = variable.values[at];
+  return at;
+}
+
+function valueAt(variable, place) {
+  const value = variable.values[offsetOf(variable, place)];
   return variable.kind === "flag" ? Boolean(value) : value;
 }
