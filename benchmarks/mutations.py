@@ -52,6 +52,7 @@ ROOMS = (
     "theory.mitigations.anchors",
     "theory.mitigations.averages",
     "theory.mitigations.dropout",
+    "theory.mitigations.exposure",
     "theory.mitigations.matched",
     "theory.mitigations.sharpness",
     "theory.noise_turning",

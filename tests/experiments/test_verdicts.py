@@ -37,6 +37,7 @@ from linsim.finding import VERDICTS, Finding, Verdict
 from linsim.sweeping.running import running
 from tests.experiments import (
     test_data_distribution,
+    test_early_exposure,
     test_finite_sample,
     test_mitigations,
     test_new_heads,
@@ -54,6 +55,7 @@ from tests.experiments.transformer import test_result as test_stored_transformer
 
 BESIDE = {
     "data_distribution": test_data_distribution.VERDICTS,
+    "early_exposure": test_early_exposure.VERDICTS,
     "finite_sample": test_finite_sample.VERDICTS,
     "mitigations": test_mitigations.VERDICTS,
     "monitors": test_monitors.VERDICTS,

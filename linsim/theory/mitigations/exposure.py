@@ -20,9 +20,9 @@ _HALVINGS = 100
 def redundant_end(start: ArrayLike, direction: ArrayLike, level: float, depth: int) -> Vectors:
     """Where training on x = z v takes end-to-end weights once p . v is at a level: rho |sin phi|^L is conserved.
 
-    rho = ||p||, phi the angle between p and v, L the number of layers. With y the part of p across v and x = level/||v||
-    the part along it, y^L (x^2 + y^2)^((1 - L)/2) keeps its value, and y its direction: one layer keeps y itself, and
-    deeper ones move it with the weights they have, the more the deeper they are.
+    rho = ||p||, phi the angle between p and v, L the number of layers. With y the part of p across v and x the part
+    along it, level/||v||, y^L (x^2 + y^2)^((1 - L)/2) keeps its value, and y its direction: one layer keeps y itself,
+    and deeper ones move it with the weights they have, the more the deeper they are.
 
     Args:
       start: p of shape (..., inputs), balanced layers.
@@ -104,4 +104,6 @@ def mixed_solution(base: ArrayLike, direction: ArrayLike, level: float, share: A
 
 def _excess(log_size: np.ndarray, kept: np.ndarray, to: float, depth: int) -> np.ndarray:
     """ln of the invariant at some y, less what it is."""
-    return np.asarray(depth * log_size + (1 - depth) / 2 * np.logaddexp(2 * log_size, np.log(max(to**2, 1e-300))) - kept)
+    return np.asarray(
+        depth * log_size + (1 - depth) / 2 * np.logaddexp(2 * log_size, np.log(max(to**2, 1e-300))) - kept
+    )

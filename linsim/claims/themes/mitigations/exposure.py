@@ -115,8 +115,8 @@ CLAIMS = (
     ),
     Claim(
         id="exposure-one-layer",
-        statement="Base inputs whitened, target inputs x = z v: pre-training with a share a < 1 of the target data ends "
-        "at p_b + v a (c - p_b . v) / (1 - a + a ||v||^2), and one layer trained on the target afterwards at "
+        statement="Base inputs whitened, target inputs x = z v: pre-training with a share a < 1 of the target data "
+        "ends at p_b + v a (c - p_b . v) / (1 - a + a ||v||^2), and one layer trained on the target afterwards at "
         "p_b + v (c - p_b . v) / ||v||^2, whatever the share was",
         source="re-derived",
         equation="7.10",
