@@ -49,6 +49,8 @@ ROOMS = (
     "theory.data.samples",
     "theory.held_out",
     "theory.laziness",
+    "theory.in_turn.heads",
+    "theory.in_turn.reversal",
     "theory.mitigations.anchors",
     "theory.mitigations.averages",
     "theory.mitigations.dropout",

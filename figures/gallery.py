@@ -89,6 +89,8 @@ GALLERY = (
     Entry("severity", arguments=tuple(_SEVERITY.split())),
     Entry("mitigations"),
     Entry("early_exposure"),
+    Entry("three_phases"),
+    Entry("tasks_in_turn"),
     Entry("stages"),
     Entry("sweep"),
     Entry("monitors"),

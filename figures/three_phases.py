@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from .panels.canvas import new_figure
 from .panels.curves import curves
-from .panels.looks import GREY, REFERENCE, Look, explain, legend, looks
+from .panels.looks import GREY, REFERENCE, Look, explain, looks
 from .picture import Picture
 
 _NEEDED = {
@@ -33,14 +33,13 @@ def _paint(dataset: xr.Dataset) -> Figure:
         cell = dataset.sel(bases=bases, learning_rate=rate)
         _losses(axes, cell, first, styles)
         axes.set_title(f"({letter}) {bases} bases, first rate {rate:g}")
-    if panels:
-        named = {"after the first fine-tuning": first}
-        named |= {f"then {_NAMES.get(name, name)}": look for name, look in styles.items()}
-        legend(panels[0], named, loc="lower left")
     _costs(costs, dataset, styles)
     costs.set_title(f"({'abcdefg'[len(panels)]}) cost of the first choice, later")
     theory = dataset["predicted_pretrain_loss_later"]
     entries = explain(dataset.sizes["seed"], theory, closed_form="mode solution, iterated")
+    named = {"after the first fine-tuning": first}
+    named |= {f"then {_NAMES.get(name, name)}": look for name, look in styles.items()}
+    entries = [*(look.entry(name) for name, look in named.items()), *entries]
     figure.legend(handles=entries, loc="outside lower left", ncols=4, fontsize=9)
     return figure
 

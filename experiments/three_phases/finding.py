@@ -19,8 +19,8 @@ _WORDS = {"back": "back on the pre-training task", "head": "with strong modes mu
 def find(dataset: xr.Dataset) -> Finding:
     """Whether the first choice of the budget costs pre-training loss after the second fine-tuning.
 
-    Seen where the interval over seeds of what it costs lies above what is negligible, for some second task and rate; not
-    seen where it is negligible for all; nobody can tell otherwise.
+    Seen where the interval over seeds of what it costs lies above what is negligible, for some second task and rate;
+    not seen where it is negligible for all; nobody can tell otherwise.
     """
     cells = {key: over_seeds(_values(dataset, *key)) for key in _keys(dataset)}
     known = {key: told for key, told in cells.items() if told.seeds}
@@ -41,11 +41,9 @@ def find(dataset: xr.Dataset) -> Finding:
         return Finding(sentence, "seen", counts | numbers, details)
     none = len(known) == len(cells) and all(told.ends[1] <= NEGLIGIBLE for told in known.values())
     verdict: Verdict = "not seen" if none else "cannot tell"
-    sentence = (
-        f"The budget that is best after one fine-tuning is as good after the next, in all {len(cells)} cases"
-        if none
-        else f"What the first choice of a budget costs later cannot be told: runs diverged, or {len(cells)} cases differ"
-    )
+    sentence = f"The budget that is best after one fine-tuning is as good after the next, in all {len(cells)} cases"
+    if not none:
+        sentence = "What the first choice of a budget costs later cannot be told: runs diverge, or seeds differ"
     return Finding(sentence, verdict, counts, details)
 
 

@@ -106,16 +106,23 @@ class Course:
     def predicted(self, tasks: Tasks, rate: float) -> dict[Second, Losses]:
         """The same of aligned tasks by the mode solution, one phase after the other; NaN where there is none."""
         sigma, goal = tasks.pretrain.strengths, tasks.first.strengths
-        begun = np.exp(-2 * self.tau)
         found: dict[Second, Losses] = {}
         for name, task in tasks.second.items():
-            aligned = np.array_equal(task.right, tasks.pretrain.right) and np.array_equal(task.left, tasks.pretrain.left)
+            aligned = np.array_equal(task.right, tasks.pretrain.right) and np.array_equal(
+                task.left, tasks.pretrain.left
+            )
             if not aligned or self.depth != 2:
                 found[name] = np.full((len(LOSSES), len(self.budgets)), np.nan)
                 continue
-            states = [np.asarray(tuned(begun, sigma, 0.0, self.learning_rate * self.budgets[:, None]))]
-            states.append(np.asarray(tuned(states[0], goal, 0.0, rate * self.first_steps)))
-            states.append(np.asarray(tuned(states[1], task.strengths, 0.0, self.second_rate * self.second_steps)))
+            states = [np.full((len(self.budgets), 1), np.exp(-2 * self.tau))]
+            ways = (
+                (sigma, self.learning_rate * self.budgets[:, None]),
+                (goal, np.array([[rate * self.first_steps]])),
+                (task.strengths, np.array([[self.second_rate * self.second_steps]])),
+            )
+            for towards, time in ways:
+                states.append(np.asarray(tuned(states[-1], towards[None], 0.0, time)))
+            states = states[1:]
             on_base = [np.sum((state - sigma) ** 2, axis=-1) / tasks.pretrain.zero_loss for state in states]
             on_first = [np.sum((state - goal) ** 2, axis=-1) / tasks.first.zero_loss for state in states[1:]]
             found[name] = np.stack([*on_base, *on_first])

@@ -47,6 +47,8 @@ from tests.experiments import (
     test_severity,
     test_stages,
     test_superposition,
+    test_tasks_in_turn,
+    test_three_phases,
     test_watch,
 )
 from tests.experiments.monitors import test_experiment as test_monitors
@@ -66,6 +68,8 @@ BESIDE = {
     "severity": test_severity.VERDICTS,
     "stages": test_stages.VERDICTS,
     "superposition": test_superposition.VERDICTS,
+    "tasks_in_turn": test_tasks_in_turn.VERDICTS,
+    "three_phases": test_three_phases.VERDICTS,
     "transformer": test_transformer.VERDICTS | test_stored_transformer.VERDICTS,
     "watch": test_watch.VERDICTS,
 }
