@@ -33,16 +33,20 @@ from linsim.spectra import power_law
 from linsim.tasks import LinearTask, Transfer, random_basis
 
 from ..experiment import Experiment
+from .changes import stable_decay
 from .finding import find, table
 from .method import OWN, Method
-from .methods import ALONE, METHODS, stable_decay
+from .methods import ALONE, METHODS
 from .rulers import ruled
 from .running import Place, checkpoints
 from .running import losses as run_losses
 
 T = TypeVar("T")
 
-CLAIMS = ("convex-front", "matched-loss-no-u")
+CLAIMS = (
+    *("convex-front", "matched-loss-no-u", "replay-penalty", "interpolation-bound"),
+    *("matched-excess", "nothing-helps-matched"),
+)
 Family = Literal["tail", "random"]
 LABELS = {
     "seed": Label("transfer, with its initial weights and minibatches"),
@@ -68,6 +72,9 @@ LABELS = {
     "fixed_rate": Label("rate of the fixed recipe", RATE),
     "fixed_rank": Label("rank by pre-training loss at the fixed recipe"),
     "rank": Label("rank by R"),
+    "hardest_level": Label("tau of Watts et al.: fine-tuning loss that all methods come down to, over D^2", PLAIN),
+    "hardest_ratio": Label("pre-training loss at tau or below, over the least possible at tau", PLAIN),
+    "hardest_rank": Label("rank by pre-training loss at tau or below"),
     "correlation": Label("rank correlation of the two rulers over methods", PLAIN),
 }
 

@@ -11,7 +11,8 @@ from scipy.stats import spearmanr
 
 from experiments.mitigations import Config, experiment, main
 from experiments.mitigations.finding import find, table
-from experiments.mitigations.methods import ALONE, elastic
+from experiments.mitigations.finetuning import elastic
+from experiments.mitigations.methods import ALONE
 from experiments.mitigations.reading import at_matched_loss, choose, correlations, least_pretrain_loss, ranks
 from linsim.dynamics.seen import SeenTask
 from linsim.tasks import LinearTask, Transfer
@@ -166,7 +167,7 @@ def test_the_table_has_a_row_for_each_method_the_nearest_first(small):
 
 OWN = """
 from experiments.mitigations.method import Method
-from experiments.mitigations.methods import finetuned
+from experiments.mitigations.changes import finetuned
 
 slow = Method("momentum", "finetune", finetuned(momentum=0.9), rate=0.1)
 wrong = Method("momentum", "before", finetuned(momentum=0.9))
