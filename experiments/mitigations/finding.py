@@ -74,7 +74,7 @@ def table(dataset: xr.Dataset) -> list[str]:
         data = "" if seen == _NONE else seen.removesuffix(" data")
         first, second = (with_ends(_over(cell[name])) for name in ("fixed_rank", "rank"))
         cells = [_cell(cell.sel(level=phi)) for phi in levels]
-        third = [_told(cell["hardest_ratio"]), with_ends(_over(cell["hardest_rank"]))]
+        third = [_told(cell["hardest_ratio"]), f"{_over(cell['hardest_rank']).middle:.3g}"]
         row = [name, side.removesuffix("train").removesuffix("tune"), data, *losses, first, *cells, second, *third]
         rows.append(row)
     return tabular(heads, rows)
@@ -131,8 +131,8 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
     if tau.seeds and np.isfinite(_middles(ratio)).any():
         best = int(np.nanargmin(_middles(ratio)))
         yield (
-            f"By the rule of Watts et al. all are at tau = {with_ends(tau)} D^2, to which the worst comes down: nearest "
-            f"is {names[best]}, {_told(ratio.isel(mitigation=best))} times the least possible there."
+            f"By the rule of Watts et al. all are at tau = {with_ends(tau)} D^2, to which the worst comes down: "
+            f"nearest is {names[best]}, {_told(ratio.isel(mitigation=best))} times the least possible there."
         )
     for word, mark in _MARKS.items():
         found = dataset["end"].transpose("mitigation", ...).values

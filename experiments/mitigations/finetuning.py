@@ -73,8 +73,8 @@ def _chained(weights: Weights, checkpoint: Weights) -> Iterator[tuple[Any, Any, 
 
 
 def one_layer(problem: Problem, strength: float | None) -> Problem:
-    """Only layer number `strength` moves."""
-    return finetuned(moves=Layers((int(strength or 1),)))(problem, None)
+    """Only the input layer moves, strength 1, or only the output layer."""
+    return finetuned(moves=Layers((1 if strength == 1 else problem.depth,)))(problem, None)
 
 
 @lru_cache

@@ -94,7 +94,10 @@ def ruled(
                 told = choose(found, method.bounded) if only is None else Chosen(found[only], only, INSIDE)
                 ratio[at, number, family] = told.values
                 chosen[at, number, family], ends[at, number, family] = told.strength, told.end
-    hardest = [at_hardest(after[:, family], on_finetune[:, family]) for family in range(kinds)]
+    allowed = losses.copy()  # a rule has chosen for all
+    for (at, family), only in by_rule.items():
+        allowed[:, at, family, :, np.arange(after.shape[3]) != only] = np.nan
+    hardest = [at_hardest(*allowed[:, :, family]) for family in range(kinds)]
     tau, at_tau = np.stack([each.level for each in hardest]), np.stack([each.losses for each in hardest], axis=1)
     scaled = zip(transfers, tau, distance, strict=True)
     bound = [
