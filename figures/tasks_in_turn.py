@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -43,7 +45,7 @@ def _similarity(axes: Axes, dataset: xr.Dataset) -> None:
         inside = overlaps > (0 if head == "0" else -1)
         axes.plot(overlaps[inside], theory.isel(head=at).values[inside], color=GREY, linewidth=2.0, zorder=1)
         if inside.any():
-            place = {"xytext": (4, 2), "textcoords": "offset points", "fontsize": 8, "color": GREY}
+            place: dict[str, Any] = {"xytext": (4, 2), "textcoords": "offset points", "fontsize": 8, "color": GREY}
             where = overlaps[inside][0], float(theory.isel(head=at).values[inside][0])
             axes.annotate(f"head from {head}" if head == "0" else "copied", where, **place)
     legend(axes, dict(zip(heads, styles, strict=True)), title="head of the second task")
@@ -61,7 +63,7 @@ def _sequence(axes: Axes, dataset: xr.Dataset) -> None:
         axes.plot(steps, one["predicted_turn_loss"].isel(task=at), color=look.color, linestyle=":", linewidth=0.9)
     length = int(dataset.attrs["task_steps"])
     for end in length * np.arange(1, dataset.sizes["task"]):
-        axes.axvline(end, color=GREY, linewidth=0.7, linestyle="--")
+        axes.axvline(float(end), color=GREY, linewidth=0.7, linestyle="--")
     legend(axes, {str(at + 1): look for at, look in enumerate(styles)}, title="task", ncols=2)
     axes.set(title="(b) tasks in turn, one seed", ylim=(-0.05, None), xlabel="steps, all tasks together")
     axes.set_ylabel("loss of each task / zero network's")

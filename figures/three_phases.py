@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -54,7 +56,11 @@ def _losses(axes: Axes, cell: xr.Dataset, first: Look, styles: dict[str, Look]) 
     chosen = start["chosen_steps"].median()
     if bool(np.isfinite(chosen)):
         axes.axvline(float(chosen), color=GREY, linestyle="--", linewidth=1.0)
-        place = {"xycoords": ("data", "axes fraction"), "xytext": (-3, -4), "textcoords": "offset points"}
+        place: dict[str, Any] = {
+            "xycoords": ("data", "axes fraction"),
+            "xytext": (-3, -4),
+            "textcoords": "offset points",
+        }
         axes.annotate("chosen", (float(chosen), 1), ha="right", va="top", fontsize=8, color=GREY, **place)
     axes.set_ylabel(_AXIS)
 

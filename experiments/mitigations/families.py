@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from linsim.errors import require
-from linsim.shifts import Rescale, Rotate, shifted
+from linsim.shifts import Rescale, Rotate, Shift, shifted
 from linsim.spectra import power_law
 from linsim.tasks import LinearTask, Transfer, random_basis
 
@@ -46,7 +46,7 @@ def drawn(family: Family, dim: int, factor: float, label_noise: float, seeds: tu
     strengths = power_law(dim)
     task = LinearTask.create(strengths, left=bases[0], right=bases[1], label_noise=label_noise)
     strong = max(dim // 4, 1)
-    shifts = {
+    shifts: dict[str, Shift] = {
         "tail": Rescale(range(strong + 1, dim + 1), factor),
         "head": Rescale(range(1, strong + 1), factor),
         "removed": Rescale(range(2, dim + 1, 2), 0.0),

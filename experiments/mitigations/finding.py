@@ -129,10 +129,10 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
             yield f"R beside rate and steps alone at phi = {phi:g}, the best: {', '.join(parts)}."
     tau, ratio = _over(dataset["hardest_level"]), dataset["hardest_ratio"]
     if tau.seeds and np.isfinite(_middles(ratio)).any():
-        best = int(np.nanargmin(_middles(ratio)))
+        nearest = int(np.nanargmin(_middles(ratio)))
         yield (
             f"By the rule of Watts et al. all are at tau = {with_ends(tau)} D^2, to which the worst comes down: "
-            f"nearest is {names[best]}, {_told(ratio.isel(mitigation=best))} times the least possible there."
+            f"nearest is {names[nearest]}, {_told(ratio.isel(mitigation=nearest))} times the least possible there."
         )
     for word, mark in _MARKS.items():
         found = dataset["end"].transpose("mitigation", ...).values

@@ -59,7 +59,8 @@ def batched_elastic(weights: Weights, checkpoint: Weights, pretrain: Any, finetu
         second = jnp.einsum("bi,ij,bj->b", before, pretrain.input_covariance, before)
         residual = jnp.einsum("oa,oi,pi,pa->a", after, spread, away, after)
         mean = after.T @ spread @ before.T
-        variance = (pretrain.label_noise**2 * jnp.sum(after**2, axis=0) + residual)[:, None] * second + mean**2
+        shared = pretrain.label_noise**2 * jnp.sum(after**2, axis=0) + residual
+        variance = shared[:, None] * second[None] + mean**2
         told += jnp.sum((variance + _BATCH * mean**2) * (weight - began) ** 2)
     return 0.5 * told
 

@@ -73,8 +73,10 @@ def at_hardest(
     sound = np.isfinite(pretrain_loss) & np.isfinite(finetune_loss)
     least = np.where(sound, finetune_loss, np.inf).min(axis=(2, 3))
     level = np.where(np.isfinite(least), least, -np.inf).max(axis=0)
-    ordered = [np.moveaxis(np.where(sound, each, np.nan), (3, 2), (0, 1)) for each in (pretrain_loss, finetune_loss)]
-    return Hardest(level, matched(*ordered, np.broadcast_to(level, (1, *least.shape)))[0])
+    before, after = (
+        np.moveaxis(np.where(sound, each, np.nan), (3, 2), (0, 1)) for each in (pretrain_loss, finetune_loss)
+    )
+    return Hardest(level, matched(before, after, np.broadcast_to(level, (1, *least.shape)))[0])
 
 
 class Chosen(NamedTuple):

@@ -15,6 +15,9 @@ from ..words import NEGLIGIBLE, few_seeds, in_percent, interval, joined, percent
 _SHORT = {"back": "back", "head": "strong modes", "random": "random"}
 _WORDS = {"back": "back on the pre-training task", "head": "with strong modes multiplied", "random": "a random target"}
 
+_APART = 1.15
+"""Ratio from which on budgets are called different: nearly that of neighbours."""
+
 
 def find(dataset: xr.Dataset) -> Finding:
     """Whether the first choice of the budget costs pre-training loss after the second fine-tuning.
@@ -84,8 +87,8 @@ def _beside(dataset: xr.Dataset, cells: dict[tuple[str, str, float], OverSeeds])
             most = max(each.middle for each in told)
             some = sum(each.ends[0] > NEGLIGIBLE for each in told)
             place = dataset.sel(second=second)
-            moved = np.log2(place["best_steps"] / place["chosen_steps"])
-            later, earlier = int((moved > 0.2).sum()), int((moved < -0.2).sum())
+            moved = place["best_steps"] / place["chosen_steps"]
+            later, earlier = int((moved > _APART).sum()), int((moved < 1 / _APART).sum())
             yield (
                 f"Second task {_WORDS[str(second)]}: it costs something in {some} of {len(told)} cases, at most "
                 f"{percent(most)}; the best budget is later than before in {later} runs, earlier in {earlier}, of "
@@ -97,8 +100,8 @@ def _beside(dataset: xr.Dataset, cells: dict[tuple[str, str, float], OverSeeds])
             parts = [f"{in_percent(back.sel(learning_rate=r))} at {r:g}" for r in back["learning_rate"].values]
             words = f"the longest budget regains, in % of what it forgot ({bases}): {', '.join(parts)}"
             yield f"Back on the pre-training task {words}."
-    told = dataset["predicted_pretrain_loss_later"]
-    if bool(told.notnull().any()):
-        off = float(abs(dataset["pretrain_loss_later"] - told).max() / told.max())
+    theory = dataset["predicted_pretrain_loss_later"]
+    if bool(theory.notnull().any()):
+        off = float(abs(dataset["pretrain_loss_later"] - theory).max() / theory.max())
         yield f"After three phases the mode solution, iterated, is off by {percent(off)} of the largest loss at most."
     yield from few_seeds(dataset.sizes["seed"])

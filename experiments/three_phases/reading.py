@@ -25,7 +25,7 @@ def read(found: xr.Dataset) -> xr.Dataset:
     names = ("pretrain_loss_before", "pretrain_loss_after", "pretrain_loss_later")
     before, after, later = (found[name].transpose(_BUDGETS, ...) for name in names)
     place = before.isel({_BUDGETS: 0}, drop=True)
-    known = (np.isfinite(after) & np.isfinite(later)).all(_BUDGETS).values
+    known = np.all(np.isfinite(after.values) & np.isfinite(later.values), axis=0)
 
     def told(values: np.ndarray, where: np.ndarray = known) -> xr.DataArray:
         return place.copy(data=np.where(where, values, np.nan))
