@@ -22,6 +22,9 @@ from .dynamics.moving.averages import TailAverage as TailAverage
 from .dynamics.moving.parameters import Layers as Layers
 from .dynamics.moving.parameters import LowRank as LowRank
 from .dynamics.moving.parameters import Masked as Masked
+from .dynamics.moving.perturbed import Dropout as Dropout
+from .dynamics.moving.perturbed import LayerRates as LayerRates
+from .dynamics.moving.perturbed import WeightNoise as WeightNoise
 from .dynamics.moving.spectral import Muon as Muon
 from .dynamics.moving.spectral import NaturalGradient as NaturalGradient
 from .dynamics.moving.spectral import Shampoo as Shampoo
