@@ -119,7 +119,9 @@ def check(config: Config) -> None:
     require_axis("inference", config.inference, at_least=0)
     most = config.compute[-1] / 2 - _first(config)
     within = config.inference[0] == 0 and config.inference[-1] <= most
-    require(within, "inference", config.inference, f"0 first, and at most {most:g}: the largest compute is for two sizes")
+    require(
+        within, "inference", config.inference, f"0 first, and at most {most:g}: the largest compute is for two sizes"
+    )
     require_integer("fits", config.fits, at_least=0, at_most=1000)
     _check_matrices(config.matrices)
 

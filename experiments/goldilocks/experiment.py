@@ -47,7 +47,7 @@ LABELS = {
     "inference": Label("q of the cost N D + q N", _TIME),
     "strengths": Label("sigma_i", STRENGTH),
     "exponent": Label("a; of measured strengths their slope", PLAIN),
-    "compute_optimal_time": Label("D of the compute-optimal model of a size, in closed form", _TIME),
+    "compute_optimal_time": Label("D of the compute-optimal model of a size", _TIME),
     "base_loss": Label("pre-training loss", SQUARED),
     "noisy_loss": Label("pre-training loss under noise of the price G, less its constant", SQUARED),
     "pretrain_after": Label("pre-training loss after fine-tuning", SQUARED),
@@ -65,7 +65,7 @@ LABELS = {
     "inference_loss": Label("least base loss at the cost C", SQUARED),
     "kind": Label("what is done to a checkpoint"),
     "turn_time": Label("D* from which on the loss rises; none where that is not material", _TIME),
-    "turn_ratio": Label("D*/N over the compute-optimal one of the same compute", PLAIN),
+    "turn_ratio": Label("D*/N over that of the compute-optimal model of the size", PLAIN),
     "harm": Label("loss at the largest budget / smallest - 1", PLAIN),
     "quantity": Label("what grows with C"),
     "density": Label("sizes per octave of a grid", PLAIN),
@@ -153,9 +153,11 @@ def _curves(config: Config, models: list[Models]) -> xr.Dataset:
     for name in ("pretrain", "finetune"):
         values[f"{name}_after"] = tuned, np.stack([getattr(each, name)[..., at] for each in models])
     laws = [each.spectrum.law for each in models]
-    values["predicted_turn"] = "task", np.array([turning_constant(law) / config.price if law else np.nan for law in laws])
-    best = [[np.nan] * len(at) if law is None else optima.line(law, at + 1) for law in laws]
-    values["compute_optimal_time"] = ("task", "size"), np.array(best)
+    values["predicted_turn"] = (
+        "task",
+        np.array([turning_constant(law) / config.price if law else np.nan for law in laws]),
+    )
+    values["compute_optimal_time"] = ("task", "size"), np.array([optima.line(each, at + 1) for each in models])
     times = models[0].times
     steps = np.round(times / config.learning_rate).astype(int)
     return xr.Dataset(values, {"pretrain_steps": steps, "flow_time": ("pretrain_steps", times)})

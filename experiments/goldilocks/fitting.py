@@ -36,7 +36,9 @@ def fitted(config: Config, models: Models) -> xr.Dataset:
         early = fit(table.kept(table.times <= turn), form, config.fits)[0]
         told["error"][at], told["test"][at] = found[0].error, explained(found[0].predict, test)
         told["turn"][at] = turn_of(found[0].predict, largest, times)
-        told["turn_low"][at], told["turn_high"][at] = np.quantile(draws, [0.025, 0.975]) if len(draws) else (np.nan,) * 2
+        told["turn_low"][at], told["turn_high"][at] = (
+            np.quantile(draws, [0.025, 0.975]) if len(draws) else (np.nan,) * 2
+        )
         told["alike"][at] = len(near)
         told["spread"][at] = float(np.max(np.ptp([each.inner for each in near], axis=0)))
         told["early_test"][at] = explained(early.predict, table.kept(table.times > turn))

@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from scipy.stats import t as student
 
 from linsim.theory.scaling.optimal import compute_optimal
-from linsim.theory.scaling.power_law import PowerLaw
 
 from .config import Config
 from .modes import Models
@@ -49,7 +48,9 @@ def judged(config: Config, models: list[Models]) -> xr.Dataset:
     """The best sizes and budgets of every task over compute: base loss, utilities, with inference."""
     shape = len(models), len(config.compute)
     found = {name: np.full(shape, np.nan) for name in ("optimal_size", "optimal_time", "optimal_loss")}
-    used = {name: np.full((*shape, len(config.times), len(config.utilities)), np.nan) for name in ("size", "ratio", "edge")}
+    used = {
+        name: np.full((*shape, len(config.times), len(config.utilities)), np.nan) for name in ("size", "ratio", "edge")
+    }
     served = {name: np.full((*shape, len(config.inference)), np.nan) for name in ("size", "ratio", "loss")}
     for row, each in enumerate(models):
         for column, cost in enumerate(config.compute):
@@ -117,9 +118,18 @@ def costs_within(models: Models) -> Float[np.ndarray, " costs"]:
     return np.geomspace(inside[0], inside[-1], COSTS) if len(inside) > 2 else np.full(COSTS, np.nan)
 
 
-def line(law: PowerLaw, sizes: np.ndarray) -> np.ndarray:
-    """D = x* N^b, of the compute-optimal model of each size."""
-    return np.asarray(compute_optimal(law).clock * sizes.astype(float) ** law.clock)
+def line(models: Models, sizes: Int[np.ndarray, " sizes"]) -> Float[np.ndarray, " sizes"]:
+    """D of the compute-optimal model of each size: x* N^b of a law, else as the simulation has it, NaN outside of that."""
+    law = models.spectrum.law
+    if law is not None and law.depth > 1:
+        return np.asarray(compute_optimal(law).clock * sizes.astype(float) ** law.clock)
+    every = np.geomspace(models.times[0], models.times[-1] * len(models.sizes), 400)
+    best = [best_of(models.at_cost(models.base, cost), cost) for cost in every]
+    known = {each.size: each.time for each in best if each.edge == 0}  # of each size the longest
+    if len(known) < 2:
+        return np.full(len(sizes), np.nan)
+    log_sizes, log_times = np.log(np.array(sorted(known.items()))).T
+    return np.exp(np.interp(np.log(sizes), log_sizes, log_times, left=np.nan, right=np.nan))
 
 
 def in_closed_form(models: Models) -> Models:

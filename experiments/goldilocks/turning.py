@@ -9,16 +9,17 @@ import xarray as xr
 from jaxtyping import Float
 
 from linsim.labels import texts
-from linsim.theory.scaling.optimal import compute_optimal
 from linsim.theory.turns import locate
 
 from .config import Config
 from .modes import Models
-from .optima import best_of
+from .optima import line
 
 NOISE = "noise"
 Order = Literal["rises", "falls", "mixed", "none"]
 _BRITTLE = 0.01
+_ALIKE = 0.1
+"""Of the largest harm: a difference that does not count."""
 
 
 def named(time: float) -> str:
@@ -38,7 +39,7 @@ def turned(config: Config, models: list[Models]) -> xr.Dataset:
             scale = float(each.spectrum.beyond(np.array([0]))[0])
             turn = locate(steps, curve[:, sizes - 1], scale=scale)
             time[kind, row], harm[kind, row] = turn.steps * config.learning_rate, np.where(turn.harm < 0, 0, turn.harm)
-            ratio[kind, row] = [_relative(each, *pair) for pair in zip(sizes, time[kind, row], strict=True)]
+            ratio[kind, row] = time[kind, row] / line(each, sizes)
     dims = ("kind", "task", "size")
     return xr.Dataset(
         {"turn_time": (dims, time), "turn_ratio": (dims, ratio), "harm": (dims, harm)}, {"kind": texts(kinds)}
@@ -80,18 +81,7 @@ def order(harm: Float[np.ndarray, " sizes"]) -> Order:
         return "none"
     counted = np.where(brittle, harm, 0.0)
     steps = np.diff(counted)
-    near = 0.05 * counted.max()
+    near = _ALIKE * counted.max()
     if (steps >= -near).all():
         return "rises"
     return "falls" if (steps <= near).all() else "mixed"
-
-
-def _relative(models: Models, size: int, time: float) -> float:
-    """Data per parameter over those of the compute-optimal model of the same compute."""
-    if not np.isfinite(time):
-        return np.nan
-    law = models.spectrum.law
-    if law is not None:
-        return float((time * size**-law.clock / compute_optimal(law).clock) ** (2 / (1 + law.clock)))
-    best = best_of(models.at_cost(models.base, size * time), size * time)
-    return float(time / size * best.size / best.time)

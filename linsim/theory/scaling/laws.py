@@ -60,7 +60,7 @@ def continuum(law: PowerLaw, x: ArrayLike) -> Values:
 
     Example:
       >>> continuum(PowerLaw(1.0), [0.5, 1.5, 5.0]).round(4)
-      array([2.9525, 1.0889, 1.    ])
+      array([2.9607, 1.0889, 1.    ])
 
     Source: re-derived.
     """

@@ -53,7 +53,8 @@ def turning_constant(law: PowerLaw) -> float:
     """D* G = 2 int z^p (1 - u) u' dz / int z^(p - 1) u' dz, p = (2 a - 1)/a, of models that have what noise permits.
 
     From the flow time D* on what is learned costs more than it gives. It knows nothing of N from n_G = G^(-1/a) on:
-    critical is flow time, and data per parameter at the turn fall as 1/N.
+    critical is flow time, and data per parameter at the turn fall as 1/N. At a = 1 it is (ln(1/e) - 1 + e)/(4 (1 - e)):
+    with e = e^(-2 tau) it grows as tau/2, less a fourth.
 
     Args:
       law: of two layers.
@@ -121,7 +122,7 @@ def brittleness(law: PowerLaw, sizes: ArrayLike, price: float) -> Brittleness:
     Example:
       >>> told = brittleness(PowerLaw(1.0), [10, 100, 1000], price=0.01)
       >>> told.time.round(), told.harm.round(4)
-      (array([ 42., 148., 148.]), array([0.0014, 0.0527, 0.2463]))
+      (array([ 24., 137., 148.]), array([0.0004, 0.0149, 0.2502]))
 
     Source: re-derived.
     """

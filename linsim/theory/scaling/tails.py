@@ -25,7 +25,13 @@ class Tuned(NamedTuple):
 
 
 def tuned_tail(
-    law: PowerLaw, sizes: ArrayLike, times: ArrayLike, first: int, factor: float, finetune_time: float
+    law: PowerLaw,
+    sizes: ArrayLike,
+    times: ArrayLike,
+    first: int,
+    factor: float,
+    finetune_time: float,
+    penalty: float = 0.0,
 ) -> Tuned:
     """L_pre and L_ft after flow time T of fine-tuning towards c sigma_i for i >= n0, from models of N modes at D.
 
@@ -36,6 +42,7 @@ def tuned_tail(
       first: n0 >= 1.
       factor: c > 0.
       finetune_time: T >= 0.
+      penalty: lambda >= 0 on the product, towards the checkpoint.
 
     Raises:
       InvalidInput: a number outside its domain, another depth.
@@ -52,11 +59,13 @@ def tuned_tail(
     require_integer("first", first, at_least=1, at_most=MOST_MODES)
     require_number("factor", factor, above=0, at_most=1e6)
     require_number("finetune_time", finetune_time, at_least=0, at_most=LARGEST)
+    require_number("penalty", penalty, at_least=0, at_most=1e6)
     sigma = law.strengths(int(count.max()))
     goal = np.where(np.arange(1, len(sigma) + 1) >= first, factor, 1.0) * sigma
     begun = sigma * (1 - law.missing(when[:, None] * sigma))
-    left = np.exp(-np.minimum(4 * goal * finetune_time, 700.0))
-    reached = goal * begun / (begun + (goal - begun) * left)
+    limit = (goal + penalty * begun) / (1 + penalty)
+    left = np.exp(-np.minimum(4 * (1 + penalty) * limit * finetune_time, 700.0))
+    reached = limit * begun / (begun + (limit - begun) * left)
     beyond, ahead = law.beyond(count), law.beyond(np.array([first - 1]))[0]
     pretrain = np.cumsum((reached - sigma) ** 2, axis=1)[:, count - 1] + beyond
     finetune = np.cumsum((reached - goal) ** 2, axis=1)[:, count - 1]
