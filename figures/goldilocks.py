@@ -1,4 +1,4 @@
-"""Base loss and utility over data per parameter for five sizes, noise over both, isocompute curves and where they turn."""
+"""Base loss, noise and utility over data per parameter, each size a curve; isocompute curves with both optima."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from .panels.axes import decades
 from .panels.canvas import new_figure
 from .panels.curves import heights
 from .panels.looks import GREY, STAR, Look, looks
@@ -46,10 +47,15 @@ def _paint(dataset: xr.Dataset) -> Figure:
     _curves(flow, shown["noisy_loss"], shown, sizes, "flow time D", turns=True)
     flow.set_title("(c) the same over flow time")
     flow.axvline(float(shown["predicted_turn"]), color="black", linewidth=1.0, linestyle="--", zorder=1)
+    last = shown["noisy_loss"].isel(pretrain_steps=-1)
+    for each in (noisy, flow):  # turns are shallow beside what is learned before
+        each.set_ylim(0.85 * float(shown["noisy_loss"].min()), 2.2 * float(last.max()))
+        decades(each.yaxis)
     use, iso, where = axes[1]
     tuned = shown.sel(finetune_time=time)
     _curves(use, tuned["pretrain_after"] + low * tuned["finetune_after"], shown, sizes, _RATIO)
     use.set(ylabel="utility (squared output)")
+    decades(use.yaxis)
     use.set_title(f"(d) $L_{{pre}} + {low:g}\\,L_{{ft}}$ after fine-tuning, T = {time:g}")
     _isocompute(iso, tuned, low)
     iso.set_title(f"(e) isocompute: base loss, utility u = {low:g}")
@@ -104,10 +110,10 @@ def _isocompute(axes: Axes, tuned: xr.Dataset, utility: float) -> None:
                 best = int(np.nanargmin(values))
                 axes.plot(sizes[best], values[best], color=look.color, marker=mark, markersize=6, zorder=4)
         base = cell["iso_base"].values
-        end = int(np.flatnonzero(np.isfinite(base))[-1])
-        axes.annotate(
-            f"C = {cell['compute'].item():g}", (sizes[end], base[end]), fontsize=7, color=look.color, ha="right"
-        )
+        if np.isfinite(base).any():
+            best = int(np.nanargmin(base))
+            note: dict[str, Any] = {"xytext": (-7, -3), "textcoords": "offset points", "ha": "right", "fontsize": 7}
+            axes.annotate(f"C = {cell['compute'].item():g}", (sizes[best], base[best]), color=look.color, **note)
 
 
 def _ratios(axes: Axes, dataset: xr.Dataset, utilities: tuple[float, float]) -> None:

@@ -34,8 +34,8 @@ def find(dataset: xr.Dataset) -> Finding:
     held = inside.all("compute")
     numbers |= {"in the zone": int(held.sum()), "in the zone on every task": int(everywhere.sum())}
     verdict: Verdict = "seen" if bool(everywhere.any()) else "not seen"
-    start = f"Best for use at {ZONE[0]:g} to {ZONE[1]:g} times compute-optimal D/N at every C:"
-    told = f"{start} {int(held.sum())} of {held.size} cases (task, T, u); {_noise(dataset)}"
+    zone = f"D/N of {ZONE[0]:g} to {ZONE[1]:g} times compute-optimal is best for use at every C"
+    told = f"{zone} in {int(held.sum())} of {held.size} cases (u, T, task); {_noise(dataset)}"
     return Finding(told, verdict, numbers, details)
 
 
@@ -45,9 +45,9 @@ def _noise(dataset: xr.Dataset) -> str:
     if not bool(noisy["turn_time"].notnull().any()):
         return "no size turns under noise"
     orders = {order(noisy["harm"].sel(task=name).values) for name in noisy["task"].values}
-    which = {frozenset({"rises"}): "larger models harm more", frozenset({"falls"}): "smaller models harm more"}
-    words = which.get(frozenset(orders), "harm goes either way with size")
-    return f"noise turns all sizes at D = {between(noisy['turn_time'], 2)}: {words}"
+    which = {frozenset({"rises"}): "larger models more", frozenset({"falls"}): "smaller models more"}
+    words = which.get(frozenset(orders), "more or less with size")
+    return f"noise turns at D = {between(noisy['turn_time'], 2)} and harms {words}"
 
 
 def table(dataset: xr.Dataset) -> list[str]:
@@ -118,9 +118,9 @@ def _fits(dataset: xr.Dataset) -> Iterator[str]:
         turn, early = (f"{cell[name]:.0f}" if np.isfinite(cell[name]) else "none" for name in ("turn", "early_turn"))
         ends = f" ({cell['turn_low']:.0f} to {cell['turn_high']:.0f})" if np.isfinite(cell["turn_low"]) else ""
         yield (
-            f"Fit {law}: R^2 held out {cell['test']:.4f}, error {percent(cell['error'])}, D* of N = {size} {turn}{ends}, "
-            f"true {true:.0f}; {cell['alike']:.0f} starts as good, apart by {cell['spread']:.2g}; to budgets up to the "
-            f"turn: R^2 beyond {cell['early_test']:.2g}, D* {early}."
+            f"Fit {law}: R^2 held out {cell['test']:.4f}, error {percent(cell['error'])}, D* of N = {size} {turn}{ends}"
+            f", true {true:.0f}; {cell['alike']:.0f} starts as good, apart by {cell['spread']:.2g}; to budgets up to "
+            f"the turn: R^2 beyond {cell['early_test']:.2g}, D* {early}."
         )
 
 

@@ -119,7 +119,7 @@ def costs_within(models: Models) -> Float[np.ndarray, " costs"]:
 
 
 def line(models: Models, sizes: Int[np.ndarray, " sizes"]) -> Float[np.ndarray, " sizes"]:
-    """D of the compute-optimal model of each size: x* N^b of a law, else as the simulation has it, NaN outside of that."""
+    """D of the compute-optimal model of each size: x* N^b of a law, else as simulated, NaN outside of that."""
     law = models.spectrum.law
     if law is not None and law.depth > 1:
         return np.asarray(compute_optimal(law).clock * sizes.astype(float) ** law.clock)

@@ -69,7 +69,7 @@ def turned_matrices(config: Config, found: xr.Dataset) -> xr.Dataset:
 
 
 def slope(times: Float[np.ndarray, " sizes"], sizes: Float[np.ndarray, " sizes"]) -> float:
-    """d ln D*/d ln N over sizes that turn: 0 where flow time decides, 1 where data per parameter do; NaN of one size."""
+    """d ln D*/d ln N over sizes that turn: 0 where flow time decides, 1 where data per parameter do; NaN of one."""
     known = np.isfinite(times)
     return float(np.polyfit(np.log(sizes[known]), np.log(times[known]), 1)[0]) if known.sum() > 1 else np.nan
 

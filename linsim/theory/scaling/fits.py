@@ -13,8 +13,16 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import least_squares, nnls
 
-from linsim.errors import LARGEST, SMALLEST, numbers, require, require_choice, require_integer, require_kind
-from linsim.errors import brief_fields
+from linsim.errors import (
+    LARGEST,
+    SMALLEST,
+    brief_fields,
+    numbers,
+    require,
+    require_choice,
+    require_integer,
+    require_kind,
+)
 
 Points = Float[np.ndarray, " points"]
 Form = Literal["chinchilla", "capacity", "capacity-exponential"]
@@ -65,7 +73,8 @@ def fit(table: Table, form: Form, starts: int = 16, seed: int = 0) -> list[Fit]:
     """A law of losses over size and data, fitted from several starts; the best first.
 
     "chinchilla" is L = E + A N^(-alpha) + B D^(-beta). With the capacity C = a N^alpha log2(1 + D^beta/(c (D N)^gamma +
-    d D^delta + e)), whose further factor b divides out, "capacity" is L = L_0 - C and "capacity-exponential" L = L_0 e^(-C).
+    d D^delta + e)), whose further factor b divides out, "capacity" is L = L_0 - C and "capacity-exponential" is
+    L = L_0 e^(-C).
 
     Args:
       table: of at least 12 rows.
@@ -131,7 +140,7 @@ def resampled(table: Table, best: Fit, draws: int, seed: int = 0) -> list[Fit]:
 
 
 def explained(predict: Callable[[Any, Any], np.ndarray], table: Table) -> float:
-    """R^2 of ln L: 1 less the squared errors over those of the mean. Predictions not above 0 count as the least loss."""
+    """R^2 of ln L: 1 less the squared errors over those of the mean. Predictions not above 0 count as next to 0."""
     told = np.maximum(predict(table.sizes, table.times), float(table.losses.min()) * 1e-3)
     logs = np.log(table.losses)
     return float(1 - np.sum((np.log(told) - logs) ** 2) / np.sum((logs - logs.mean()) ** 2))

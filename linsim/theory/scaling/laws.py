@@ -17,7 +17,7 @@ from linsim.theory.scaling.power_law import MOST_MODES, PowerLaw, Values
 
 
 def loss(law: PowerLaw, sizes: ArrayLike, times: ArrayLike) -> Float[np.ndarray, "times sizes"]:
-    """L(N, D) = sum over i <= N of sigma_i^2 (1 - u_i)^2 + sum over i > N of sigma_i^2, a finite sum and zeta(2 a, N + 1).
+    """L(N, D) = sum over i <= N of sigma_i^2 (1 - u_i)^2 + sum over i > N of sigma_i^2, with zeta(2 a, N + 1).
 
     Args:
       law: the task and how it is learned.

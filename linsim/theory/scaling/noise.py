@@ -1,7 +1,7 @@
 """A price on what is learned: when it turns the loss of models of any size, and which sizes are brittle.
 
-Noise of scale gamma on both layers adds G sum_i s_i, G = gamma^2 (d_in + d_out) (`linsim.theory.prices.noise_price`), to
-the loss. On a power law all of it is one function: L_u = G^((2 a - 1)/a) Phi(N G^(1/a), D G).
+Noise of scale gamma on both layers adds G sum_i s_i, G = gamma^2 (d_in + d_out) (`linsim.theory.prices.noise_price`),
+to the loss. On a power law all of it is one function: L_u = G^((2 a - 1)/a) Phi(N G^(1/a), D G).
 """
 
 from __future__ import annotations

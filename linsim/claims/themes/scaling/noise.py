@@ -115,8 +115,8 @@ def _larger(block: st.SearchStrategy[int]) -> st.SearchStrategy[PlainProblem]:
 CLAIMS = (
     Claim(
         id="noise-turn-is-flow-time",
-        statement="Power laws, two layers, noise of price G: the loss of every model of more than three times n_G = G^(-1/a) modes "
-        "turns at D* = c/G, c of (a, e) alone; (ln(1/e) - 1 + e)/(4 (1 - e)) at a = 1",
+        statement="Power laws, two layers, noise of price G: the loss of every model of more than 3 n_G modes, n_G = "
+        "G^(-1/a), turns at D* = c/G, c of (a, e) alone; (ln(1/e) - 1 + e)/(4 (1 - e)) at a = 1",
         source="re-derived",
         equation="8.5",
         domain=_PRICED,
@@ -125,8 +125,8 @@ CLAIMS = (
     ),
     Claim(
         id="small-models-turn-last",
-        statement="Power laws, two layers, all N modes stronger than 20 G: the loss turns when that of the weakest mode "
-        "does or up to a third earlier, and ends at most N G^2/4 above its least",
+        statement="Power laws, two layers, all N modes stronger than 20 G: the loss turns when that of the weakest "
+        "mode does or up to a third earlier, and ends at most N G^2/4 above its least",
         source="re-derived",
         equation="8.6",
         domain=_SMALL,

@@ -134,8 +134,8 @@ def _laws(
 CLAIMS = (
     Claim(
         id="compute-optimal-line",
-        statement="Power laws at compute C = N D: N ~ C^(1/(1 + b)), L ~ C^(-(2 a - 1)/(1 + b)), b = a (2 - 2/L), on the "
-        "line D = x* N^b, x* of least x^((2 a - 1)/(1 + b)) g(x), up to 1/N: data per parameter are constant iff b = 1",
+        statement="Power laws at compute C = N D: N ~ C^(1/(1 + b)), L ~ C^(-(2 a - 1)/(1 + b)), b = a (2 - 2/L), on "
+        "the line D = x* N^b, x* of least x^((2 a - 1)/(1 + b)) g(x), up to 1/N: D/N is constant iff b = 1",
         source="re-derived",
         equation="8.3",
         domain=_laws(40, 90, (2, 3)),
@@ -169,8 +169,8 @@ CLAIMS = (
     ),
     Claim(
         id="price-of-overtraining",
-        statement="At one compute a model of r times the compute-optimal data per parameter has (x/x*)^((2 a - 1)/(1 + b)) "
-        "g(x)/g(x*) times its loss, x = x* r^((1 + b)/2)",
+        statement="At one compute a model of r times the compute-optimal data per parameter has (x/x*)^((2 a - 1)/(1 "
+        "+ b)) g(x)/g(x*) times its loss, x = x* r^((1 + b)/2)",
         source="re-derived",
         equation="8.4",
         domain=_laws(150, 300, ratio=numbers(1.5, 6.0)),
@@ -179,8 +179,8 @@ CLAIMS = (
     ),
     Claim(
         id="inference-share",
-        statement="At one cost N (D + q) the best model has D = x N^b with q/D = -(2 a - 1) g/(x g') - (1 + b), which grows "
-        "as e^(2 L x): inference makes x a logarithm larger, no more",
+        statement="At one cost N (D + q) the best model has D = x N^b with q/D = -(2 a - 1) g/(x g') - (1 + b), which "
+        "grows as e^(2 L x): inference makes x a logarithm larger, no more",
         source="re-derived; cost as of Sardana et al. 2024",
         equation="8.4",
         domain=_laws(60, 160, share=numbers(0.05, 1.0)),
