@@ -13,7 +13,7 @@ help:
 	@echo "make test     run the tests"
 	@echo "make test-all run all cases of them, for an hour or so"
 	@echo "make shapes   run those of solvers and theory with every value and shape held against its annotation"
-	@echo "make pages    run every block of every page"
+	@echo "make pages    run every block of every page, and the notebooks"
 	@echo "make claims   judge every theoretical claim, in a few minutes, into results/claims"
 	@echo "make figures  draw the gallery again; computes the results that are missing, in some minutes"
 	@echo "make docs     build the pages, into docs/_build/html/index.html"
@@ -37,7 +37,7 @@ shapes: $(VENV)/test
 	$(PYTEST) --shapes tests/dynamics tests/theory
 
 pages: $(VENV)/test
-	$(PYTEST) --all tests/test_pages.py
+	$(PYTEST) --all tests/test_pages.py tests/test_packaging.py -k "test_pages or notebook"
 
 claims: $(VENV)/test
 	$(RUN) -m experiments.claims --overwrite

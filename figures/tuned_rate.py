@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from linsim.finding import Finding
+from linsim.labels import counted_harm
 
 from .panels.axes import decades, harm_axis, visible
 from .panels.canvas import new_figure
@@ -64,7 +65,7 @@ def _looks() -> list[Look]:
 def _draw_losses(axes: Axes, cell: xr.Dataset) -> None:
     """The loss before, and after fine-tuning by each rule, with its turn where most seeds have one."""
     rules = cell.sel(rule=list(_RULES))
-    turned = rules["rule_harm"] >= cell.attrs["turning_harm"]
+    turned = counted_harm(rules, "rule_") >= cell.attrs["turning_harm"]
     turns = rules["rule_inflection_steps"].where(turned & (turned.mean("seed") > 0.5))
     losses = rules["rule_pretrain_loss"]
     before(axes, cell["pretrain_loss_before"])

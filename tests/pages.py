@@ -8,6 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))]
 PAGES = [page for page in PAGES if not page.startswith(("docs/generated/", "docs/_build/"))]
+NOTEBOOKS = [page for page in PAGES if re.fullmatch(r"docs/notebooks/(?!index).*", page)]
+"""Whose cells are run where a wheel is installed (tests/test_packaging.py)."""
 
 BLOCK = re.compile(r"^```(\{?[\w-]+\}?)[^\n]*\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 LANGUAGES = {"python", "console", "{code-cell}"}

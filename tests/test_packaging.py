@@ -11,6 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from experiments.command.names import names
+from tests.pages import NOTEBOOKS, steps
 
 ROOT = Path(__file__).parent.parent
 TOPS = ("experiments", "figures")
@@ -124,3 +125,15 @@ def test_a_claim_is_judged_and_a_figure_drawn_where_the_wheel_is_installed(envir
 def test_every_command_is_listed_where_the_wheel_is_installed(environment):
     told = linsim(environment, "--help")
     assert all(f"\n  {name} " in told for name in names())
+
+
+@pytest.mark.thorough(
+    "the tour, whose cells `make docs` runs as well; make pages, which every change has to pass, runs these"
+)
+@pytest.mark.parametrize("page", NOTEBOOKS)
+def test_a_notebook_runs_where_the_wheel_is_installed(environment, page):
+    assert {step.kind for step in steps(page)} == {"cell"}
+    cells = "\n".join(step.text for step in steps(page))
+    python = [str(environment / "bin/python"), "-c", cells]
+    done = subprocess.run(python, cwd=environment, env=QUICK | {"MPLBACKEND": "agg"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

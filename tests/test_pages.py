@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.pages import LANGUAGES, NOT_RUN, PAGES, ROOT, SMALL, blocks, steps
+from tests.pages import LANGUAGES, NOT_RUN, NOTEBOOKS, PAGES, ROOT, SMALL, blocks, steps
 from tests.users import as_users
 
 SAID = {
@@ -21,7 +21,7 @@ SAID = {
     "docs/theory/learning.md": r"loss before 0\.\d+, after",
 }
 """What a page prints, where that could be wrong although nothing fails."""
-RUN = [page for page in PAGES if steps(page)]
+RUN = [page for page in PAGES if steps(page) and page not in NOTEBOOKS]
 ALONE = ("README.md", "docs/extending.md")
 """The first is compiled as for users, the others as these tests are (tests/conftest.py), which is quicker; the second
 adds files to packages that a process imports once."""

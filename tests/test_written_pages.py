@@ -1,12 +1,13 @@
 """The pages that nobody edits hold all that they are about, without Sphinx."""
 
 import json
+import re
 from importlib import import_module
 
 import pytest
 
 import linsim
-from docs.writers import ROOT, answers, benchmarks, claims, experiments, margins, notes, reference
+from docs.writers import ROOT, answers, benchmarks, claims, experiments, margins, notes, readme, reference
 from docs.writers.docstrings import marked
 from experiments.command.names import experiments as commands
 from figures.gallery import GALLERY, PAGE
@@ -112,9 +113,26 @@ def test_rows_of_a_benchmark_stand_under_the_processor_that_ran_them(tmp_path):
 
 
 def test_the_readme_tells_the_answers_of_the_gallery():
-    readme, gallery = (ROOT / "README.md").read_text(), (ROOT / PAGE).read_text()
-    assert answers.rewritten(readme, gallery) == readme, "python -m docs.writers.answers writes it anew"
-    assert answers.rewritten(readme.replace("| `sweep` | ", "| `sweep` | Not "), gallery) == readme
+    told, gallery = (ROOT / "README.md").read_text(), (ROOT / PAGE).read_text()
+    assert readme.rewritten(told, gallery) == told, "python -m docs.writers.readme writes it anew"
+    assert (
+        readme.rewritten(told.replace("| What helps against it? | ", "| What helps against it? | Not "), gallery)
+        == told
+    )
+
+
+def test_practitioners_read_every_experiment_of_the_gallery_and_no_number_that_no_finding_states():
+    template = answers.PRACTICE.read_text()
+    pictured = {entry.experiment or entry.name for entry in GALLERY}
+    assert {name.replace("-", "_") for name in answers.QUOTED.findall(template)} == pictured
+    assert not re.findall(r"\d", template)
+    found = answers.findings((ROOT / PAGE).read_text())
+    assert answers.escaped(found["severity"]) in answers.practice(template, found)
+
+
+def test_theorists_read_every_claim_once():
+    told = answers.pages(ROOT)["theorists.md"]
+    assert all(told.count(f"<claim-{name}>") == 1 for name in CLAIMS)
 
 
 def test_docstrings_are_read_as_they_stand_in_the_source():

@@ -1,4 +1,4 @@
-"""Pages that nobody edits: claims, experiments with the gallery, notes, benchmarks, optimisers, the reference.
+"""Pages that nobody edits: answers, claims, experiments with the gallery, notes, benchmarks, optimisers, the reference.
 
 Each is plain Markdown, by its path in the folder `docs/generated`. `make docs` writes them all before it reads any.
 """
@@ -6,7 +6,7 @@ Each is plain Markdown, by its path in the folder `docs/generated`. `make docs` 
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import benchmarks, claims, experiments, notes, optimisers, reference
+from . import answers, benchmarks, claims, experiments, notes, optimisers, reference
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 def pages() -> Mapping[str, str]:
     """Path -> text of every generated page."""
     return {
+        **answers.pages(ROOT),
         **claims.pages(ROOT),
         **experiments.pages(ROOT),
         **notes.pages(ROOT),

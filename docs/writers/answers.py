@@ -1,37 +1,71 @@
-"""The README's answers: what each experiment of the gallery found, a line each, as the gallery's page quotes it.
+"""What was found: a page for practitioners, by question, and one for theorists, by chapter.
 
-`python -m docs.writers.answers` writes them anew; a test holds README and gallery equal.
+Sentences that state numbers are those of findings, as the gallery's page quotes them, and of claims.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from figures.gallery import GALLERY, PAGE
+from linsim.claims.claim import Claim
+from linsim.claims.registry import CLAIMS
 from linsim.commands.spoken import dashed
 
-ROOT = Path(__file__).parents[2]
-HEAD = "| `linsim` ... | found, at its defaults |\n|---|---|\n"
+from .claims import CHAPTERS, escaped, verdicts_in
+
+PRACTICE = Path(__file__).with_name("practice.md")
+QUOTED = re.compile(r"^\{([\w-]+)\}$", re.MULTILINE)
+"""A line of the page in the place of what an experiment found."""
+
+THEORY = """\
+# Answers for theorists
+
+What holds exactly, chapter by chapter, each statement with the least margin by which it held when last tried (1 at
+best), and what refutes it beyond its domain. A card says more: source, domain, wrong variants, derivation.
+"""
 
 
-def table(gallery: str) -> str:
-    """A row for each experiment, in the gallery's order: its command, and the finding below its first picture."""
+def pages(root: Path) -> Mapping[str, str]:
+    """Both pages."""
+    found = findings((root / PAGE).read_text(encoding="utf-8"))
+    return {"practice.md": practice(PRACTICE.read_text(encoding="utf-8"), found), "theorists.md": _theory(root)}
+
+
+def findings(gallery: str) -> dict[str, str]:
+    """Command -> what is quoted below its first picture in the gallery's page."""
     found: dict[str, str] = {}
     for entry in GALLERY:
-        shown = re.search(rf"\]\(gallery/{entry.name}\.png\)\n\n((?:> .*\n)+)", gallery)
-        if shown:
+        if shown := re.search(rf"\]\(gallery/{entry.name}\.png\)\n\n((?:> .*\n)+)", gallery):
             sentence = " ".join(line.removeprefix("> ") for line in shown[1].splitlines())
-            found.setdefault(dashed(entry.experiment or entry.name), sentence.replace("|", "\\|"))
-    return HEAD + "".join(f"| `{name}` | {sentence} |\n" for name, sentence in found.items())
+            found.setdefault(dashed(entry.experiment or entry.name), sentence)
+    return found
 
 
-def rewritten(readme: str, gallery: str) -> str:
-    """The README with this table in the place of its own."""
-    before, _, rest = readme.partition(HEAD)
-    lines = rest.splitlines(keepends=True)
-    end = next(number for number, line in enumerate(lines) if not line.startswith("|"))
-    return before + table(gallery) + "".join(lines[end:])
+def practice(template: str, found: Mapping[str, str]) -> str:
+    """The page with each finding in its place."""
+
+    def quoted(place: re.Match[str]) -> str:
+        name = place[1]
+        return f"> {escaped(found[name])}. [`linsim {name}`](experiments/{name.replace('-', '_')}.md)\n"
+
+    return QUOTED.sub(quoted, template)
 
 
-if __name__ == "__main__":
-    README = ROOT / "README.md"
-    README.write_text(rewritten(README.read_text(encoding="utf-8"), (ROOT / PAGE).read_text(encoding="utf-8")))
+def _theory(root: Path) -> str:
+    verdicts = verdicts_in(root)
+    parts = [THEORY]
+    for number, chapter in CHAPTERS.items():
+        parts.append(f"## {chapter.capitalize()}\n\n[Equations](../theory/{chapter}.md).\n")
+        claims = [claim for claim in CLAIMS.values() if claim.equation.split(".")[0] == number]
+        parts += [_told(claim, verdicts.get(claim.id)) for claim in claims]
+    return "\n".join(parts)
+
+
+def _told(claim: Claim, verdict: Mapping[str, Any] | None) -> str:
+    margin = (
+        f"least margin {float(verdict['worst_margin']):.2g}" if verdict and verdict["worst_margin"] else "not tried"
+    )
+    beyond = f" Fails without: {escaped(claim.beyond.assumption)}." if claim.beyond else ""
+    return f"* {claim.equation} {escaped(claim.statement)} ({{ref}}`{claim.id} <claim-{claim.id}>`, {margin}).{beyond}"

@@ -81,7 +81,7 @@ def card(claim: Claim, verdict: Mapping[str, Any] | None, derivation: str, drawi
         "Why": derivation,
     }
     kind = "Lemma. " if claim.lemma else ""
-    lines = [f"(claim-{claim.id})=\n### {claim.id}", f"{kind}**{_escaped(claim.statement)}.**"]
+    lines = [f"(claim-{claim.id})=\n### {claim.id}", f"{kind}**{escaped(claim.statement)}.**"]
     return "\n\n".join([*lines, *(_fact(name, text) for name, text in facts.items() if text)])
 
 
@@ -99,7 +99,7 @@ def _variant(variant: Any) -> str:
 def _beyond(claim: Claim) -> str:
     if claim.beyond is None:
         return ""
-    return f"{_escaped(claim.beyond.assumption)}. Counterexample: {_problem(claim.beyond.example)}"
+    return f"{escaped(claim.beyond.assumption)}. Counterexample: {_problem(claim.beyond.example)}"
 
 
 def _last(verdict: Mapping[str, Any] | None) -> str:
@@ -135,7 +135,8 @@ def _domain(strategy: SearchStrategy[Mapping[str, Any]], drawing: bool) -> str:
     return f"{DRAWN} problems drawn had {ranges}"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text as Markdown shows it."""
     return re.sub(r"([*_|<>\\`$\[\]])", r"\\\1", text)
 
 
@@ -148,7 +149,7 @@ def _derivations(notes: str) -> dict[str, str]:
 
 def _prose(text: str) -> str:
     """Escaped but for code, whose names are not touched."""
-    return "".join(part if at % 2 else _escaped(part) for at, part in enumerate(re.split(r"(`[^`]*`)", text)))
+    return "".join(part if at % 2 else escaped(part) for at, part in enumerate(re.split(r"(`[^`]*`)", text)))
 
 
 def verdicts_in(root: Path) -> dict[str, Mapping[str, Any]]:

@@ -101,6 +101,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
         steps=problem.finetune_steps,
         largest=tuning.largest,
         zero_loss=np.asarray([to.finetune.zero_loss for to in tuning.tasks.values()]),
+        pretrain_zero_loss=problem.transfer.pretrain.zero_loss,
         floor=rounding_floor(problem.transfer.pretrain.zero_loss, np.dtype(np.float64)),
     )
     losses = tuning.losses(choice.solver.name, part_of(report, 0, parts))  # type: ignore[arg-type] # the name of one

@@ -8,11 +8,12 @@ import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding
+from linsim.labels import counted_harm
 
 from ..words import FEWEST_BUDGETS, between, joined, listed, percent
 
 TURN = 0.05
-"""A curve turns where harm is at least this: less comes from the steps in which pre-training learns modes."""
+"""A material turn counts where harm is at least this: less comes from the steps in which pre-training learns modes."""
 
 
 def find(dataset: xr.Dataset) -> Finding:
@@ -74,7 +75,7 @@ def known_harm(dataset: xr.Dataset) -> xr.DataArray:
     """
     beyond = dataset["unstable"].sel(learning_rate=dataset.attrs["largest_rate"], drop=True)
     stopped = dataset["rule"].isin(["stopped", "stopped within 1 %"])
-    harm = dataset["rule_harm"].where(~(beyond & (stopped | (dataset["rule"] == "fixed"))))
+    harm = counted_harm(dataset, "rule_").where(~(beyond & (stopped | (dataset["rule"] == "fixed"))))
     stop = dataset["rule_time"].isel(pretrain_steps=-1, drop=True) / dataset.attrs["largest_rate"]
     early = (stop < 1.5) & ~np.isfinite(harm.sel(rule="fixed", drop=True))
     return harm.where(np.isfinite(harm) & ~(early & stopped))
@@ -97,7 +98,7 @@ def _details(dataset: xr.Dataset) -> Iterator[str]:
     time = dataset["rule_time"].sel(trained_on="population", rule="tuned")
     share = f"the tuned rate is the largest one allowed in {percent(float((time >= 0.999 * limit).mean()))} of the runs"
     yield f"On the population {share}, and {_counted(dataset, 'tuned', 'population')}."
-    harm = dataset["rule_harm"].sel(trained_on="sample", rule="matched")
+    harm = counted_harm(dataset, "rule_").sel(trained_on="sample", rule="matched")
     most = harm.where(np.isfinite(harm)).max()
     matched = _counted(dataset, "matched") + (f", harm at most {percent(float(most))}" if most.notnull() else "")
     yield f"With any rate {_counted(dataset, 'tuned, any rate')}; at matched fine-tuning loss {matched}."
@@ -125,7 +126,7 @@ def _theory(dataset: xr.Dataset) -> str:
     off = abs(limited["predicted_rule_pretrain_loss"] / limited["rule_pretrain_loss"] - 1).median()
     if off.isnull():
         return "Closed form: nothing to compare, as every run diverged."
-    harms = limited["rule_harm"], limited["predicted_rule_harm"]
+    harms = counted_harm(limited, "rule_"), counted_harm(limited, "predicted_rule_")
     known = np.isfinite(harms[0]) & np.isfinite(harms[1])
     same = ((harms[0] >= TURN) == (harms[1] >= TURN)).where(known).mean()
     turn = f", the same curves turn in {percent(float(same))}" if known.any() else ""

@@ -10,6 +10,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
+from linsim.labels import counted_harm
 from linsim.theory.turns import locate
 
 RULES = ("fixed", "tuned", "tuned, any rate", "stopped", "stopped within 1 %", "matched")
@@ -136,7 +137,9 @@ def by_rule(rates: Curves, stops: Curves, allowed: int, zero_loss: ArrayLike) ->
     return dict(zip(RULES, chosen, strict=True))
 
 
-def outcomes(losses: xr.Dataset, steps: int, largest: float, zero_loss: np.ndarray, floor: float) -> xr.Dataset:
+def outcomes(
+    losses: xr.Dataset, steps: int, largest: float, zero_loss: np.ndarray, pretrain_zero_loss: float, floor: float
+) -> xr.Dataset:
     """What every rule chooses and leads to, and harm over rates, fixed or tuned up to them.
 
     Args:
@@ -144,6 +147,7 @@ def outcomes(losses: xr.Dataset, steps: int, largest: float, zero_loss: np.ndarr
       steps: of fine-tuning.
       largest: rate allowed, among those of the losses.
       zero_loss: fine-tuning loss of the zero network, for every factor.
+      pretrain_zero_loss: pre-training loss of the zero network.
       floor: pre-training losses below it are rounding.
     """
     over = ("trained_on", "factor", "pretrain_steps", "seed")
@@ -155,28 +159,28 @@ def outcomes(losses: xr.Dataset, steps: int, largest: float, zero_loss: np.ndarr
     def stacked(axis: str, chosen: Iterable[Chosen], what: str) -> xr.DataArray:
         return xr.DataArray(np.stack([getattr(each, what) for each in chosen]), dims=(axis, *over))
 
-    def turns(loss: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    def turns(loss: xr.DataArray) -> xr.Dataset:
         first = loss.transpose("pretrain_steps", ...)
-        found = locate(losses["pretrain_steps"].values, first.values, floor=floor)
-        return xr.DataArray(found.steps, dims=first.dims[1:]), xr.DataArray(found.harm, dims=first.dims[1:])
+        turn = locate(losses["pretrain_steps"].values, first.values, scale=pretrain_zero_loss, floor=floor)
+        return xr.Dataset({"inflection_steps": (first.dims[1:], turn.steps), "harm": (first.dims[1:], turn.harm)})
 
     rates = curves("", losses["learning_rate"].values * steps)
     stops = curves("stopped_", losses["stop_steps"].values * largest)
     allowed, zero_loss = int((losses["learning_rate"] <= largest).sum()), zero_loss[:, None, None]
     chosen = by_rule(rates, stops, allowed, zero_loss).values()
     loss = stacked("rule", chosen, "pretrain")
-    inflection, harm = turns(loss)
+    by_rules = turns(loss)
     swept = [rates.up_to(count) for count in range(1, len(rates.times) + 1)]
-    _, fixed = turns(stacked("learning_rate", map(longest, swept), "pretrain"))
-    _, tuned = turns(stacked("learning_rate", (best(each, EQUAL * zero_loss) for each in swept), "pretrain"))
+    fixed = turns(stacked("learning_rate", map(longest, swept), "pretrain"))
+    tuned = turns(stacked("learning_rate", (best(each, EQUAL * zero_loss) for each in swept), "pretrain"))
     found = {
         "rule_pretrain_loss": loss,
         "rule_heldout_loss": stacked("rule", chosen, "heldout"),
         "rule_time": stacked("rule", chosen, "time"),
-        "rule_harm": harm,
-        "rule_inflection_steps": inflection,
-        "fixed_harm": fixed,
-        "tuned_harm": tuned,
+        "rule_harm": by_rules["harm"],
+        "rule_inflection_steps": by_rules["inflection_steps"],
+        "fixed_harm": counted_harm(fixed),
+        "tuned_harm": counted_harm(tuned),
     }
     return xr.Dataset(found).transpose("trained_on", "factor", "rule", "learning_rate", "pretrain_steps", "seed")
 

@@ -133,6 +133,12 @@ def test_leaving_the_largest_rate_allowed_is_not_enough(result):
     assert "ends at 68 % of the largest allowed" in found.sentence
 
 
+def test_harm_that_is_not_material_is_no_turn(result):
+    assert find(result).verdict == "seen"
+    immaterial = result.assign(rule_inflection_steps=result["rule_inflection_steps"] * np.nan)
+    assert find(immaterial).verdict == "not seen"
+
+
 def test_rates_at_which_runs_diverge_are_said_to_diverge(result):
     stopped = result["rule"].isin(["stopped", "stopped within 1 %"])
     harm = result["rule_harm"].where(result["rule"] != "fixed").where(~stopped, np.inf)
@@ -142,7 +148,11 @@ def test_rates_at_which_runs_diverge_are_said_to_diverge(result):
         assert [row.count("unstable") for row in table(dataset)[1:]] == [3, 3]
         assert "With early stopping all curves are unstable." in find(dataset).details
     # A run that diverges only after its best step has a stop of its own.
-    own = lost.assign(rule_harm=harm.where(~np.isinf(harm), 0.1), rule_time=result["rule_time"].where(~stopped, 0.1))
+    own = lost.assign(
+        rule_harm=harm.where(~np.isinf(harm), 0.1),
+        rule_inflection_steps=result["rule_inflection_steps"].where(~stopped, 100.0),
+        rule_time=result["rule_time"].where(~stopped, 0.1),
+    )
     assert any(line.startswith("With early stopping 4 of 4 curves turn; against tuning") for line in find(own).details)
 
 
