@@ -88,6 +88,7 @@ GALLERY = (
     Entry("data_distribution"),
     Entry("severity", arguments=tuple(_SEVERITY.split())),
     Entry("mitigations"),
+    Entry("goldilocks"),
     Entry("stages"),
     Entry("sweep"),
     Entry("monitors"),

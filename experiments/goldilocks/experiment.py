@@ -220,7 +220,8 @@ def _growth(config: Config, models: list[Models], depths: xr.Dataset) -> xr.Data
             continuum[row] = exponents(law) if law.depth > 1 else np.nan
     names = [*config.tasks, *(f"a = {middle:g}, {depth} layer{'s' * (depth > 1)}" for depth in others)]
     dims = ("line", "density", "quantity")
-    values = dict(zip(("grown", "grown_low", "grown_high"), ((dims, part) for part in grown), strict=True))
+    names_of = ("grown", "grown_low", "grown_high")
+    values: dict[str, Any] = dict(zip(names_of, ((dims, part) for part in grown), strict=True))
     values |= {"grown_exact": (("line", "quantity"), exact), "grown_continuum": (("line", "quantity"), continuum)}
     coords = {"line": texts(names), "density": list(optima.DENSITIES), "quantity": texts(list(optima.QUANTITIES))}
     return xr.Dataset(values, coords)

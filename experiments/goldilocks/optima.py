@@ -61,7 +61,7 @@ def judged(config: Config, models: list[Models]) -> xr.Dataset:
                 pretrain, finetune = (each.at_cost(losses[:, time], cost) for losses in (each.pretrain, each.finetune))
                 for at, utility in enumerate(config.utilities):
                     use = best_of(pretrain + utility * finetune, cost)
-                    place = row, column, time, at
+                    place: tuple[int, ...] = (row, column, time, at)
                     used["size"][place], used["edge"][place] = use.size, use.edge
                     used["ratio"][place] = use.time / use.size * best.size / best.time
             for at, inference in enumerate(config.inference):

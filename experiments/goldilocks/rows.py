@@ -84,8 +84,8 @@ def _brittle(task: xr.Dataset) -> Cell:
         return Cell("no size turns under noise", "undefined")
     ratio = noisy["turn_ratio"].where(known, drop=True)
     late = bool((ratio >= ZONE[1]).all())
-    sizes = joined([f"{size:g}" for size in noisy["size"].values[~known.values]])
-    never = f"; N = {sizes} never" if sizes else ""
+    others = [f"{size:g}" for size in noisy["size"].values[~known.values]]
+    never = f"; N = {joined(others)} never" if others else ""
     return Cell(f"noise at x {between(ratio, 2)}{never}", "holds" if late and not never else "contradicted")
 
 

@@ -38,6 +38,7 @@ from linsim.sweeping.running import running
 from tests.experiments import (
     test_data_distribution,
     test_finite_sample,
+    test_goldilocks,
     test_mitigations,
     test_new_heads,
     test_objectives,
@@ -55,6 +56,7 @@ from tests.experiments.transformer import test_result as test_stored_transformer
 BESIDE = {
     "data_distribution": test_data_distribution.VERDICTS,
     "finite_sample": test_finite_sample.VERDICTS,
+    "goldilocks": test_goldilocks.VERDICTS,
     "mitigations": test_mitigations.VERDICTS,
     "monitors": test_monitors.VERDICTS,
     "new_heads": test_new_heads.VERDICTS,

@@ -59,7 +59,8 @@ class Fit(NamedTuple):
     error: float
     """Root mean square of the relative error, of ln L for "capacity-exponential"."""
 
-    __repr__ = brief_fields
+    def __repr__(self) -> str:
+        return brief_fields(self)
 
     def predict(self, sizes: Any, times: Any) -> Float[np.ndarray, "..."]:
         """L at sizes and times, which broadcast."""
