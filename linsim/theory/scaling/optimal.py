@@ -78,7 +78,7 @@ def inference_share(law: PowerLaw, clock: ArrayLike) -> Values:
     """q/D at which D = x N^b is best, where cost is N (D + q): -(2 a - 1) g/(x g') - (1 + b), 0 at x = x*.
 
     q is inference in units of training, so that it is how much more is spent on inference than on training.
-    Beyond the rise it grows as e^(2 L x): no inference makes x large.
+    Beyond the rise it grows as e^(4 L x): no inference makes x large.
 
     Args:
       law: of two layers or more.

@@ -180,7 +180,7 @@ CLAIMS = (
     Claim(
         id="inference-share",
         statement="At one cost N (D + q) the best model has D = x N^b with q/D = -(2 a - 1) g/(x g') - (1 + b), which "
-        "grows as e^(2 L x): inference makes x a logarithm larger, no more",
+        "grows as e^(4 L x): inference makes x a logarithm larger, no more",
         source="re-derived; cost as of Sardana et al. 2024",
         equation="8.4",
         domain=_laws(60, 160, share=numbers(0.05, 1.0)),
