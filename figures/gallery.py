@@ -93,6 +93,7 @@ GALLERY = (
     Entry("early_exposure"),
     Entry("three_phases"),
     Entry("tasks_in_turn"),
+    Entry("goldilocks"),
     Entry("stages"),
     Entry("sweep"),
     Entry("monitors"),

@@ -166,11 +166,13 @@ class LinearTask:
         """d_in."""
         return self.right.shape[0]
 
-    @property
+    @cached_property
     def target(self) -> Float[np.ndarray, "d_out d_in"]:
-        """A, of shape (d_out, d_in)."""
+        """A, of shape (d_out, d_in), read-only."""
         modes = len(self.strengths)
-        return (self.left[:, :modes] * self.strengths) @ self.right[:, :modes].T
+        product: Float[np.ndarray, "d_out d_in"] = (self.left[:, :modes] * self.strengths) @ self.right[:, :modes].T
+        product.flags.writeable = False
+        return product
 
     @property
     def whitened(self) -> bool:
