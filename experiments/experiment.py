@@ -89,6 +89,8 @@ class Experiment(Generic[C]):
     """Of what JAX makes where nothing else is said; None is what `config.precision` says."""
     inputs: Callable[[C], Mapping[str, str]] = files_named
     """Configuration -> digests of what it names, by field, or by part of one: other content is another result."""
+    beside: Callable[[xr.Dataset], Mapping[str, str]] | None = None
+    """Dataset -> texts that lie beside it, by the names of their files."""
     grows: str = ""
     """Field of the inputs that may gain parts while what is known of the others still holds; see `earlier` of
     `linsim.sweeping.running.Running`."""
@@ -159,6 +161,8 @@ class Experiment(Generic[C]):
                 made.saved = flags.out / store.DATA
                 computed = time.perf_counter()
                 dataset = store.view(flags.out)
+                for name, text in (self.beside(dataset) if self.beside else {}).items():
+                    (flags.out / name).write_text(text, encoding="utf-8")
                 pictures = self._draw(dataset, flags)
                 finished = time.perf_counter()
                 print(self.tell(dataset, None if flags.verbose else LINES))

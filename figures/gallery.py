@@ -97,6 +97,8 @@ GALLERY = (
     Entry("stages"),
     Entry("sweep"),
     Entry("monitors"),
+    Entry("forecast"),
+    Entry("forecast_scores"),
     Entry("transformer"),
     Entry("transformer_24", "transformer", tuple(_TRANSFORMER_24.split())),
 )

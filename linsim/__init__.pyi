@@ -31,6 +31,10 @@ from .dynamics.moving.spectral import Shampoo as Shampoo
 from .dynamics.training import Session as Session
 from .errors import InvalidInput as InvalidInput
 from .errors import RunFailed as RunFailed
+from .forecasting.forecast import forecast as forecast
+from .forecasting.loss_ratio import loss_ratio as loss_ratio
+from .forecasting.loss_ratio import mode_slope as mode_slope
+from .forecasting.stopping import Stopping as Stopping
 from .losses import population_loss as population_loss
 from .measure import Measure as Measure
 from .measures.built_in import bound_ratio as bound_ratio

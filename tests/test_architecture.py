@@ -19,6 +19,7 @@ PACKAGES = [
     "theory",
     "storage",
     "sweeping",
+    "forecasting",
     "monitoring",
     "commands",
     "testing",
