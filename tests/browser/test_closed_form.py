@@ -37,25 +37,31 @@ def states():
     return [{name: values[at].item() for name, values in columns.items()} for at in range(STATES)]
 
 
-SCRIPT = """
-const form = require(process.argv[1]);
-const told = JSON.parse(require("fs").readFileSync(0, "utf8")).map((state) => {
-  const problem = form.problemOf(state);
-  return { ...form.lossesAt(problem, state.budget), turn: form.afterTurn(problem), noise: form.noiseTurn(problem),
-    ...form.thresholds(problem), step: form.stepsize(problem), end: form.lossesAt(problem, 40000).pretrainAfter };
-});
-console.log(JSON.stringify(told, (key, value) => (value === Infinity ? "inf" : value)));
+TELL = """states.map((state) => {
+  const problem = problemOf(state);
+  const turns = { turn: afterTurn(problem), noise: noiseTurn(problem) };
+  return { ...lossesAt(problem, state.budget), ...turns, ...thresholds(problem) };
+})"""
+BY_NODE = """
+const { problemOf, lossesAt, afterTurn, noiseTurn, thresholds } = require(process.argv[1]);
+const states = JSON.parse(require("fs").readFileSync(0, "utf8"));
+console.log(JSON.stringify(%s, (key, value) => (value === Infinity ? "inf" : value)));
 """
 
 
-@pytest.fixture(scope="module")
-def in_script(tmp_path_factory):
-    """What the script says of every state, run by node."""
+@pytest.fixture(scope="module", params=["node", "Chromium"])
+def in_script(request, tmp_path_factory):
+    """What the script says of every state, run by either of what may be there."""
+    if request.param == "Chromium":
+        page = request.getfixturevalue("chromium").new_page()
+        told = page.evaluate(f"(states) => {{ {asset('closed_form.js')}\nreturn {TELL}; }}", states())
+        page.close()
+        return told
     if shutil.which("node") is None:
         pytest.skip("no node on the PATH, to run the script without a browser")
     path = tmp_path_factory.mktemp("script") / "closed_form.js"
     path.write_text(asset("closed_form.js"))
-    command = ["node", "-e", SCRIPT, str(path)]
+    command = ["node", "-e", BY_NODE % TELL, str(path)]
     done = subprocess.run(command, input=json.dumps(states()), capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
