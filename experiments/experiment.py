@@ -55,7 +55,7 @@ from .words import wrapped
 C = TypeVar("C")
 
 _HERE = __package__  # `experiments` in a checkout, inside another package where it is installed
-_FIGURES = f"{_HERE.removesuffix('experiments')}figures"
+_BESIDE = _HERE.removesuffix("experiments")
 _REASONS = 4  # for a solver, told in full
 LINES = 11
 """That a terminal is told of a result; one more says where it is."""
@@ -202,15 +202,16 @@ class Experiment(Generic[C]):
         return f"The claims behind it: {spoken(f'{_HERE}.claims')} --only {ids}" if ids else ""
 
     def _draw(self, dataset: xr.Dataset, flags: cli.Drawing) -> Sequence[Path]:
-        """The pictures of a result; those of an older one go, drawn again or not."""
+        """The pictures of a result, and its page; those of an older one go, drawn again or not."""
         name = self.figure or self.name
-        for old in (flags.out / f"{name}.png", flags.out / f"{name}.svg"):
-            old.unlink(missing_ok=True)
+        for kind in ("png", "svg", "html"):
+            (flags.out / f"{name}.{kind}").unlink(missing_ok=True)
         if not flags.figure:
             return ()
         # Experiments know no figures until one is wanted.
-        paths: Sequence[Path] = import_module(f"{_FIGURES}.{name}").save(dataset, flags.out)
-        return paths
+        paths: Sequence[Path] = import_module(f"{_BESIDE}figures.{name}").save(dataset, flags.out)
+        page = import_module(f"{_BESIDE}pages.explorer").save(dataset, flags.out, name) if flags.page else None
+        return paths if page is None else [*paths, page]
 
 
 def _few(reasons: Sequence[str]) -> list[str]:

@@ -157,6 +157,9 @@ def _phases() -> Iterator[Call]:
     yield _part("TailAverage", lambda **fields: {"averaging": ls.TailAverage(**fields)}, start=2)
     sharp: dict[str, Any] = {"radius": 0.1, "start": 0}
     yield _part("SharpnessAware", lambda **fields: {"gradient_at": ls.SharpnessAware(**fields)}, **sharp)
+    yield _part("Dropout", lambda **fields: {"gradient_at": ls.Dropout(**fields)}, probability=0.1)
+    yield _part("WeightNoise", lambda **fields: {"gradient_at": ls.WeightNoise(**fields)}, scale=0.1)
+    yield _part("LayerRates", lambda **fields: {"gradient_at": ls.LayerRates(**fields)}, ratio=2.0)
     yield _part("Muon", lambda **fields: {"optimizer": ls.Muon(**fields)})
     yield _part("Shampoo", lambda **fields: {"optimizer": ls.Shampoo(**fields)}, initial=1e-4)
     yield _part("NaturalGradient", lambda **fields: {"optimizer": ls.NaturalGradient(**fields)}, damping=0.01)

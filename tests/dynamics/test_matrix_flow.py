@@ -282,16 +282,16 @@ def test_lanes_whose_rows_are_nearly_made_of_faster_ones_are_done_again_row_by_r
     plain, parallel = rng.standard_normal((2, 2 * sides, sides))
     parallel[1] = parallel[0] * (1 + 1e-9 * rng.standard_normal(sides))
     starts = jnp.stack([out_of_eigenbasis(modes, jnp.asarray(rows)) for rows in (plain, parallel)])
-    time = jnp.asarray(2.0)
+    time, none = jnp.asarray(2.0), jnp.asarray(0.0)
 
     def flow(triangular, start):
-        return factor_flow_by(triangular, modes, start, time, jnp.asarray(0.0))
+        return factor_flow_by(triangular, modes, start, time, none)
 
     enough = [bool(flow(in_order, start)[1]) for start in starts]
     assert enough == [True, False]
-    many = jax.vmap(factor_flow, in_axes=(None, 0, None, None))(modes, starts, time, 0.0)
+    many = jax.vmap(factor_flow, in_axes=(None, 0, None, None))(modes, starts, time, none)
     for start, later in zip(starts, many, strict=True):
-        one, exact = factor_flow(modes, start, time, 0.0), flow(by_remainder, start)[0]
+        one, exact = factor_flow(modes, start, time, none), flow(by_remainder, start)[0]
         for factor in (later, one):
             np.testing.assert_allclose(factor @ factor.T, exact @ exact.T, rtol=0, atol=1e-13)
 

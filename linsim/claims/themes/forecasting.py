@@ -118,7 +118,7 @@ CLAIMS = (
         "a task that wants c sigma of it changes by (2 c - f_1 - f_2)/(2 - f_1 - f_2) of what the base loss does: by "
         "2 c - 1 over the whole mode",
         source="derived here",
-        equation="8.1",
+        equation="9.1",
         domain=_ONE_MODE,
         check=check_slope,
         variants=(
@@ -131,7 +131,7 @@ CLAIMS = (
         statement="With some modes learned and these not shifted, in any bases that both tasks and the inputs share, "
         "L_ft/L_base of the untuned checkpoint is the mean of c^2 over the other modes, weighted by v sigma^2",
         source="derived here",
-        equation="8.2",
+        equation="9.2",
         domain=_modes(st.just(1.0)),
         check=check_ratio,
         variants=(Variant(name="mean-of-c", changes={"power": 1.0}),),
@@ -142,7 +142,7 @@ CLAIMS = (
         statement="A shift of the mode that is learned already by c > 2: while the other mode is learned L_ft/L_base "
         "rises above any line, and going on does no harm after fine-tuning",
         source="derived here",
-        equation="8.2",
+        equation="9.2",
         domain=st.fixed_dictionaries(
             {
                 "strength": numbers(0.5, 2),
@@ -160,7 +160,7 @@ CLAIMS = (
         statement="A pair of equal modes whose inputs are turned by 80 degrees or more: early L_ft/L_base is 1, far "
         "below 4, and going on harms after fine-tuning all the same",
         source="derived here",
-        equation="8.2",
+        equation="9.2",
         domain=st.fixed_dictionaries(
             {
                 "strength": numbers(0.5, 2),

@@ -32,6 +32,8 @@ _OUTGROWN = 30.0
 """How far a row may outgrow the pivot of a column: the bracket loses the square of that in precision."""
 
 
+Factors = Float[Array, "lanes sides hidden"]
+
 _FEW = 12
 """Hidden units up to which pivots chosen one by one cost no more than those chosen at once."""
 
@@ -69,7 +71,7 @@ def _lane(*given: Any) -> Factor:
 
 
 @_lane.def_vmap
-def _lanes(count: int, mapped: Any, *given: Any) -> tuple[Factor, bool]:
+def _lanes(count: int, mapped: Any, *given: Any) -> tuple[Factors, bool]:
     """Every lane at once, and then one by one those that need it."""
     given = jax.tree.map(jnp.asarray, given)  # literals come as numbers
     over_lanes = partial(jax.vmap, in_axes=jax.tree.map(lambda each: 0 if each else None, mapped), axis_size=count)
@@ -79,7 +81,7 @@ def _lanes(count: int, mapped: Any, *given: Any) -> tuple[Factor, bool]:
     again = jnp.argsort(enough)  # lanes, those first that are to be done again
     left = count - jnp.sum(enough)
 
-    def redo(state: tuple[Any, Factor]) -> tuple[Any, Factor]:
+    def redo(state: tuple[Any, Factors]) -> tuple[Any, Factors]:
         done, later = state
         lane = again[done]
         own = jax.tree.map(lambda value, each: value[lane] if each else value, given, tuple(mapped))
