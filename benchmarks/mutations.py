@@ -65,6 +65,11 @@ ROOMS = (
     "theory.objectives.new_heads",
     "theory.prices",
     "theory.rises",
+    "theory.scaling.laws",
+    "theory.scaling.noise",
+    "theory.scaling.optimal",
+    "theory.scaling.power_law",
+    "theory.scaling.tails",
     "theory.stages",
 )
 """Modules of closed forms; solvers, estimators and searches on curves are elsewhere, with tests of their own."""

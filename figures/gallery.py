@@ -93,9 +93,12 @@ GALLERY = (
     Entry("early_exposure"),
     Entry("three_phases"),
     Entry("tasks_in_turn"),
+    Entry("goldilocks"),
     Entry("stages"),
     Entry("sweep"),
     Entry("monitors"),
+    Entry("forecast"),
+    Entry("forecast_scores"),
     Entry("transformer"),
     Entry("transformer_24", "transformer", tuple(_TRANSFORMER_24.split())),
 )
