@@ -169,7 +169,8 @@ class LinearTask:
     @cached_property
     def target(self) -> Float[np.ndarray, "d_out d_in"]:
         """A, of shape (d_out, d_in), read-only."""
-        product = (self.left[:, : len(self.strengths)] * self.strengths) @ self.right[:, : len(self.strengths)].T
+        modes = len(self.strengths)
+        product = (self.left[:, :modes] * self.strengths) @ self.right[:, :modes].T
         product.setflags(write=False)
         return product
 
