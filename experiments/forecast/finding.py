@@ -25,7 +25,7 @@ def find(dataset: xr.Dataset) -> Finding:
     }[verdict]
     rest = [
         f"{counts[name]} {words}"
-        for name, words in (("no_harm", "not hurt"), ("cannot_tell", "not to be told"))
+        for name, words in (("no_harm", "will not be hurt"), ("cannot_tell", "cannot be told"))
         if counts[name] and not (name == "no_harm" and verdict == "not seen")
     ]
     sentence = f"{told}; {' and '.join(rest)}" if rest and runs > 1 else told
