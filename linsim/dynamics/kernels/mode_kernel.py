@@ -1,0 +1,84 @@
+"""Descent of scalar chains: all steps of some vectors of modes in registers, so many that none waits for another.
+
+What is compiled is `mode_steps.step` itself, called on vectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from linsim.dynamics.kernels.vectors import Code, Integer, Registers, Vector
+from linsim.dynamics.modes.mode_steps import Constants, Moving, step
+
+_IN_FLIGHT = 8
+"""Vectors of modes that step together: four cycles for a sum, two sums begun in each."""
+
+
+@dataclass(frozen=True)
+class ModeKernel:
+    """What is compiled: the depth, and the parts that an update has."""
+
+    registers: Registers
+    depth: int
+    constants: tuple[str, ...]
+    """Names of the fields of `Constants` that are there, `home` once a layer, in the order of its leaves."""
+    momentum: bool = False
+    nesterov: bool = False
+
+    @property
+    def moving(self) -> int:
+        """Arrays that move."""
+        return self.depth * (2 if self.momentum else 1)
+
+    @property
+    def together(self) -> int:
+        """Vectors of modes in flight: so many that what moves has a register, and some are left."""
+        return max(1, min(_IN_FLIGHT, self.registers.count // self.moving))
+
+    @property
+    def modes(self) -> int:
+        """Of one unit of work: arrays hold a multiple of it."""
+        return self.together * self.registers.width
+
+    def written(self) -> tuple[str, int]:
+        """The code, and the bytes that each thread needs beside the arrays: none.
+
+        Its table holds the constants, then what moves, which is moved where it is; a lane is a unit of modes.
+        """
+        code, width = Code(self.registers), self.registers.width
+        arrays = [code.array(number) for number in range(len(self.constants) + self.moving)]
+
+        def unit(number: Integer, _: Any) -> None:
+            first = code.whole((code.whole(number, "%first"), self.modes))
+
+            def addresses(array: str) -> list[str]:
+                return [code.address(array, code.whole(first, along * width)) for along in range(self.together)]
+
+            places = [addresses(array) for array in arrays]
+            fixed = [[code.load(place) for place in array] for array in places[: len(self.constants)]]
+            moving = [code.load(place) for array in places[len(self.constants) :] for place in array]
+            ended = code.loop("%steps", lambda _, here: self._stepped(fixed, here), moving)
+            for vector, place in zip(ended, sum(places[len(self.constants) :], []), strict=True):
+                code.store(vector, place)
+
+        code.loop("%count", unit)
+        return code.text(), 0
+
+    def _stepped(self, fixed: list[list[Vector]], moving: list[Vector]) -> list[Vector]:
+        """One step of all vectors in flight; arrays one after another, each with its vectors."""
+        after: list[list[Vector]] = []
+        for along in range(self.together):
+            here = moving[along :: self.together]
+            velocity = tuple(here[self.depth :]) if self.momentum else None
+            stepped = step(
+                self._of([array[along] for array in fixed]), Moving(tuple(here[: self.depth]), velocity), self.nesterov
+            )
+            after.append([*stepped.layers, *(stepped.velocity or ())])
+        return [vectors[number] for number in range(self.moving) for vectors in after]
+
+    def _of(self, fixed: list[Vector]) -> Constants:
+        told: dict[str, Any] = dict.fromkeys(Constants._fields)
+        for name, vector in zip(self.constants, fixed, strict=True):
+            told[name] = (*(told[name] or ()), vector) if name == "home" else vector
+        return Constants(**told)
