@@ -81,13 +81,13 @@ def bandwidth(device: jax.Device | None = None) -> float | None:
 
 
 def flops_of_mode_step(depth: int) -> int:
-    """Operations of `mode_steps.step` on one mode, plain or with a penalty in product space: 5 L - 4.
+    """Operations of `mode_steps.step` on one mode, plain or with a penalty in product space: 4 L - 2.
 
-    Products of the layers before each layer and after each take L - 2 each, the end-to-end product 1 and its excess 1;
-    the excess times the others takes 1 for the first layer and the last, 2 for each between; L are subtracted.
+    Products of the layers before each layer take L - 2, the end-to-end product 1 and its excess 1; the excess times the
+    layers after each takes L - 1, and as many its product with those before; L are subtracted.
     A single layer takes 3: its excess, times the slope, subtracted.
     """
-    return 3 if depth == 1 else 5 * depth - 4
+    return 3 if depth == 1 else 4 * depth - 2
 
 
 @cache

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from linsim.dynamics.kernels.descending import descended
+from linsim.dynamics.kernels.paths import descended
 from linsim.dynamics.runs import Lanes, Trajectories
 from linsim.dynamics.seen import FINETUNE_LOSS_AFTER, PRETRAIN_LOSS_AFTER, Measured, Surroundings, observe
 from linsim.dynamics.solver import Solver, State, Target

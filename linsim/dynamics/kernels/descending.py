@@ -10,23 +10,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim.dynamics import descent
-from linsim.dynamics.kernels import host, paths, threads
+from linsim.dynamics.kernels import threads
 from linsim.dynamics.kernels.matrix_kernel import MatrixKernel
 from linsim.dynamics.kernels.mode_kernel import ModeKernel
 from linsim.dynamics.kernels.vectors import Registers
 from linsim.dynamics.modes import descent_modes
-from linsim.dynamics.modes.descent_modes import Modes
 from linsim.dynamics.modes.mode_steps import Constants
+from linsim.dynamics.runs import Swept
 from linsim.dynamics.solver import Solver, Target
 from linsim.phase import Phase
 
 
 def descended(
-    solver: Solver, carry: Any, target: Target, phase: Phase, swept: dict[str, Any], steps: Any
-) -> Any | None:
-    """Where all lanes are after some steps; None where that is a matter for XLA.
+    registers: Registers, solver: Solver, carry: Any, target: Any, phase: Phase, swept: Swept, steps: int
+) -> Any:
+    """Where all lanes are after some steps, of what `linsim.dynamics.kernels.paths` does not refuse.
 
     Args:
+      registers: of the processor.
       solver: whose carries these are.
       carry: of all lanes, lanes first in every array.
       target: what is learned.
@@ -34,23 +35,9 @@ def descended(
       swept: name of a field -> its value in every lane.
       steps: how many.
     """
-    given = jax.tree.leaves((carry, target, phase, swept, steps))
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in given):
-        return None
-    of_modes = isinstance(carry, descent_modes.Carry)
-    if not of_modes and not isinstance(carry, descent.Carry):
-        return None
-    states = carry.moving.layers if of_modes else carry.moving
-    if paths.refusal(solver, states, target, phase) is not None:
-        return None
-    try:
-        registers = host.registers(states[0].dtype.name, host.bits() or 0)
-        if of_modes:
-            return modes_descended(registers, *_begun(solver, carry, target, phase, swept), int(steps), phase.nesterov)
-        return matrices_descended(registers, carry, target, phase.put(swept), int(steps))
-    except Exception as error:
-        paths.failed(error)
-        return None
+    if isinstance(carry, descent_modes.Carry):
+        return modes_descended(registers, *_begun(solver, carry, target, phase, swept), steps, phase.nesterov)
+    return matrices_descended(registers, carry, target, phase.put(swept), steps)
 
 
 def matrices_descended(
@@ -113,7 +100,7 @@ def modes_descended(
 
 
 @partial(jax.jit, static_argnames="solver")
-def _begun(solver: Modes, carry: Any, target: Target, phase: Phase, swept: dict[str, Any]) -> tuple[Constants, Any]:
+def _begun(solver: Any, carry: Any, target: Target, phase: Phase, swept: Swept) -> tuple[Constants, Any]:
     return jax.vmap(lambda one, values: solver.in_own_unit(one, target, phase.put(values)))(carry, swept)
 
 

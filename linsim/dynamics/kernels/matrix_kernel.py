@@ -63,7 +63,7 @@ class _Lane:
         self.kernel, self.code, self.used = kernel, Code(kernel.registers), 0
         self.table = {name: self.code.array(number) for number, name in enumerate(kernel.arrays)}
         self.inside = {name: self.room(*shape) for name, shape in kernel.arrays.items() if shape}
-        inputs, *hidden, outputs = kernel.widths
+        inputs, outputs = kernel.widths[0], kernel.widths[-1]
         self.layers = range(len(kernel.widths) - 1)
         self.last = self.layers[-1]
         self.partial = {
@@ -116,7 +116,7 @@ class _Lane:
                 self.copy(name, lane, into=False)
 
     def step(self) -> None:
-        """Forward, and from the last layer to the first: slope = pulled (W_{l-1} ... W_1)^T, then pulled = W_l^T pulled."""
+        """P and its pull M; then, from the last layer on, its slope  M (W_{l-1} ... W_1)^T,  and  M <- W_l^T M."""
         self.forward("weights", self.excess)
         if self.kernel.covariance:
             multiply(self.residual, self.inside["covariance"], self.pull)

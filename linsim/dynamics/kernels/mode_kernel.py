@@ -11,8 +11,8 @@ from typing import Any
 from linsim.dynamics.kernels.vectors import Code, Integer, Registers, Vector
 from linsim.dynamics.modes.mode_steps import Constants, Moving, step
 
-_IN_FLIGHT = 8
-"""Vectors of modes that step together: four cycles for a sum, two sums begun in each."""
+_IN_FLIGHT = 6
+"""Vectors of modes that step together: as one takes cycles to be added, others are begun, and all have registers."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,9 @@ class ModeKernel:
         return self.depth * (2 if self.momentum else 1)
 
     @property
-    def together(self) -> int:
-        """Vectors of modes in flight: so many that what moves has a register, and some are left."""
-        return max(1, min(_IN_FLIGHT, self.registers.count // self.moving))
-
-    @property
     def modes(self) -> int:
         """Of one unit of work: arrays hold a multiple of it."""
-        return self.together * self.registers.width
+        return _IN_FLIGHT * self.registers.width
 
     def written(self) -> tuple[str, int]:
         """The code, and the bytes that each thread needs beside the arrays: none.
@@ -53,14 +48,14 @@ class ModeKernel:
             first = code.whole((code.whole(number, "%first"), self.modes))
 
             def addresses(array: str) -> list[str]:
-                return [code.address(array, code.whole(first, along * width)) for along in range(self.together)]
+                return [code.address(array, code.whole(first, along * width)) for along in range(_IN_FLIGHT)]
 
             places = [addresses(array) for array in arrays]
             fixed = [[code.load(place) for place in array] for array in places[: len(self.constants)]]
             moving = [code.load(place) for array in places[len(self.constants) :] for place in array]
             ended = code.loop("%steps", lambda _, here: self._stepped(fixed, here), moving)
-            for vector, place in zip(ended, sum(places[len(self.constants) :], []), strict=True):
-                code.store(vector, place)
+            for number, vector in enumerate(ended):
+                code.store(vector, places[len(self.constants) + number // _IN_FLIGHT][number % _IN_FLIGHT])
 
         code.loop("%count", unit)
         return code.text(), 0
@@ -68,8 +63,8 @@ class ModeKernel:
     def _stepped(self, fixed: list[list[Vector]], moving: list[Vector]) -> list[Vector]:
         """One step of all vectors in flight; arrays one after another, each with its vectors."""
         after: list[list[Vector]] = []
-        for along in range(self.together):
-            here = moving[along :: self.together]
+        for along in range(_IN_FLIGHT):
+            here = moving[along::_IN_FLIGHT]
             velocity = tuple(here[self.depth :]) if self.momentum else None
             stepped = step(
                 self._of([array[along] for array in fixed]), Moving(tuple(here[: self.depth]), velocity), self.nesterov

@@ -1,7 +1,7 @@
-"""Whether a phase is stepped by a kernel or by a program of XLA, and in words why.
+"""Who takes the steps of a phase, a kernel or a program of XLA, and in words why.
 
-What a kernel does not name goes to XLA, which does all there is on every device and is the reference of the tests.
-LINSIM_KERNELS=off leaves all to it.
+What kernels do not name goes to XLA, which does all there is on every device, and is the reference of the tests.
+LINSIM_KERNELS=off leaves everything to it.
 """
 
 from __future__ import annotations
@@ -9,33 +9,54 @@ from __future__ import annotations
 import logging
 import os
 from functools import cache
+from typing import Any
 
 import jax
-import numpy as np
 
+from linsim.dynamics import descent
 from linsim.dynamics.handling import said
-from linsim.dynamics.kernels import host
+from linsim.dynamics.kernels import descending, host, trial
 from linsim.dynamics.matrices.dense import Dense
 from linsim.dynamics.matrices.gram import Gram
+from linsim.dynamics.modes import descent_modes
 from linsim.dynamics.modes.descent_modes import Modes
+from linsim.dynamics.runs import Swept
 from linsim.dynamics.solver import Solver, State, Target
-from linsim.phase import Phase
+from linsim.phase import REGULARIZERS, Phase
 
 VARIABLE = "LINSIM_KERNELS"
 DEPTHS = range(2, 9)
-LARGEST = 2 << 20
-"""Bytes of the weights of a lane: what a core has in its own caches, more or less."""
+LARGEST = 1 << 20
+"""Bytes of the weights of a lane: about what one core has in caches of its own."""
 
 _OFF = ("off", "0", "no", "none", "false")
-_HANDLED = {
-    "learning_rate",
-    "product_penalty",
-    "weight_penalty",
-    "weight_decay",
-    "momentum",
-    "nesterov",
-}
+_HANDLED = {"learning_rate", *REGULARIZERS, "momentum", "nesterov"}
+_TRIED = {Modes: "modes", Dense: "dense", Gram: "dense"}
 _failures: list[str] = []
+
+
+def descended(solver: Solver, carry: Any, target: Target, phase: Phase, swept: Swept, steps: Any) -> Any | None:
+    """Where all lanes are after some steps, by a kernel; None where they are XLA's to take."""
+    if not isinstance(carry, descent.Carry | descent_modes.Carry):
+        return None
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((carry, target, phase, swept, steps))):
+        return None
+    states = carry.moving if isinstance(carry, descent.Carry) else carry.moving.layers
+    if refusal(solver, states, target, phase) is not None:
+        return None
+    try:
+        registers = host.registers(states[0].dtype.name, host.bits() or 0)
+        return descending.descended(registers, solver, carry, target, phase, swept, int(steps))
+    except Exception as error:
+        _failures.append(f"kernels failed: {type(error).__name__}: {error}")
+        _say(f"{_failures[-1]}; XLA takes all further steps")
+        return None
+
+
+def told(solver: Solver, states: State, target: Target, phase: Phase) -> str:
+    """In words, who takes the steps of a phase."""
+    why = refusal(solver, states, target, phase)
+    return f"kernels, vectors of {host.bits()} bits" if why is None else f"XLA: {why}"
 
 
 def refusal(solver: Solver, states: State, target: Target, phase: Phase) -> str | None:
@@ -43,9 +64,9 @@ def refusal(solver: Solver, states: State, target: Target, phase: Phase) -> str 
 
     Args:
       solver: whose coordinates these are.
-      states: arrays in them, lanes first.
+      states: arrays in them, lanes or seeds first.
       target: the task of the phase.
-      phase: of plain numbers or of arrays.
+      phase: of numbers or of arrays.
     """
     if os.environ.get(VARIABLE, "").lower() in _OFF:
         return f"{VARIABLE} is off"
@@ -53,51 +74,41 @@ def refusal(solver: Solver, states: State, target: Target, phase: Phase) -> str 
         return _failures[0]
     if jax.default_backend() != "cpu":
         return "kernels are for CPUs"
-    if type(solver) not in (Modes, Dense, Gram):
+    if type(solver) not in _TRIED:
         return f"there is no kernel for the solver {solver.name}"
     if further := sorted({*said(phase, Phase)} - _HANDLED):
         return f"kernels do not know {further[0]}"
-    if not isinstance(solver, Modes) and target.own_loss is not None:
+    if getattr(target, "own_loss", None) is not None:
         return "kernels know squared error alone"
-    depth = len(states) if isinstance(states, tuple) else states.shape[1]
-    if depth not in DEPTHS:
+    layers = states if isinstance(states, tuple) else tuple(states[0])
+    if len(layers) not in DEPTHS:
         return f"kernels are for {DEPTHS[0]} to {DEPTHS[-1]} layers"
-    leaves = jax.tree.leaves(states)
-    if (
-        not isinstance(solver, Modes)
-        and sum(np.prod(leaf.shape[1:]) * leaf.dtype.itemsize for leaf in leaves) > LARGEST
-    ):
-        return "weights are larger than the caches of a core"
-    return no_vectors()
+    if sum(layer[0].nbytes for layer in layers) > LARGEST:
+        return "the weights of a lane are more than the caches of a core hold"
+    return _of_machine() or _slower(_TRIED[type(solver)], layers[0].dtype.name)
 
 
 @cache
-def no_vectors() -> str | None:
-    """Why there are no kernels on this machine, said once where it is; None where there are."""
+def _of_machine() -> str | None:
+    """Why there are no kernels on this machine, said once where it is unexpected."""
     try:
         if host.bits() is not None:
             return None
         reason = "kernels need vectors of 256 bits, which this processor has not"
     except (ImportError, OSError) as error:
-        reason = f"kernels need llvmlite ({error})"
+        reason = f"kernels need llvmlite: {error}"
     if host.ours():
-        say(f"{reason}: XLA steps in their place, more slowly")
+        _say(f"{reason}; XLA takes the steps, more slowly")
     return reason
 
 
-def failed(error: Exception) -> None:
-    """From now on XLA takes all steps of this process."""
-    reason = f"kernels failed: {type(error).__name__}: {error}"
-    say(f"{reason}; XLA steps in their place")
-    _failures.append(reason)
+@cache
+def _slower(solver: str, dtype: Any) -> str | None:
+    faster = trial.ratio(solver, host.registers(dtype, host.bits() or 0))
+    return (
+        None if faster is None or faster >= 1 else f"on this processor kernels are slower, at {faster:.2g} of its speed"
+    )
 
 
-def say(message: str) -> None:
-    """To whoever listens to linsim."""
+def _say(message: str) -> None:
     logging.getLogger("linsim").warning("%s", message)
-
-
-def told(solver: Solver, states: State, target: Target, phase: Phase) -> str:
-    """In words, what takes the steps of a phase."""
-    why = refusal(solver, states, target, phase)
-    return f"kernels, vectors of {host.bits()} bits" if why is None else f"XLA: {why}"

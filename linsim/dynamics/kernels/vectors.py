@@ -181,7 +181,23 @@ class Code:
         return result
 
     def text(self) -> str:
-        """The function."""
+        """The function, within which numbers too small for full precision count as 0, as in programs of XLA."""
         entry = "define void @run(ptr %table, i64 %first, i64 %count, i64 %steps, ptr %scratch)"
         wide = f'"prefer-vector-width"="{self.registers.bits}"'
-        return "\n".join([f"{entry} {wide} {{", "entry:", *self._lines, "ret void", "}", ""])
+        return "\n".join(
+            [_CONTROL, f"{entry} {wide} {{", "entry:", *_FLUSHED, *self._lines, *_AS_BEFORE, "ret void", "}", ""]
+        )
+
+
+# Bits 6 and 15 of the control register of x86: what is read, and what comes out, is flushed to 0.
+_CONTROL = "declare void @llvm.x86.sse.stmxcsr(ptr)\ndeclare void @llvm.x86.sse.ldmxcsr(ptr)"
+_FLUSHED = (
+    "%before = alloca i32",
+    "%during = alloca i32",
+    "call void @llvm.x86.sse.stmxcsr(ptr %before)",
+    "%control = load i32, ptr %before",
+    f"%flushing = or i32 %control, {1 << 6 | 1 << 15}",
+    "store i32 %flushing, ptr %during",
+    "call void @llvm.x86.sse.ldmxcsr(ptr %during)",
+)
+_AS_BEFORE = ("call void @llvm.x86.sse.ldmxcsr(ptr %before)",)

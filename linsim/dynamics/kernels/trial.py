@@ -1,0 +1,101 @@
+"""Whether kernels are faster than programs of XLA on this processor: a short trial, kept where JAX keeps programs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from linsim.dynamics.kernels.descending import descended
+from linsim.dynamics.kernels.vectors import Registers
+from linsim.dynamics.matrices.dense import Dense
+from linsim.dynamics.modes.descent_modes import Modes
+from linsim.network import gaussian
+from linsim.phase import Phase
+from linsim.problem import Problem, stack_seeds
+from linsim.spectra import power_law
+from linsim.tasks import LinearTask, Transfer
+
+FILE = "kernels.json"
+_ROUNDS = 3
+_WORK = {"modes": (64, 10_000), "dense": (32, 200)}
+"""Modes, or rows and columns, and steps: a few milliseconds of what most sweeps are made of."""
+_LANES = 16
+
+
+@cache
+def ratio(solver: str, registers: Registers) -> float | None:
+    """Times that kernels are faster, as it was found once; None where no folder keeps it: then nothing is tried."""
+    kept = jax.config.values["jax_compilation_cache_dir"]
+    if not kept or "://" in str(kept):
+        return None
+    file, name = Path(kept) / FILE, f"{solver}, {registers.dtype}, {registers.bits} bits"
+    versions = {package: version(package) for package in ("linsim", "jaxlib", "llvmlite")}
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+        found: dict[str, Any] = told if told.get("versions") == versions else {}
+    except (OSError, ValueError, AttributeError):
+        found = {}
+    if not isinstance(found.get(name), float):
+        found |= {"versions": versions, name: tried(solver, registers)}
+        _write(file, json.dumps(found, indent=1))
+    return float(found[name])
+
+
+def tried(solver: str, registers: Registers) -> float:
+    """The same, found now: seconds of XLA over those of kernels, each the least of some rounds that alternate."""
+    seconds = np.full((2, _ROUNDS + 1), np.inf)
+    contenders = _contenders(solver, registers)
+    for turn in range(_ROUNDS + 1):
+        for which, run in enumerate(contenders):
+            started = time.perf_counter()
+            jax.block_until_ready(run())
+            seconds[which, turn] = time.perf_counter() - started
+    xla, kernels = seconds[:, 1:].min(axis=1).tolist()
+    return float(xla / kernels)
+
+
+def _contenders(name: str, registers: Registers) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """A program of XLA and a kernel, of the same lanes."""
+    size, steps = _WORK[name]
+    dtype = np.dtype(registers.dtype)
+    task = LinearTask.create(power_law(size))
+    phase, solver = Phase(dtype.type(1e-3)), Modes() if name == "modes" else Dense()
+    rates = {"learning_rate": jnp.linspace(1e-4, 1e-3, _LANES, dtype=dtype)}
+    target = solver.encode(_problem(task, name), dtype).finetune
+    states = solver.encode(_problem(task, name), dtype).initial
+    begun = jax.vmap(lambda _: solver.begin(jax.tree.map(lambda leaf: leaf[0], states), phase))(rates["learning_rate"])
+    advance = jax.jit(
+        jax.vmap(
+            lambda carry, swept, count: solver.advance(carry, target, phase.put(swept), count, None), (0, 0, None)
+        ),
+        compiler_options={"xla_cpu_prefer_vector_width": 512},
+    )
+    return (
+        lambda: advance(begun, rates, np.int32(steps)),
+        lambda: descended(registers, solver, begun, target, phase, rates, steps),
+    )
+
+
+def _problem(task: LinearTask, name: str) -> Problem:
+    size = len(task.strengths)
+    layers = (np.eye(size), np.eye(size)) if name == "modes" else gaussian((size,) * 3, 0.5, jax.random.key(0))
+    return Problem(Transfer(task, task), stack_seeds([layers]), Phase(1e-3), Phase(1e-3), np.asarray([1]), 1)
+
+
+def _write(file: Path, text: str) -> None:
+    """Whole, or not at all; a folder that cannot be written is no reason to stop."""
+    try:
+        aside = file.with_name(f"{file.name}.{time.monotonic_ns()}")
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(file)
+    except OSError:
+        pass
