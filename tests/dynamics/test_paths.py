@@ -3,7 +3,6 @@
 import json
 import logging
 from dataclasses import dataclass, replace
-from functools import partial
 
 import jax
 import numpy as np
@@ -27,10 +26,10 @@ there = pytest.mark.skipif(host.bits() is None, reason="kernels need a processor
 def afresh(monkeypatch):
     """As in a process of its own."""
     monkeypatch.setattr(paths, "_failures", [])
-    for known in (paths._of_machine, paths._slower, trial.ratio):
+    for known in (paths._of_machine, paths._slower):
         known.cache_clear()
     yield
-    for known in (paths._of_machine, paths._slower, trial.ratio):
+    for known in (paths._of_machine, paths._slower):
         known.cache_clear()
 
 
@@ -139,30 +138,17 @@ def test_where_no_kernels_are_expected_nothing_is_said(monkeypatch, caplog):
 
 
 @there
-def test_kernels_that_are_slower_are_not_used_and_a_trial_is_kept(tmp_path, monkeypatch):
-    found = []
+def test_kernels_that_are_slower_are_not_used(monkeypatch):
+    found, kept = [], {}
     monkeypatch.setattr(trial, "tried", lambda *given: found.append(given) or 0.5)
-    keeping = partial(jax.config.update, "jax_compilation_cache_dir")
-    before = jax.config.values["jax_compilation_cache_dir"]
-    try:
-        keeping(str(tmp_path))
-        words = "XLA: on this processor kernels are slower, at 0.5 of its speed"
-        assert told(gaussian_problem()) == words and len(found) == 1
-        for forget in (paths._slower, trial.ratio):
-            forget.cache_clear()
-        assert told(gaussian_problem()) == words and len(found) == 1
-        kept = json.loads((tmp_path / trial.FILE).read_text())
-        for damaged in ("{", json.dumps(kept | {"versions": {"linsim": "0"}}), "[]"):
-            (tmp_path / trial.FILE).write_text(damaged)
-            for forget in (paths._slower, trial.ratio):
-                forget.cache_clear()
-            assert told(gaussian_problem()) == words
-        assert len(found) == 4
-        keeping(str(tmp_path / "kernels.json"))  # no folder
-        trial.ratio.cache_clear()
-        assert trial.ratio("dense", host.registers("float64", host.bits())) == 0.5
-    finally:
-        keeping(before)
+    monkeypatch.setattr(trial, "kept", kept)
+    words = "XLA: on this processor kernels are slower, at 0.5 of its speed"
+    assert told(gaussian_problem()) == told(gaussian_problem(3)) == words
+    paths._slower.cache_clear()
+    assert told(gaussian_problem()) == words and len(found) == 1 and len(kept) == 1
+    kept.update(dict.fromkeys(kept, 1.5))
+    paths._slower.cache_clear()
+    assert told(gaussian_problem()).startswith("kernels") and len(found) == 1
 
 
 @there

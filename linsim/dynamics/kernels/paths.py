@@ -7,8 +7,8 @@ LINSIM_KERNELS=off leaves everything to it.
 from __future__ import annotations
 
 import logging
-import os
 from functools import cache
+from os import environ
 from typing import Any
 
 import jax
@@ -68,7 +68,7 @@ def refusal(solver: Solver, states: State, target: Target, phase: Phase) -> str 
       target: the task of the phase.
       phase: of numbers or of arrays.
     """
-    if os.environ.get(VARIABLE, "").lower() in _OFF:
+    if environ.get(VARIABLE, "").lower() in _OFF:
         return f"{VARIABLE} is off"
     if _failures:
         return _failures[0]

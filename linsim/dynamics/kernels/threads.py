@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Protocol
 
 import numpy as np
+import psutil
 
 from linsim.dynamics.kernels.host import Compiled, compiled
 from linsim.dynamics.kernels.vectors import Registers
@@ -70,4 +70,5 @@ def _compiled(kernel: Kernel) -> tuple[Compiled, int]:
 
 def _cores() -> int:
     """That this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    process = psutil.Process()
+    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1

@@ -1,13 +1,9 @@
-"""Whether kernels are faster than programs of XLA on this processor: a short trial, kept where JAX keeps programs."""
+"""Whether kernels are faster than programs of XLA on this processor: a short trial, once."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import jax
@@ -24,30 +20,23 @@ from linsim.problem import Problem, stack_seeds
 from linsim.spectra import power_law
 from linsim.tasks import LinearTask, Transfer
 
-FILE = "kernels.json"
+kept: MutableMapping[str, float] | None = None
+"""What was found on this processor, if somebody keeps it: `linsim.storage.compiled` does."""
+
 _ROUNDS = 3
 _WORK = {"modes": (64, 10_000), "dense": (32, 200)}
 """Modes, or rows and columns, and steps: a few milliseconds of what most sweeps are made of."""
 _LANES = 16
 
 
-@cache
 def ratio(solver: str, registers: Registers) -> float | None:
-    """Times that kernels are faster, as it was found once; None where no folder keeps it: then nothing is tried."""
-    kept = jax.config.values["jax_compilation_cache_dir"]
-    if not kept or "://" in str(kept):
+    """Times that kernels are faster, as it was found once; None where nobody keeps it: then nothing is tried."""
+    if kept is None:
         return None
-    file, name = Path(kept) / FILE, f"{solver}, {registers.dtype}, {registers.bits} bits"
-    versions = {package: version(package) for package in ("linsim", "jaxlib", "llvmlite")}
-    try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        found: dict[str, Any] = told if told.get("versions") == versions else {}
-    except (OSError, ValueError, AttributeError):
-        found = {}
-    if not isinstance(found.get(name), float):
-        found |= {"versions": versions, name: tried(solver, registers)}
-        _write(file, json.dumps(found, indent=1))
-    return float(found[name])
+    name = f"{solver}, {registers.dtype}, {registers.bits} bits"
+    if name not in kept:
+        kept[name] = tried(solver, registers)
+    return kept[name]
 
 
 def tried(solver: str, registers: Registers) -> float:
@@ -89,13 +78,3 @@ def _problem(task: LinearTask, name: str) -> Problem:
     size = len(task.strengths)
     layers = (np.eye(size), np.eye(size)) if name == "modes" else gaussian((size,) * 3, 0.5, jax.random.key(0))
     return Problem(Transfer(task, task), stack_seeds([layers]), Phase(1e-3), Phase(1e-3), np.asarray([1]), 1)
-
-
-def _write(file: Path, text: str) -> None:
-    """Whole, or not at all; a folder that cannot be written is no reason to stop."""
-    try:
-        aside = file.with_name(f"{file.name}.{time.monotonic_ns()}")
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(file)
-    except OSError:
-        pass
