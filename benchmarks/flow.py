@@ -35,7 +35,8 @@ from linsim import (
     stack_seeds,
 )
 from linsim.dynamics.choosing import SolverName
-from linsim.dynamics.matrices.factor_flow import factor_flow, spectrum
+from linsim.dynamics.matrices.eigenbasis import spectrum
+from linsim.dynamics.matrices.factor_flow import factor_flow
 
 Arrays = tuple[np.ndarray, ...]
 

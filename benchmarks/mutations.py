@@ -32,6 +32,7 @@ SHIFT = 0.01
 """Flow time by which a time is off."""
 
 ROOMS = (
+    "dynamics.matrices.eigenbasis",
     "dynamics.matrices.factor_flow",
     "dynamics.matrices.gram",
     "dynamics.matrices.layer_flow",
@@ -71,8 +72,10 @@ EXEMPT = {
     "expm1_ratio": "a part of mode_flow",
     "feature_dimensionality": "makes a measure",
     "feature_overlap": "makes a measure",
+    "factor_flow_by": "a part of factor_flow",
     "grown": "a part of factor_flow",
-    "triangular": "a part of factor_flow",
+    "into_eigenbasis": "a part of factor_flow",
+    "out_of_eigenbasis": "a part of factor_flow",
     "two_layer_flow": "a part of matrix_flow",
     "require_covariance": "looks at shapes",
     "require_not_negative": "looks at numbers",
@@ -87,8 +90,6 @@ EXEMPT = {
     "NoiseCost.relative.constant": "is 0",
     "NoiseCost.relative.price": "is 0",
     "factor_flow, other sign": "a rotation of the hidden layer, which it leaves open",
-    "spectrum.directions, other sign": "eigenvectors of the other sign are eigenvectors",
-    "spectrum.lengths, other sign": "likewise",
 }
 """What else is public there, and what is right when changed; each with the reason."""
 

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linsim import network
-from linsim.dynamics.matrices.factor_flow import spectrum
+from linsim.dynamics.matrices.eigenbasis import into_eigenbasis, out_of_eigenbasis, spectrum
+from linsim.dynamics.matrices.factor_flow import factor_flow, factor_flow_by
 from linsim.dynamics.matrices.matrix_flow import matrix_flow
+from linsim.dynamics.matrices.triangular import by_remainder, in_order
 from linsim.dynamics.matrices.width import balance_of
 from linsim.errors import InvalidInput
 from linsim.tasks import random_basis
@@ -266,10 +268,32 @@ def test_directions_and_rates_are_eigenpairs_of_the_matrix_of_the_flow_for_stren
     target = (left[:, :2] * strengths) @ right.T
     for balance in (0.0, 0.7, -1.3):
         driver = np.block([[-balance / 2 * np.eye(2), target.T], [target, balance / 2 * np.eye(3)]])
-        rates, directions, lengths = map(np.asarray, spectrum(*map(jnp.asarray, (left, strengths, right, balance))))
-        unit = directions / lengths
+        modes = spectrum(*map(jnp.asarray, (left, strengths, right, balance)))
+        rates, unit = np.asarray(modes.rates), np.asarray(into_eigenbasis(modes, jnp.eye(5))).T
+        np.testing.assert_allclose(out_of_eigenbasis(modes, jnp.eye(5)), unit, rtol=0, atol=16 * EPS)
         np.testing.assert_allclose(unit.T @ driver @ unit, np.diag(rates), rtol=0, atol=16 * EPS)
         np.testing.assert_allclose(unit.T @ unit, np.eye(5), rtol=0, atol=16 * EPS)
+
+
+def test_lanes_whose_rows_are_nearly_made_of_faster_ones_are_done_again_row_by_row():
+    """16 hidden units: pivots chosen at once are enough for rows that point anywhere, not for two that are parallel."""
+    rng, sides = np.random.default_rng(0), 16
+    modes = spectrum(jnp.eye(sides), jnp.linspace(2.0, 1.0, sides), jnp.eye(sides), jnp.asarray(0.0))
+    plain, parallel = rng.standard_normal((2, 2 * sides, sides))
+    parallel[1] = parallel[0] * (1 + 1e-9 * rng.standard_normal(sides))
+    starts = jnp.stack([out_of_eigenbasis(modes, jnp.asarray(rows)) for rows in (plain, parallel)])
+    time, none = jnp.asarray(2.0), jnp.asarray(0.0)
+
+    def flow(triangular, start):
+        return factor_flow_by(triangular, modes, start, time, none)
+
+    enough = [bool(flow(in_order, start)[1]) for start in starts]
+    assert enough == [True, False]
+    many = jax.vmap(factor_flow, in_axes=(None, 0, None, None))(modes, starts, time, none)
+    for start, later in zip(starts, many, strict=True):
+        one, exact = factor_flow(modes, start, time, none), flow(by_remainder, start)[0]
+        for factor in (later, one):
+            np.testing.assert_allclose(factor @ factor.T, exact @ exact.T, rtol=0, atol=1e-13)
 
 
 OFF = (np.eye(2), np.asarray([[1.0, 0.0], [0.0, 1.1]]))

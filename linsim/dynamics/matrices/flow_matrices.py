@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 from linsim.dynamics import flow
 from linsim.dynamics.handling import Handles
 from linsim.dynamics.matrices.dense import descent_cost
-from linsim.dynamics.matrices.factor_flow import Factor, factor_flow, spectrum
+from linsim.dynamics.matrices.eigenbasis import Factor, spectrum
+from linsim.dynamics.matrices.factor_flow import factor_flow
 from linsim.dynamics.matrices.matrix_flow import two_layer_flow
 from linsim.dynamics.matrices.width import balance_of, narrowed
 from linsim.dynamics.modes.frame import ALIGNED

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from linsim.dynamics.matrices.factor_flow import Spectrum, spectrum
+from linsim.dynamics.matrices.eigenbasis import Spectrum, spectrum
 from linsim.dynamics.matrices.layer_flow import layer_flow
 from linsim.dynamics.matrices.own_coordinates import own_flow
 from linsim.dynamics.matrices.width import balance_of, narrowed

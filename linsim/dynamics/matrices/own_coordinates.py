@@ -21,7 +21,9 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 from scipy.linalg import lapack
 
-from linsim.dynamics.matrices.factor_flow import Factor, Grown, Spectrum, grown, triangular
+from linsim.dynamics.matrices.eigenbasis import Factor, Spectrum, into_eigenbasis, out_of_eigenbasis
+from linsim.dynamics.matrices.factor_flow import Grown, grown
+from linsim.dynamics.matrices.triangular import by_remainder
 
 TOLERANCE = 1e-13
 """Of the rotation, in one step; rounding is about as much."""
@@ -36,10 +38,10 @@ Matrix = Float[np.ndarray, "hidden hidden"]
 
 
 class Place(NamedTuple):
-    """A point of the flow: Q = directions @ rows @ turn."""
+    """A point of the flow: rows @ turn in the eigenbasis of F is Q."""
 
     rows: Float[np.ndarray, "sides hidden"]
-    """In the eigenbasis of F, and hidden coordinates in which small columns keep their digits."""
+    """In hidden coordinates in which small columns keep their digits."""
     turn: Matrix
     """From these to the weights' own."""
 
@@ -55,9 +57,7 @@ def own_flow(
     units, 0.03 to 0.09 s at 10, 0.2 to 0.7 s at 30, for one time of 3 to 1e6, once compiled.
     """
     rates = np.asarray(modes.rates) - weight_decay / 2
-    vectors, lengths = np.asarray(modes.directions), np.asarray(modes.lengths)
-    directions = vectors / lengths  # but what is exactly 0 in exact bases stays so: lengths are divided by afterwards
-    here, place = 0.0, Place((vectors.T @ start) / lengths[:, None], np.eye(start.shape[1]))
+    here, place = 0.0, Place(np.asarray(into_eigenbasis(modes, jnp.asarray(start))), np.eye(start.shape[1]))
     fastest = max(float(np.max(np.abs(rates))), float(np.sum(np.asarray(start) ** 2)), np.finfo(np.float64).tiny)
     step, found = 1 / fastest, np.empty((len(times), *start.shape))
     for number in np.argsort(times, kind="stable"):
@@ -72,7 +72,9 @@ def own_flow(
             else:
                 here, place = here + tried, later
                 step = tried * (_LONGER if cuts < _CUTS else 1.2)
-        found[number] = directions @ later.rows @ later.turn if times[number] > 0 else start
+        found[number] = (
+            np.asarray(out_of_eigenbasis(modes, jnp.asarray(later.rows))) @ later.turn if times[number] > 0 else start
+        )
     return found
 
 
@@ -133,7 +135,7 @@ def _reduced(rows: Factor, growth: Float[Array, " sides"]) -> tuple[Factor, Arra
     """Rows made triangular, the row chosen for each column, and the reflections that did it."""
     hidden = rows.shape[1]
     with_mirrors = jnp.concatenate([rows, jnp.eye(hidden)])
-    reduced, pivots = triangular(with_mirrors, jnp.concatenate([growth, jnp.full(hidden, -jnp.inf)]))
+    reduced, pivots = by_remainder(with_mirrors, jnp.concatenate([growth, jnp.full(hidden, -jnp.inf)]))
     return reduced[:-hidden], pivots, reduced[-hidden:]
 
 

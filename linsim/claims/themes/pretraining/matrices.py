@@ -23,7 +23,8 @@ from linsim.claims.themes.simulation import (
     turned,
     two_layers,
 )
-from linsim.dynamics.matrices.factor_flow import factor_flow, spectrum
+from linsim.dynamics.matrices.eigenbasis import spectrum
+from linsim.dynamics.matrices.factor_flow import factor_flow
 from linsim.dynamics.matrices.layer_flow import layer_flow
 from linsim.dynamics.matrices.matrix_flow import matrix_flow
 from linsim.testing.draws import decades, numbers, seeds, sized, values
