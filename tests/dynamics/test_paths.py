@@ -11,6 +11,8 @@ import pytest
 
 from linsim import Term, Transfer, bigram
 from linsim.dynamics.kernels import host, paths, threads, trial
+from linsim.dynamics.kernels.matrix_kernel import MatrixKernel
+from linsim.dynamics.kernels.vectors import Registers
 from linsim.dynamics.matrices.dense import Dense
 from linsim.dynamics.modes.descent_modes import Modes
 from linsim.dynamics.moving.averages import ExponentialAverage
@@ -111,7 +113,7 @@ def test_an_error_of_a_thread_arrives(monkeypatch):
 
     monkeypatch.setattr(threads, "_compiled", lambda kernel: (Failing(), 8))
     with pytest.raises(RuntimeError, match="broken"):
-        threads.run(None, [np.zeros(4)], 4, 1)
+        threads.run(MatrixKernel(Registers("float64", 256, 16), (1, 1, 1)), [np.zeros(4)], 4, 1)
 
 
 @pytest.mark.parametrize("why", ["processor", "compiler"])

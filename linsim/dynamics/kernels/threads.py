@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import psutil
@@ -18,13 +18,18 @@ _PARTS = 4  # of each thread: lanes end together where one of the cores has othe
 _LINE = 64  # bytes, from one of whose multiples on memory is handed out
 
 
+@runtime_checkable
 class Kernel(Protocol):
     """What can be compiled; hashable."""
 
     @property
-    def registers(self) -> Registers: ...
+    def registers(self) -> Registers:
+        """Of the processor that it is for."""
+        ...
 
-    def written(self) -> tuple[str, int]: ...
+    def written(self) -> tuple[str, int]:
+        """The code, and the bytes that each thread needs beside the arrays."""
+        ...
 
 
 def run(kernel: Kernel, arrays: Sequence[np.ndarray], lanes: int, steps: int) -> None:

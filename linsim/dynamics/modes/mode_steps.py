@@ -19,11 +19,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from linsim.dynamics.kernels.vectors import Vector
 from linsim.dynamics.modes.chains import Chain, Target
 from linsim.phase import Phase
 
-OfModes = Float[Array, "*modes"]
-"""A number of every mode; under vmap of every mode of every lane."""
+OfModes = Float[Array, "*modes"] | Vector
+"""A number of every mode; under vmap of every mode of every lane, and in a kernel of some of them."""
 
 
 class Constants(NamedTuple):
