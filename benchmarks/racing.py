@@ -159,7 +159,8 @@ def _on_one_core() -> dict[str, float | None]:
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "rows.json"
         single = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
-        command = [sys.executable, "-m", sys.modules["__main__"].__spec__.name, _PINNED, "--json", str(told)]
+        name = f"benchmarks.{Path(sys.argv[0]).stem}"
+        command = [sys.executable, "-m", name, _PINNED, "--json", str(told)]
         subprocess.run(command, check=True, env={**os.environ, **single}, stdout=subprocess.DEVNULL)
         return {row["name"]: row["cpu_ratio"] for row in json.loads(told.read_text())}
 

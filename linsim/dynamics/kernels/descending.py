@@ -36,7 +36,8 @@ def descended(
       steps: how many.
     """
     if isinstance(carry, descent_modes.Carry):
-        return modes_descended(registers, *_begun(solver, carry, target, phase, swept), steps, phase.nesterov)
+        constants, begun = _begun(solver, carry, target, phase, swept)
+        return modes_descended(registers, constants, begun, steps, phase.nesterov)
     return matrices_descended(registers, carry, target, phase.put(swept), steps)
 
 
@@ -46,15 +47,13 @@ def matrices_descended(
     """All steps of all lanes, of `Dense` and `Gram`; numbers of the phase are one for all lanes, or one for each."""
     weights, velocity = carry.moving, jax.tree.leaves(carry.optimizer)
     lanes = len(weights[0])
+    parts = ("product_penalty", "weight_penalty", "weight_decay", "momentum")
     kernel = MatrixKernel(
         registers,
-        (weights[0].shape[2], *(layer.shape[1] for layer in weights)),
-        target.covariance is not None,
-        *(
-            getattr(phase, name) is not None
-            for name in ("product_penalty", "weight_penalty", "weight_decay", "momentum")
-        ),
+        widths=(weights[0].shape[2], *(layer.shape[1] for layer in weights)),
+        covariance=target.covariance is not None,
         nesterov=phase.nesterov,
+        **{name: getattr(phase, name) is not None for name in parts},
     )
     given = {"target": target.matrix, "covariance": target.covariance}
     moved = {}

@@ -62,13 +62,11 @@ class ModeKernel:
 
     def _stepped(self, fixed: list[list[Vector]], moving: list[Vector]) -> list[Vector]:
         """One step of all vectors in flight; arrays one after another, each with its vectors."""
-        after: list[list[Vector]] = []
+        after: list[list[Any]] = []
         for along in range(_IN_FLIGHT):
-            here = moving[along::_IN_FLIGHT]
-            velocity = tuple(here[self.depth :]) if self.momentum else None
-            stepped = step(
-                self._of([array[along] for array in fixed]), Moving(tuple(here[: self.depth]), velocity), self.nesterov
-            )
+            constants, here = self._of([array[along] for array in fixed]), tuple[Any, ...](moving[along::_IN_FLIGHT])
+            velocity = here[self.depth :] if self.momentum else None
+            stepped = step(constants, Moving(here[: self.depth], velocity), self.nesterov)
             after.append([*stepped.layers, *(stepped.velocity or ())])
         return [vectors[number] for number in range(self.moving) for vectors in after]
 

@@ -41,7 +41,7 @@ def descended(solver: Solver, carry: Any, target: Target, phase: Phase, swept: S
         return None
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((carry, target, phase, swept, steps))):
         return None
-    states = carry.moving if isinstance(carry, descent.Carry) else carry.moving.layers
+    states: Any = carry.moving if isinstance(carry, descent.Carry) else carry.moving.layers
     if refusal(solver, states, target, phase) is not None:
         return None
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Protocol, runtime_checkable
@@ -19,8 +19,8 @@ _LINE = 64  # bytes, from one of whose multiples on memory is handed out
 
 
 @runtime_checkable
-class Kernel(Protocol):
-    """What can be compiled; hashable."""
+class Kernel(Hashable, Protocol):
+    """What can be compiled."""
 
     @property
     def registers(self) -> Registers:

@@ -12,7 +12,7 @@ not mind the unit. One layer alone has no such unit: there c = 1, and the slope 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -23,8 +23,10 @@ from linsim.dynamics.kernels.vectors import Vector
 from linsim.dynamics.modes.chains import Chain, Target
 from linsim.phase import Phase
 
-OfModes = Float[Array, "*modes"] | Vector
-"""A number of every mode; under vmap of every mode of every lane, and in a kernel of some of them."""
+OfModes = Float[Array, "*modes"]
+"""A number of every mode; under vmap of every mode of every lane, and in a kernel, as a `Vector`, of some of them."""
+if not TYPE_CHECKING:
+    OfModes |= Vector
 
 
 class Constants(NamedTuple):
