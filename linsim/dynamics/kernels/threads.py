@@ -73,7 +73,8 @@ def _compiled(kernel: Kernel) -> tuple[Compiled, int]:
     return compiled(text, kernel.registers.bits), scratch
 
 
+@cache
 def _cores() -> int:
-    """That this process may use."""
+    """That this process may use; asked once, as that takes milliseconds."""
     process = psutil.Process()
     return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
