@@ -5,7 +5,7 @@ FUZZ_SECONDS ?= 60
 VENV := .venv
 RUN := $(VENV)/bin/python
 
-.PHONY: help run test test-all shapes pages claims figures docs lint fuzz clean
+.PHONY: help run test test-all shapes pages browser claims figures docs lint fuzz clean
 .NOTPARALLEL:
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test-all run all cases of them, for an hour or so"
 	@echo "make shapes   run those of solvers and theory with every value and shape held against its annotation"
 	@echo "make pages    run every block of every page, and the notebooks"
+	@echo "make browser  set up Playwright and Chromium, with which make test tries the pages to explore, too"
 	@echo "make claims   judge every theoretical claim, in a few minutes, into results/claims"
 	@echo "make figures  draw the gallery again; computes the results that are missing, in some minutes"
 	@echo "make docs     build the pages, into docs/_build/html/index.html"
@@ -39,6 +40,13 @@ shapes: $(VENV)/test
 pages: $(VENV)/test
 	$(PYTEST) --all tests/test_pages.py tests/test_packaging.py -k "test_pages or notebook"
 
+# The system's Chromium: builds that Playwright downloads itself are not needed.
+CHROMIUM := $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
+
+browser: $(VENV)/browser
+	@test -n "$(CHROMIUM)" || { echo "installing Chromium"; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
+		{ echo "no Chromium, and apt-get installs none: put chromium or google-chrome on the PATH" >&2; exit 1; }
+
 claims: $(VENV)/test
 	$(RUN) -m experiments.claims --overwrite
 
@@ -62,7 +70,7 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: base is what linsim needs to run, test adds what its tests need, dev adds the linters, docs
-# what builds the pages. The larger holds the smaller.
+# what builds the pages, browser what drives one. The larger holds the smaller.
 $(VENV)/base: EXTRAS :=
 $(VENV)/base: STAMPS := base
 $(VENV)/test: EXTRAS := [test]
@@ -71,8 +79,10 @@ $(VENV)/dev: EXTRAS := [dev]
 $(VENV)/dev: STAMPS := base test dev
 $(VENV)/docs: EXTRAS := [docs]
 $(VENV)/docs: STAMPS := base test docs
+$(VENV)/browser: EXTRAS := [browser]
+$(VENV)/browser: STAMPS := base test browser
 
-$(VENV)/base $(VENV)/test $(VENV)/dev $(VENV)/docs: $(VENV)/created pyproject.toml constraints.txt
+$(VENV)/base $(VENV)/test $(VENV)/dev $(VENV)/docs $(VENV)/browser: $(VENV)/created pyproject.toml constraints.txt
 	@echo "setting up linsim$(EXTRAS) in $(VENV); the first time this takes about a minute"
 	@$(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.$(EXTRAS)'
 	@cd $(VENV) && touch $(STAMPS)

@@ -30,6 +30,7 @@ html_title = "linsim"
 html_static_path = ["_static"]
 html_css_files = ["linsim.css"]
 html_copy_source = False
+html_extra_path = ["generated/live"]  # pages of their own, which are copied as they are
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
@@ -48,8 +49,10 @@ toc_object_entries = False  # headings name them
 
 def setup(app):
     """Have the generated pages written before any page is read."""
-    from docs.writers import write_all
+    from docs.writers import live, write_all
     from docs.writers.docstrings import for_sphinx
+
+    live.write_all(Path(app.srcdir) / "generated/live")  # before Sphinx looks for the folder
 
     app.connect("autodoc-process-docstring", for_sphinx)
     app.connect("builder-inited", lambda app: write_all(Path(app.srcdir) / "generated"))

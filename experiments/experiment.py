@@ -55,7 +55,7 @@ from .words import wrapped
 C = TypeVar("C")
 
 _HERE = __package__  # `experiments` in a checkout, inside another package where it is installed
-_FIGURES = f"{_HERE.removesuffix('experiments')}figures"
+_BESIDE = _HERE.removesuffix("experiments")
 _REASONS = 4  # for a solver, told in full
 LINES = 11
 """That a terminal is told of a result; one more says where it is."""
@@ -89,6 +89,8 @@ class Experiment(Generic[C]):
     """Of what JAX makes where nothing else is said; None is what `config.precision` says."""
     inputs: Callable[[C], Mapping[str, str]] = files_named
     """Configuration -> digests of what it names, by field, or by part of one: other content is another result."""
+    beside: Callable[[xr.Dataset], Mapping[str, str]] | None = None
+    """Dataset -> texts that lie beside it, by the names of their files."""
     grows: str = ""
     """Field of the inputs that may gain parts while what is known of the others still holds; see `earlier` of
     `linsim.sweeping.running.Running`."""
@@ -159,6 +161,8 @@ class Experiment(Generic[C]):
                 made.saved = flags.out / store.DATA
                 computed = time.perf_counter()
                 dataset = store.view(flags.out)
+                for name, text in (self.beside(dataset) if self.beside else {}).items():
+                    (flags.out / name).write_text(text, encoding="utf-8")
                 pictures = self._draw(dataset, flags)
                 finished = time.perf_counter()
                 print(self.tell(dataset, None if flags.verbose else LINES))
@@ -198,15 +202,16 @@ class Experiment(Generic[C]):
         return f"The claims behind it: {spoken(f'{_HERE}.claims')} --only {ids}" if ids else ""
 
     def _draw(self, dataset: xr.Dataset, flags: cli.Drawing) -> Sequence[Path]:
-        """The pictures of a result; those of an older one go, drawn again or not."""
+        """The pictures of a result, and its page; those of an older one go, drawn again or not."""
         name = self.figure or self.name
-        for old in (flags.out / f"{name}.png", flags.out / f"{name}.svg"):
-            old.unlink(missing_ok=True)
+        for kind in ("png", "svg", "html"):
+            (flags.out / f"{name}.{kind}").unlink(missing_ok=True)
         if not flags.figure:
             return ()
         # Experiments know no figures until one is wanted.
-        paths: Sequence[Path] = import_module(f"{_FIGURES}.{name}").save(dataset, flags.out)
-        return paths
+        paths: Sequence[Path] = import_module(f"{_BESIDE}figures.{name}").save(dataset, flags.out)
+        page = import_module(f"{_BESIDE}pages.explorer").save(dataset, flags.out, name) if flags.page else None
+        return paths if page is None else [*paths, page]
 
 
 def _few(reasons: Sequence[str]) -> list[str]:

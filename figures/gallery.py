@@ -65,6 +65,7 @@ _GAUSSIAN = (
 _SEVERITY = (
     "--objectives results/objectives --optimizers results/optimizers --data-distribution results/data_distribution"
 )
+_LEAGUE = "--families tail head removed amplified rotated_inputs rotated_both random digits --seeds 10 --no-curves"
 _TRANSFORMER_24 = "--language.tokens 24 --language.shift 1 --seed 1 --monitors.sequences 16"
 
 GALLERY = (
@@ -88,9 +89,16 @@ GALLERY = (
     Entry("data_distribution"),
     Entry("severity", arguments=tuple(_SEVERITY.split())),
     Entry("mitigations"),
+    Entry("league", "mitigations", tuple(_LEAGUE.split()), figure="league"),
+    Entry("early_exposure"),
+    Entry("three_phases"),
+    Entry("tasks_in_turn"),
+    Entry("goldilocks"),
     Entry("stages"),
     Entry("sweep"),
     Entry("monitors"),
+    Entry("forecast"),
+    Entry("forecast_scores"),
     Entry("transformer"),
     Entry("transformer_24", "transformer", tuple(_TRANSFORMER_24.split())),
 )

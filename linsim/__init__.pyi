@@ -22,12 +22,19 @@ from .dynamics.moving.averages import TailAverage as TailAverage
 from .dynamics.moving.parameters import Layers as Layers
 from .dynamics.moving.parameters import LowRank as LowRank
 from .dynamics.moving.parameters import Masked as Masked
+from .dynamics.moving.perturbed import Dropout as Dropout
+from .dynamics.moving.perturbed import LayerRates as LayerRates
+from .dynamics.moving.perturbed import WeightNoise as WeightNoise
 from .dynamics.moving.spectral import Muon as Muon
 from .dynamics.moving.spectral import NaturalGradient as NaturalGradient
 from .dynamics.moving.spectral import Shampoo as Shampoo
 from .dynamics.training import Session as Session
 from .errors import InvalidInput as InvalidInput
 from .errors import RunFailed as RunFailed
+from .forecasting.forecast import forecast as forecast
+from .forecasting.loss_ratio import loss_ratio as loss_ratio
+from .forecasting.loss_ratio import mode_slope as mode_slope
+from .forecasting.stopping import Stopping as Stopping
 from .losses import population_loss as population_loss
 from .measure import Measure as Measure
 from .measures.built_in import bound_ratio as bound_ratio
@@ -71,6 +78,7 @@ from .shifts import shifted as shifted
 from .spectra import explicit as explicit
 from .spectra import exponential as exponential
 from .spectra import flat_blocks as flat_blocks
+from .spectra import power_covariance as power_covariance
 from .spectra import power_law as power_law
 from .storage.store import load as load
 from .sweeping.along import along as along
@@ -79,7 +87,6 @@ from .sweeping.sweep import chart as chart
 from .sweeping.sweep import sweep as sweep
 from .tasks import LinearTask as LinearTask
 from .tasks import Transfer as Transfer
-from .tasks import power_covariance as power_covariance
 from .tasks import random_basis as random_basis
 from .theory.noise_turning import noise_inflection as noise_inflection
 from .theory.optimizers.muon import muon_flow as muon_flow

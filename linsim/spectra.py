@@ -1,4 +1,4 @@
-"""Spectra: the singular values sigma_1 >= sigma_2 >= ... of a task, largest first."""
+"""Spectra: the singular values sigma_1 >= sigma_2 >= ... of a task, largest first, and variances of inputs."""
 
 from __future__ import annotations
 
@@ -60,6 +60,21 @@ def explicit(values: Sequence[float]) -> Spectrum:
       array([3., 1.])
     """
     return numbers("values", values, 1, sized=True)
+
+
+def power_covariance(basis: Float[np.ndarray, "d_in d_in"], exponent: float) -> Float[np.ndarray, "d_in d_in"]:
+    """S = sum_i i^(-exponent) b_i b_i^T over the columns b_i of a basis; with a task's `right`, S commutes with it.
+
+    Example:
+      >>> np.diag(ls.power_covariance(np.eye(4), exponent=1.0)).round(3)
+      array([1.   , 0.5  , 0.333, 0.25 ])
+    """
+    basis = numbers("basis", basis, 2, sized=True)
+    require(basis.shape[0] == basis.shape[1], "basis", f"shape {basis.shape}", "a square matrix")
+    require_number("exponent", exponent, at_least=0)
+    variances = np.arange(1, len(basis) + 1, dtype=np.float64) ** -exponent
+    product = (basis * variances) @ basis.T
+    return 0.5 * (product + product.T)
 
 
 def _check(modes: int, scale: float, name: str, value: float) -> None:

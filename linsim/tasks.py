@@ -166,11 +166,13 @@ class LinearTask:
         """d_in."""
         return self.right.shape[0]
 
-    @property
+    @cached_property
     def target(self) -> Float[np.ndarray, "d_out d_in"]:
-        """A, of shape (d_out, d_in)."""
+        """A, of shape (d_out, d_in), read-only."""
         modes = len(self.strengths)
-        return (self.left[:, :modes] * self.strengths) @ self.right[:, :modes].T
+        product: Float[np.ndarray, "d_out d_in"] = (self.left[:, :modes] * self.strengths) @ self.right[:, :modes].T
+        product.flags.writeable = False
+        return product
 
     @property
     def whitened(self) -> bool:
@@ -249,20 +251,6 @@ class Transfer:
 
     def __repr__(self) -> str:
         return f"Transfer(\n  pretrain: {self.pretrain}\n  finetune: {self.finetune}\n)"
-
-
-def power_covariance(basis: Float[np.ndarray, "d_in d_in"], exponent: float) -> Float[np.ndarray, "d_in d_in"]:
-    """S = sum_i i^(-exponent) b_i b_i^T over the columns b_i of a basis; with a task's `right`, S commutes with it.
-
-    Example:
-      >>> np.diag(ls.power_covariance(np.eye(4), exponent=1.0)).round(3)
-      array([1.   , 0.5  , 0.333, 0.25 ])
-    """
-    basis = numbers("basis", basis, 2, sized=True)
-    require(basis.shape[0] == basis.shape[1], "basis", f"shape {basis.shape}", "a square matrix")
-    require_number("exponent", exponent, at_least=0)
-    variances = np.arange(1, len(basis) + 1, dtype=np.float64) ** -exponent
-    return _symmetric((basis * variances) @ basis.T)
 
 
 def random_basis(size: int, rng: np.random.Generator) -> Float[np.ndarray, "size size"]:

@@ -25,6 +25,7 @@ SMALL = {
     "digits": UNREFINED + " --pretrain.steps 500 --pretrain.budgets 4 --finetune.steps 20 --finetune.rates 2",
     "relabelled-digits": "--recheck 0",
     "mitigations": "--dim 4 --steps 200 --finetune-steps 50 --rates 8",
+    "forecast-scores": "--networks 60 --transfers 3 --stopped 7 --resamples 20",
     "claims": "--examples 10",
 }
 """Flags that a test appends to a command, where the last one wins: pages show what a reader would want to run."""

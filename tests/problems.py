@@ -8,7 +8,8 @@ import numpy as np
 from linsim import network, shifts, spectra
 from linsim.phase import Phase
 from linsim.problem import Problem, stack_seeds
-from linsim.tasks import LinearTask, power_covariance, random_basis
+from linsim.spectra import power_covariance
+from linsim.tasks import LinearTask, random_basis
 
 STRENGTHS = spectra.power_law(5)
 

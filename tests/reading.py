@@ -17,7 +17,7 @@ from unittest import mock
 
 from tests.pages import ROOT, Step, steps
 
-COPIED = ("experiments", "figures")
+COPIED = ("experiments", "figures", "pages")
 """What a page may add files to, or draw into."""
 
 

@@ -19,6 +19,7 @@ PACKAGES = [
     "theory",
     "storage",
     "sweeping",
+    "forecasting",
     "monitoring",
     "commands",
     "testing",
@@ -64,7 +65,7 @@ def test_every_package_has_its_place():
 def test_packages_import_downwards(path):
     own = floor_of(name_of(path))
     for name in imports(path):
-        assert name.split(".")[0] not in ("experiments", "figures", "tests", "benchmarks"), name
+        assert name.split(".")[0] not in ("experiments", "figures", "pages", "tests", "benchmarks"), name
         if name.split(".")[0] == "linsim" and (other := floor_of(name)) != own and other is not None:
             assert own is not None, f"the vocabulary imports {name}"
             assert PACKAGES.index(other) < PACKAGES.index(own), f"{name_of(path)} imports {name}"
@@ -93,20 +94,26 @@ def test_a_floor_has_at_most_a_dozen_rooms(floor):
     assert len([path for path in floor.glob("*.py") if path.name != "__init__.py"]) <= MOST_ROOMS
 
 
-def test_experiments_do_not_draw_and_figures_do_not_compute():
+def test_experiments_do_not_draw_and_figures_and_pages_do_not_compute():
     for path in (ROOT / "experiments").rglob("*.py"):
         linear = path.parent.name != "transformer"  # which no solver of linsim trains
         barred = ("matplotlib", "optax") if linear else ("matplotlib",)
         assert not any(name.startswith(barred) for name in imports(path)), path.name
     figures = sorted((ROOT / "figures").glob("*.py"))
     assert figures
-    names = ", ".join(f"figures.{path.stem}" for path in figures if path.stem != "__init__")
-    check = f"import sys, {names}\nassert 'jax' not in sys.modules, 'a figure imported jax'"
+    shown = [*figures, *(ROOT / "pages").glob("*.py")]
+    names = ", ".join(name_of(path) for path in shown if path.stem != "__init__")
+    check = f"import sys, {names}\nassert 'jax' not in sys.modules, 'a figure or a page imported jax'"
     subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=True)
 
 
 def test_no_room_is_too_large():
-    for path in [*ROOMS, *(ROOT / "experiments").rglob("*.py"), *(ROOT / "figures").rglob("*.py")]:
+    for path in [*ROOMS, *(path for top in ("experiments", "figures", "pages") for path in (ROOT / top).rglob("*.py"))]:
+        assert len(path.read_text().splitlines()) <= 300, path
+
+
+def test_no_script_of_a_page_is_too_large():
+    for path in (ROOT / "pages/assets").glob("*.js"):
         assert len(path.read_text().splitlines()) <= 300, path
 
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from linsim import losses, network
-from linsim.tasks import power_covariance, random_basis
+from linsim.spectra import power_covariance
+from linsim.tasks import random_basis
 
 RNG = np.random.default_rng(0)
 WEIGHTS = network.gaussian((4, 6, 3), 1.0, jax.random.key(0))

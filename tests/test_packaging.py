@@ -14,7 +14,7 @@ from experiments.command.names import names
 from tests.pages import NOTEBOOKS, steps
 
 ROOT = Path(__file__).parent.parent
-TOPS = ("experiments", "figures")
+TOPS = ("experiments", "figures", "pages")
 MODULES = sorted(path for top in TOPS for path in (ROOT / top).rglob("*.py"))
 SMALL = ["--dim", "1", "--pretrain.budgets", "3", "--finetune.rates", "1", "--finetune.strengths", "1"]
 SMALL += ["--depth", "1", "--pretrain.tolerance", "None", "--recheck", "0"]
@@ -112,7 +112,7 @@ def test_the_tests_packages_are_not_lent(environment):
 
 def test_a_chart_is_computed_and_drawn_where_the_wheel_is_installed(environment):
     linsim(environment, "overtraining-chart", *SMALL, "--out", "chart")
-    assert {path.suffix for path in (environment / "chart").iterdir()} == {".zarr", ".png", ".svg"}
+    assert {path.suffix for path in (environment / "chart").iterdir()} == {".zarr", ".png", ".svg", ".html"}
 
 
 def test_a_claim_is_judged_and_a_figure_drawn_where_the_wheel_is_installed(environment):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from linsim import spectra
 from linsim.errors import InvalidInput
-from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
+from linsim.spectra import power_covariance
+from linsim.tasks import LinearTask, Transfer, random_basis
 
 rng = np.random.default_rng(0)
 

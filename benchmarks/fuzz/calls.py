@@ -49,6 +49,7 @@ def calls() -> Iterator[Call]:
     yield from _closed_forms()
     yield from _computed()
     yield from _monitors()
+    yield from _forecasts()
     yield from _claims()
 
 
@@ -156,6 +157,9 @@ def _phases() -> Iterator[Call]:
     yield _part("TailAverage", lambda **fields: {"averaging": ls.TailAverage(**fields)}, start=2)
     sharp: dict[str, Any] = {"radius": 0.1, "start": 0}
     yield _part("SharpnessAware", lambda **fields: {"gradient_at": ls.SharpnessAware(**fields)}, **sharp)
+    yield _part("Dropout", lambda **fields: {"gradient_at": ls.Dropout(**fields)}, probability=0.1)
+    yield _part("WeightNoise", lambda **fields: {"gradient_at": ls.WeightNoise(**fields)}, scale=0.1)
+    yield _part("LayerRates", lambda **fields: {"gradient_at": ls.LayerRates(**fields)}, ratio=2.0)
     yield _part("Muon", lambda **fields: {"optimizer": ls.Muon(**fields)})
     yield _part("Shampoo", lambda **fields: {"optimizer": ls.Shampoo(**fields)}, initial=1e-4)
     yield _part("NaturalGradient", lambda **fields: {"optimizer": ls.NaturalGradient(**fields)}, damping=0.01)
@@ -289,7 +293,7 @@ def _monitors() -> Iterator[Call]:
     yield _call("Alarm.watch", ls.Alarm(window=3).watch, **series)
     how: dict[str, Any] = {"measures": ["gradient_square"], "probes": 2, "noise": 0.1, "relative": True, "lanczos": 2}
     monitor = ls.Monitor(_loss, ["gradient_square"], probes=2)
-    some: dict[str, Any] = {"tolerance": 0.1, "params": "w", "by_layer": True, "stacked": ""}
+    some: dict[str, Any] = {"tolerance": 0.1, "params": "w", "by_layer": True, "stacked": "", "finetune": [batch]}
     yield _call("Monitor", loss=_loss, **how, **some)
     yield _call("Monitor.measure", monitor.measure, slow=True, model=params, batches=[batch], key=key)
     for name in ("CROSS_ENTROPY", "SQUARED_ERROR"):
@@ -310,6 +314,17 @@ def _monitors() -> Iterator[Call]:
     }
     yield _call("Watch", **watch, record=ls.Record())
     yield _call("Watch.__call__", lambda **given: ls.Watch(**watch)(**given), slow=True, budget=1, model=params)
+
+
+def _forecasts() -> Iterator[Call]:
+    steps, losses = [1.0, 2.0, 4.0], [3.0, 2.0, 1.0]
+    yield _call("forecast", table={"budget": steps, "base_loss": losses}, names={"budget": "budget"})
+    yield _call("loss_ratio", learned=START, pretrain=SIGMA, finetune=3 * SIGMA, variances=1.0)
+    yield _call("mode_slope", factor=3.0, begun=0.0, reached=0.9)
+    yield _call("Stopping", chance=0.5, horizon=2)
+    known: dict[str, Any] = {"budgets": steps, "losses": {"base_loss": losses}}
+    yield _call("Stopping.foreseen", ls.Stopping().foreseen, **known)
+    yield _call("Stopping.stops", ls.Stopping().stops, **known)
 
 
 def _claims() -> Iterator[Call]:

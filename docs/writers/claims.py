@@ -16,7 +16,7 @@ from .domains import DRAWN, drawn
 
 CHAPTERS = {
     **{"1": "learning", "2": "sensitivity", "3": "fine-tuning", "4": "optimizers", "5": "objectives"},
-    **{"6": "data", "7": "mitigations"},
+    **{"6": "data", "7": "mitigations", "8": "scaling", "9": "forecasting"},
 }
 """First number of an equation -> its page in docs/theory."""
 OWN, KEPT = "results/claims/claims.json", "docs/measured/claims.json"

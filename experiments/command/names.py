@@ -17,6 +17,7 @@ TOOLS = {
         "experiments.command.doctor",
         "tell what linsim runs on here, and check that it computes what it should",
     ),
+    "explore": ("pages.__main__", "write a page to explore a result in a browser, or to play with the theory"),
     "export": ("experiments.command.export", "write a result as CSV or netCDF"),
     "figures": ("figures.__main__", "draw the gallery, or one picture again, from results that are there"),
 }

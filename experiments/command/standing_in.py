@@ -29,7 +29,7 @@ _HEAVY = frozenset(
     }
     | {"rich", "scipy", "sklearn", "tyro", "xarray", "zarr"}
 )
-_OURS = ("linsim", "linsim_lab", "experiments", "figures")
+_OURS = ("linsim", "linsim_lab", "experiments", "figures", "pages")
 
 
 class _StandIn(ModuleType):

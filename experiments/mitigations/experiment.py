@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 import jax
 import numpy as np
@@ -28,22 +28,23 @@ from linsim.network import gaussian
 from linsim.phase import Phase
 from linsim.problem import Problem, stack_seeds
 from linsim.progress.showing import Progress
-from linsim.shifts import Rescale, shifted
-from linsim.spectra import power_law
-from linsim.tasks import LinearTask, Transfer, random_basis
 
 from ..experiment import Experiment
+from .changes import stable_decay
+from .families import FAMILIES, Family, drawn, pretrained_on
 from .finding import find, table
 from .method import OWN, Method
-from .methods import ALONE, METHODS, stable_decay
+from .methods import ALONE, METHODS
 from .rulers import ruled
 from .running import Place, checkpoints
 from .running import losses as run_losses
 
 T = TypeVar("T")
 
-CLAIMS = ("convex-front", "matched-loss-no-u")
-Family = Literal["tail", "random"]
+CLAIMS = (
+    *("convex-front", "matched-loss-no-u", "replay-penalty", "interpolation-bound"),
+    *("matched-excess", "nothing-helps-matched"),
+)
 LABELS = {
     "seed": Label("transfer, with its initial weights and minibatches"),
     "mitigation": Label("mitigation"),
@@ -68,6 +69,9 @@ LABELS = {
     "fixed_rate": Label("rate of the fixed recipe", RATE),
     "fixed_rank": Label("rank by pre-training loss at the fixed recipe"),
     "rank": Label("rank by R"),
+    "hardest_level": Label("tau of Watts et al.: fine-tuning loss that all methods come down to, over D^2", PLAIN),
+    "hardest_ratio": Label("pre-training loss at tau or below, over the least possible at tau", PLAIN),
+    "hardest_rank": Label("rank by pre-training loss at tau or below"),
     "correlation": Label("rank correlation of the two rulers over methods", PLAIN),
 }
 
@@ -85,10 +89,11 @@ class Config:
     seed: int = 0
     """Of all that is drawn."""
     families: tuple[Family, ...] = ("tail", "random")
-    """tail: the weaker three quarters of the modes are multiplied; random: a target of the same strengths in other
-    random bases."""
+    """tail, head: weak or strong modes are multiplied; removed: every other one is 0; amplified: all are doubled;
+    rotated_inputs, rotated_both: singular vectors turn by 60 degrees; random: a target in other random bases; digits:
+    five handwritten digits, then the other five (scikit-learn, extra data)."""
     factor: float = 4.0
-    """On the modes of the tail."""
+    """On the modes of tail and head."""
     methods: tuple[str, ...] = tuple(METHODS)
     """Methods of the table; rate and steps alone is always among them and comes first."""
     own: tuple[str, ...] = ()
@@ -104,7 +109,8 @@ class Config:
     batch_size: int = 8
     """Samples per step of pre-training."""
     initial_scale: float = 0.03
-    """Standard deviation of the initial weights, times the square root of their inputs."""
+    """Standard deviation of the initial weights of two layers, times the square root of their inputs; other numbers of
+    layers begin with products alike in size."""
     learning_rate: float = 0.02
     """Of pre-training, in flow time per step; it decays linearly to 0 in the last fifth of the steps."""
     steps: int = 1500
@@ -117,6 +123,8 @@ class Config:
     """Smallest of them, in flow time per step."""
     highest_rate: float = 0.1
     """Largest of them."""
+    curves: bool = True
+    """Keep losses over all strengths and rates; without them a result is small."""
 
 
 def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
@@ -135,7 +143,8 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
         place = places[family][seed]
         weights = None
         if method.side == "pretrain":
-            key = (at, seed, family if method.seen else "")  # what sees one task alone is the same for all families
+            # What sees one task alone is the same for all families that share it.
+            key = (at, seed, family if method.seen else pretrained_on(family))
             weights = begun[key] = begun.get(key) or _called(method, partial(checkpoints, method, place.problem))
         found = _called(method, partial(run_losses, method, place, rates, room, weights))
         count, scale = len(found["pretrain_loss_before"]), place.problem.transfer.learned_loss
@@ -148,16 +157,19 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     told = ruled(config.levels, config.recipe_level, methods, rates, places, losses, base)
     coords = {"family": texts(config.families), "seed": np.arange(config.seeds), "relative_rate": rates}
     told = told.assign(_inputs(places, config.depth))
+    told = told if config.curves else told.drop_vars(["pretrain_loss_after", "finetune_loss_after", "base_loss"])
     dataset = told.assign_coords(coords).assign_attrs(recipe_level=config.recipe_level, alone=ALONE)
     return label(dataset, LABELS)
 
 
 def _inputs(places: dict[str, list[Place]], depth: int) -> dict[str, Any]:
-    """Both targets, and the standard checkpoints, which see no fine-tuning task and are the same for all families."""
+    """Both targets, NaN beyond their outputs, and the first family's standard checkpoints."""
     found: dict[str, Any] = {}
+    outputs = max(place.problem.transfer.pretrain.outputs for row in places.values() for place in row)
     for name in ("pretrain", "finetune"):
         tasks = [[getattr(place.problem.transfer, name).target for place in row] for row in places.values()]
-        found[f"{name}_target"] = ("family", "seed", "output", "input"), np.array(tasks)
+        room = [[np.pad(A, ((0, outputs - len(A)), (0, 0)), constant_values=np.nan) for A in row] for row in tasks]
+        found[f"{name}_target"] = ("family", "seed", "output", "input"), np.array(room)
     row = next(iter(places.values()))
     for layer in range(1, depth + 1):
         weights = np.array([place.standard[layer - 1][0] for place in row])
@@ -167,23 +179,16 @@ def _inputs(places: dict[str, list[Place]], depth: int) -> dict[str, Any]:
 
 
 def _place(config: Config, family: Family, seed: int) -> Place:
-    rng = np.random.default_rng([config.seed, seed])
-    bases = [random_basis(config.dim, rng) for _ in range(4)]
-    strengths = power_law(config.dim)
-    task = LinearTask.create(strengths, left=bases[0], right=bases[1], label_noise=config.label_noise)
-    if family == "tail":
-        first = max(config.dim // 4, 1) + 1
-        transfer = shifted(task, Rescale(range(first, config.dim + 1), config.factor))
-    else:
-        transfer = Transfer(task, LinearTask.create(strengths, left=bases[2], right=bases[3]))
-    key = jax.random.key(config.seed * 10_007 + seed)
-    start = gaussian((config.dim,) * (config.depth + 1), config.initial_scale, key)
+    transfer = drawn(family, config.dim, config.factor, config.label_noise, (config.seed, seed))
+    key, scale = jax.random.key(config.seed * 10_007 + seed), config.initial_scale ** (2 / config.depth)
+    widths = (transfer.pretrain.inputs, *(config.dim,) * (config.depth - 1), transfer.pretrain.outputs)
+    start = gaussian(widths, scale, key)
     schedule = stable_decay(config.steps)
     pretrain = Phase(config.learning_rate, schedule=schedule, batch_size=config.batch_size)
     finetune = Phase(config.lowest_rate)
-    drawn = int(np.random.SeedSequence([config.seed, seed]).generate_state(1)[0])
+    batches = int(np.random.SeedSequence([config.seed, seed]).generate_state(1)[0])
     budgets, starts = np.array([config.steps]), stack_seeds([start])
-    return Place(Problem(transfer, starts, pretrain, finetune, budgets, config.finetune_steps, seed=drawn))
+    return Place(Problem(transfer, starts, pretrain, finetune, budgets, config.finetune_steps, seed=batches))
 
 
 def _early(methods: list[Method]) -> list[Method]:
@@ -208,7 +213,7 @@ def _check(config: Config) -> list[Method]:
     require_axis("levels", config.levels, above=0)
     for level in (*config.levels, config.recipe_level):
         require_number("levels" if level in config.levels else "recipe_level", level, above=0, below=1)
-    for name, known in (("families", get_args(Family)), ("methods", tuple(METHODS))):
+    for name, known in (("families", FAMILIES), ("methods", tuple(METHODS))):
         given = getattr(config, name)
         distinct = isinstance(given, tuple) and len(given) == len(set(given)) and set(given) <= set(known)
         needed = name == "methods" or bool(given)

@@ -65,7 +65,7 @@ def table(dataset: xr.Dataset) -> list[str]:
     """A row for each method, the nearest first: the fixed recipe, R over all transfers, and both ranks."""
     levels = dataset["level"].values
     heads = ["mitigation", "phase", "has", "L_pre", "L_ft", "rank, fixed"]
-    heads += [f"R, phi = {phi:g}" for phi in levels] + ["rank"]
+    heads += [f"R, phi = {phi:g}" for phi in levels] + ["rank", "R at tau", "rank"]
     rows = []
     for at in nearest_first(dataset):
         cell = dataset.isel(mitigation=at)
@@ -74,7 +74,9 @@ def table(dataset: xr.Dataset) -> list[str]:
         data = "" if seen == _NONE else seen.removesuffix(" data")
         first, second = (with_ends(_over(cell[name])) for name in ("fixed_rank", "rank"))
         cells = [_cell(cell.sel(level=phi)) for phi in levels]
-        rows.append([name, side.removesuffix("train").removesuffix("tune"), data, *losses, first, *cells, second])
+        third = [_told(cell["hardest_ratio"]), f"{_over(cell['hardest_rank']).middle:.3g}"]
+        row = [name, side.removesuffix("train").removesuffix("tune"), data, *losses, first, *cells, second, *third]
+        rows.append(row)
     return tabular(heads, rows)
 
 
@@ -92,6 +94,11 @@ def _cell(cell: xr.Dataset) -> str:
     told, ends = _over(cell["ratio"]), {str(end) for end in cell["end"].values}
     marks = "".join(mark for word, mark in _MARKS.items() if word in ends)
     return f"{with_ends(told)}{marks}" if told.seeds else "not reached"
+
+
+def _told(ratio: xr.DataArray) -> str:
+    told = _over(ratio)
+    return with_ends(told) if told.seeds else "not reached"
 
 
 def _beside(dataset: xr.Dataset) -> Iterator[str]:
@@ -120,6 +127,13 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
                 parts.append(f"of {words} {best['mitigation'].item()} {change(told.middle)}{ends}")
         if parts:
             yield f"R beside rate and steps alone at phi = {phi:g}, the best: {', '.join(parts)}."
+    tau, ratio = _over(dataset["hardest_level"]), dataset["hardest_ratio"]
+    if tau.seeds and np.isfinite(_middles(ratio)).any():
+        nearest = int(np.nanargmin(_middles(ratio)))
+        yield (
+            f"By the rule of Watts et al. all are at tau = {with_ends(tau)} D^2, to which the worst comes down: "
+            f"nearest is {names[nearest]}, {_told(ratio.isel(mitigation=nearest))} times the least possible there."
+        )
     for word, mark in _MARKS.items():
         found = dataset["end"].transpose("mitigation", ...).values
         at = [name for name, row in zip(names, found, strict=True) if word in map(str, row.ravel())]

@@ -14,6 +14,7 @@ from linsim.problem import Problem
 
 Side = Literal["pretrain", "finetune"]
 Data = Literal["", "fine-tuning data", "pre-training data"]
+Rule = Literal["target", "base", "rehearsal"]
 
 OWN = "strength"
 """The dimension of strengths, whatever they are of."""
@@ -46,8 +47,11 @@ class Method:
     """Increasing, of which the best is chosen for every target; none where there is nothing to choose."""
     recipe: float | None = None
     """The one of them in the fixed recipe; by default the middle one."""
+    rule: Rule = "target"
+    """By what the strength is chosen: for every target the one that is best there; or for all of them alike the one
+    with the least pre-training loss before fine-tuning, or after the fixed recipe, which it then has itself."""
     in_steps: bool = False
-    """Whether strengths are shares of the steps of pre-training, where the axis is of steps."""
+    """Whether strengths are shares of the steps of the phase, where the axis is of steps."""
     bounded: bool = False
     """Whether nothing is beyond the ends of the strengths, so that the best may be there."""
     rate: float = 1.0
@@ -62,6 +66,7 @@ class Method:
         """Raise `InvalidInput` naming `field` for what is out of place."""
         require(isinstance(self.name, str) and bool(self.name.strip()), f"{field}.name", self.name, "a name")
         require_choice(f"{field}.side", self.side, get_args(Side))
+        require_choice(f"{field}.rule", self.rule, get_args(Rule))
         require_choice(f"{field}.seen", self.seen, get_args(Data))
         require_callable(f"{field}.of", self.of, "a function of a linsim.Problem and a strength")
         require_kind(f"{field}.axis", self.axis, str)
@@ -82,6 +87,7 @@ class Method:
         return self.strengths.index(self.recipe)
 
     def values(self, problem: Problem) -> Any:
-        """Of the axis: strengths, in steps where they are shares of pre-training."""
+        """Of the axis: strengths, in steps where they are shares of the phase."""
         values = np.asarray(self.strengths)
-        return np.round(values * int(problem.budgets[-1])) if self.in_steps else values
+        steps = int(problem.budgets[-1]) if self.side == "pretrain" else problem.finetune_steps
+        return np.round(values * steps) if self.in_steps else values

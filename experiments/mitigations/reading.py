@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from linsim.measures.front import Front
 from linsim.tasks import Transfer
 
+from ..regularization.fronts import matched
 from ..rich_and_lazy.matching import reaching, read_at
 
 _RANGE = 40.0  # of ln mu
@@ -53,6 +54,29 @@ def at_matched_loss(
         place = reaching(log[sound], after[sound], target)
         found[at] = float(read_at(log[sound], before[sound], place)) if np.isfinite(place) else np.nan
     return found
+
+
+class Hardest(NamedTuple):
+    """The rule of Watts et al. 2026: all methods at the fine-tuning loss that the worst of them comes down to."""
+
+    level: Float[np.ndarray, " seeds"]
+    """tau = max over methods of their min L_ft; of methods that end at all."""
+    losses: Float[np.ndarray, "methods seeds"]
+    """min L_pre where L_ft <= tau, over strengths and rates; NaN of methods that never end."""
+
+
+def at_hardest(
+    pretrain_loss: Float[np.ndarray, "methods seeds strengths rates"],
+    finetune_loss: Float[np.ndarray, "methods seeds strengths rates"],
+) -> Hardest:
+    """Of losses, NaN where there are none; strengths and rates are chosen for every transfer by itself."""
+    sound = np.isfinite(pretrain_loss) & np.isfinite(finetune_loss)
+    least = np.where(sound, finetune_loss, np.inf).min(axis=(2, 3))
+    level = np.where(np.isfinite(least), least, -np.inf).max(axis=0)
+    before, after = (
+        np.moveaxis(np.where(sound, each, np.nan), (3, 2), (0, 1)) for each in (pretrain_loss, finetune_loss)
+    )
+    return Hardest(level, matched(before, after, np.broadcast_to(level, (1, *least.shape)))[0])
 
 
 class Chosen(NamedTuple):

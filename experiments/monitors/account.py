@@ -19,7 +19,7 @@ from linsim.theory.turns import locate
 
 from ..words import distrust
 from .family import STRENGTHS, Member
-from .values import MONITORS, read_monitors, rehearsal_of
+from .values import LINE, MONITORS, read_monitors, rehearsal_of
 
 HARMLESS, HARMFUL, LOST, UNRESOLVED, REHEARSED = 0, 1, 2, 3, 4
 OUTCOMES = ("harmless", "harmful", "diverged or unstable", "unresolved", "rehearsed")
@@ -132,6 +132,8 @@ def _ring(
             return np.asarray(firsts), np.max(bounds, axis=1, initial=-np.inf, where=~np.isnan(bounds))
         case "half":
             return np.full_like(never, first_run(values[0] >= 0.5, 1)), calm
+        case "line":
+            return np.full_like(never, first_run(values[0] > LINE, 1)), calm + np.log(values[0].max())
         case "turn":
             least = np.minimum.accumulate(rehearsed)
             rises = np.append(False, np.diff(rehearsed) > 0) & (rehearsed > (1 + harmful) * least)

@@ -29,8 +29,12 @@ class Signal(NamedTuple):
     sees: str
     """pre-training, fine-tuning (its gradient or its runs as well) or nothing."""
     rule: str = "growth"
-    """growth: `Alarm`; fixed: at one budget, in steps, for all; half: above 1/2; turn: see `rehearsal`."""
+    """growth: `Alarm`; fixed: at one budget, in steps, for all; half: above 1/2; turn: see `rehearsal`; line: above
+    `LINE`."""
 
+
+LINE = 4.0
+"""Of L_ft / L_base: the square of c = 2, beyond which learning a mode is harm; see `linsim.forecasting.loss_ratio`."""
 
 MONITORS: Mapping[str, Signal] = {
     "fisher_trace": Signal("Fisher trace (= Hessian trace / 2)", "pre-training"),
@@ -42,6 +46,7 @@ MONITORS: Mapping[str, Signal] = {
     "inverse_loss": Signal("1 / base loss", "pre-training"),
     "finetuning_curvature": Signal("curvature along fine-tuning gradient", "fine-tuning"),
     "predicted_forgetting": Signal("predicted forgetting, 2nd order", "fine-tuning"),
+    "loss_ratio": Signal("fine-tuning loss / base loss, untuned", "fine-tuning", "line"),
     "rehearsal": Signal("rehearsal: fine-tune and look", "fine-tuning", "turn"),
     "loss_halved": Signal("base loss halved", "nothing", "half"),
     "clock": Signal("clock: a fixed budget", "nothing", "fixed"),
@@ -78,6 +83,7 @@ def _along_finetuning(seen: Any) -> Any:
 _EXACT = (
     *(FISHER_TRACE, GRADIENT_SQUARE, TOP_EIGENVALUE),
     Measure("empirical_fisher", at="checkpoint", of=_empirical_fisher, up_to_rotation=True),
+    Measure("untuned_loss", at="checkpoint", of=lambda seen: seen.finetune_loss),
     Measure("along_finetuning", dims=("part",), at="checkpoint", of=_along_finetuning, up_to_rotation=True),
 )
 
@@ -102,6 +108,7 @@ def read_monitors(problem: Problem, chart: xr.Dataset) -> dict[str, Values]:
 
     * finetuning_curvature: g^T H g / |g|^2 with g the gradient of the fine-tuning loss, H of the pre-training loss
     * predicted_forgetting: -T g_pre . g + (T^2 / 2) g^T H g with T = rate x steps, which takes all steps along g
+    * loss_ratio: L_ft / L_base of the checkpoint, before fine-tuning
     * rehearsal: forgetting after fine-tuning at the middle rate without penalty, measured
     * loss_halved: 1 - L / L of the first checkpoint
 
@@ -120,6 +127,7 @@ def read_monitors(problem: Problem, chart: xr.Dataset) -> dict[str, Values]:
         "inverse_loss": 1 / loss,
         "finetuning_curvature": np.divide(bend, square, out=np.zeros_like(bend), where=square > 0),
         "predicted_forgetting": -times * slope + times**2 / 2 * bend,
+        "loss_ratio": run["untuned_loss"].values / loss,
         "rehearsal": rehearsal_of(chart)["forgetting"].values,
         "loss_halved": 1 - loss / loss[0],
         "clock": problem.budgets.astype(np.float64),

@@ -22,6 +22,9 @@ class Config:
     """MODULE:NAME of the loss."""
     batches: str = ""
     """MODULE:NAME of the held-out microbatches."""
+    finetune: str | None = None
+    """MODULE:NAME of microbatches of the fine-tuning task, on which untuned checkpoints are measured too, for
+    finetune_loss and loss_ratio."""
     template: str | None = None
     """MODULE:NAME of a Flax module or a tree of parameters, whose structure the loss wants and whose names and shapes
     every checkpoint must have."""

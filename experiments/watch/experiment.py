@@ -79,7 +79,8 @@ def _prepare(config: Config) -> Meeting:
     loss = named("loss", config.loss)
     require(callable(loss), "loss", config.loss, "a function loss(params, batch) or a Predictive")
     own = ("probes", "noise", "relative", "lanczos", "tolerance", "params", "by_layer", "stacked")
-    monitor = Monitor(loss, config.measures or None, **{name: getattr(config, name) for name in own})
+    others = None if config.finetune is None else batches_of(config.finetune, "finetune")
+    monitor = Monitor(loss, config.measures or None, finetune=others, **{name: getattr(config, name) for name in own})
     taken = monitor.measures or ()
     require(_alarm_on(config, monitor) in taken, "alarm_on", config.alarm_on, f"one of {', '.join(taken)}")
     made = batches_of(config.batches)
@@ -97,6 +98,9 @@ def inputs(config: Config) -> dict[str, str]:
         found |= contents(checkpoints_in(config.folder, Tolerance(skip=True), config.step_pattern))
     with suppress(InvalidInput):
         found["batches"] = digest_of(batches_of(config.batches))
+    if config.finetune is not None:
+        with suppress(InvalidInput):
+            found["finetune"] = digest_of(batches_of(config.finetune, "finetune"))
     return found
 
 

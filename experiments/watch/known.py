@@ -23,15 +23,15 @@ def contents(checkpoints: Iterable[Checkpoint]) -> dict[str, str]:
     return {f"folder.{each.path.name}": content(each.path) for each in checkpoints}
 
 
-def batches_of(name: str) -> list[Any]:
-    """All microbatches of MODULE:NAME; `InvalidInput` where it fails."""
-    batches = named("batches", name)
+def batches_of(name: str, field: str = "batches") -> list[Any]:
+    """All microbatches of MODULE:NAME; `InvalidInput` names the field where it fails."""
+    batches = named(field, name)
 
     def made() -> list[Any]:
         found = batches() if callable(batches) else batches
         return _gone_through(found) if iter(found) is found else list(found)
 
-    return call_named("batches", name, made)
+    return call_named(field, name, made)
 
 
 def digest_of(batches: Iterable[Any]) -> str:
@@ -61,7 +61,7 @@ def _reading(row: xr.Dataset) -> Reading:
     return found
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _gone_through(once: Iterator[Any]) -> list[Any]:
     """What an iterator gives, which it does once."""
     return list(once)

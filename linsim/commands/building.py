@@ -164,7 +164,7 @@ def build_phase(
         learning_rate=learning_rate,
         weight_decay=None if decay == 0 else decay,
         momentum=None if config.momentum == 0 else config.momentum,
-        optimizer=_optimizer(config.optimizer, config.decoupled_decay),
+        optimizer=optimizer_of(config.optimizer, config.decoupled_decay),
         schedule=_schedule(config.schedule, steps),
         batch_size=config.batch_size,
     )
@@ -205,7 +205,7 @@ def _initial_weights(config: TrainingConfig, task: LinearTask) -> list[Weights]:
 
 
 @cache
-def _optimizer(name: OptimizerName, decay: float) -> OptimizerFactory | None:
+def optimizer_of(name: OptimizerName, decay: float) -> OptimizerFactory | None:
     """One function object per optimiser, so that equal ones compile once."""
     return partial(_DECAYING[name], weight_decay=decay) if name in _DECAYING else _OPTIMIZERS[name]
 

@@ -47,7 +47,9 @@ class Drawing(Folder):
     """Picture, and what is told."""
 
     figure: bool = True
-    """Draw the picture."""
+    """Draw the picture, and write the page beside it."""
+    page: bool = True
+    """Write the page to explore the result beside the picture."""
     verbose: bool = False
     """Tell all lines of what was found, not only the first dozen."""
 

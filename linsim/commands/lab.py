@@ -1,6 +1,6 @@
-"""What stands above linsim, found where it lies: `experiments` and `figures`, beside this package.
+"""What stands above linsim, found where it lies: `experiments`, `figures` and `pages`, beside this package.
 
-A checkout has the two as its own folders, a wheel inside `linsim_lab`. linsim imports neither: it finds them by name,
+A checkout has the three as its own folders, a wheel inside `linsim_lab`. linsim imports none: it finds them by name,
 so that one path leads to them in both: `linsim.commands.lab:main` is the command, `linsim.plot` draws.
 """
 
@@ -24,7 +24,7 @@ _WHEEL = "linsim_lab"
 
 
 def beside(name: str) -> ModuleType:
-    """A module of `experiments` or `figures`, such as "figures.stages"."""
+    """A module of `experiments`, `figures` or `pages`, such as "figures.stages"."""
     if (_ROOT / _WHEEL).is_dir():
         return import_module(f"{_WHEEL}.{name}")
     spec = find_spec(name.partition(".")[0])

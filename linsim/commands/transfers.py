@@ -13,10 +13,11 @@ from linsim import spectra
 from linsim.commands.config import LARGEST_DIM, ShiftConfig, ShiftedConfig, TaskConfig, require_choices
 from linsim.commands.shifting import shifted_as
 from linsim.errors import InvalidInput, fields_of, require, require_integer, require_number
+from linsim.spectra import power_covariance
 from linsim.storage.archives import heads
 from linsim.storage.room import memory_left
 from linsim.sweeping.running import current
-from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
+from linsim.tasks import LinearTask, Transfer, random_basis
 
 _ARRAYS = ("X", "Y", "X_ft", "Y_ft")
 _BEYOND = "beyond the columns"

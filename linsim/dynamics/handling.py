@@ -12,8 +12,10 @@ from dataclasses import MISSING, dataclass, field, fields
 from inspect import getattr_static
 from typing import Any, ClassVar, final
 
+import jax.numpy as jnp
 import numpy as np
 
+from linsim.losses import matmul
 from linsim.phase import Phase
 from linsim.problem import Problem
 from linsim.tasks import LinearTask, Transfer
@@ -75,6 +77,11 @@ class Solving:
         None where the solver is exact.
         """
         return self.handles.refusal(problem) or self.misfit(problem)
+
+    def strengths_of(self, state: Any, coordinates: Any, task: Any) -> Any:
+        """u_i^T P v_i along the modes of the pre-training task, as a measure sees it."""
+        product = self.end_to_end(state, coordinates)  # type: ignore[attr-defined]
+        return jnp.sum(task.left * matmul(product, task.right), axis=0)
 
     def misfit(self, problem: Problem) -> str | None:
         """The assumption of this solver that the numbers of a problem break, with its size; None where it is exact."""

@@ -103,6 +103,11 @@ class Seen:
         return self._solver.end_to_end(self._state, self._around.coordinates)
 
     @cached_property
+    def learned(self) -> Float[Array, " modes"]:
+        """u_i^T P v_i along the modes of the pre-training task, at less cost than P where the solver knows them."""
+        return self._solver.strengths_of(self._state, self._around.coordinates, self.pretrain)
+
+    @cached_property
     def weights(self) -> Weights:
         """(W_1, ..., W_L)."""
         told = not self._solver.rotates or self._measure.up_to_rotation

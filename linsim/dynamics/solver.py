@@ -111,6 +111,10 @@ class Solver(Protocol):
         """P in the coordinates of the problem."""
         ...
 
+    def strengths_of(self, state: State, coordinates: Coordinates, task: Any) -> Float[Array, " modes"]:
+        """u_i^T P v_i of the pre-training task, as a measure sees it: at less cost than P where there is a way."""
+        ...
+
     def layers(self, state: State, coordinates: Coordinates) -> Weights:
         """(W_1, ..., W_L) in the coordinates of the problem, up to a rotation where the solver `rotates`."""
         ...

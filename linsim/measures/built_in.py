@@ -29,16 +29,11 @@ BITS = (4, 6, 8)
 """Bits, where none are given."""
 
 
-def _learned(seen: SEEN) -> Any:
-    """u_i^T P v_i."""
-    return jnp.sum(seen.pretrain.left * matmul(seen.product, seen.pretrain.right), axis=0)
-
-
 def _learned_share(seen: SEEN) -> Any:
     """u_i^T P v_i / sigma_i; 0 for absent modes."""
     strengths = seen.pretrain.strengths
     present = strengths != 0
-    return jnp.where(present, _learned(seen) / jnp.where(present, strengths, 1), 0)
+    return jnp.where(present, seen.learned / jnp.where(present, strengths, 1), 0)
 
 
 def _distance(seen: SEEN) -> Scalar:
@@ -56,7 +51,7 @@ def _imbalance(seen: SEEN) -> Scalar:
 _CURVATURE = "squared output / squared weight"
 _curvature_measure = partial(Measure, units=_CURVATURE, at="checkpoint", up_to_rotation=True)
 
-LEARNED = Measure("learned", dims=("mode",), at="checkpoint", of=_learned)
+LEARNED = Measure("learned", dims=("mode",), at="checkpoint", of=lambda seen: seen.learned)
 LEARNED_SHARE = Measure("learned_share", dims=("mode",), at="checkpoint", of=_learned_share)
 HESSIAN_TRACE = _curvature_measure(
     "hessian_trace",

@@ -26,6 +26,7 @@ from linsim.errors import (
 from linsim.measures.estimates import Estimate, from_samples
 from linsim.monitoring import probes
 from linsim.monitoring.layers import Layers, chosen_in, holding, layers_of, masks_of, split, sums_of
+from linsim.monitoring.other_task import OF_BOTH, readings
 from linsim.monitoring.predictive import Predictive
 from linsim.monitoring.sharpness import Sharpness
 from linsim.monitoring.trees import (
@@ -50,7 +51,7 @@ OF_LOSSES: dict[str, probes.Probe] = {
     "hessian_trace": probes.hessian_trace,
 }
 MEASURES = (*OF_OUTPUTS, *OF_LOSSES, "gradient_square", "noise_increase", "top_eigenvalue")
-"""Names of all measures; the mean loss is always told beside them."""
+"""Names of all measures of the loss alone; the mean loss is always told beside them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,9 @@ class Monitor:
     noise_increase    E L(W + noise Z) - L(W), Z standard normal; relative noise leaves arrays of zeros alone
     top_eigenvalue    largest eigenvalue of H on these batches, not the one of largest size: by Lanczos until its
                       residual is `tolerance` of it; above that of all data where these are few, as maxima are
+    finetune_loss     loss on the microbatches of `finetune`, of what is to be fine-tuned on, before it is
+    loss_ratio        that over the mean loss: of squared errors the mean square of the factor by which fine-tuning will
+                      change what is not learned yet (`linsim.forecasting.loss_ratio`)
 
     All of them are of the parameters that `params` chooses: the others are held, as frozen layers beside an adapter.
     With `by_layer` they are told of each layer as well, as MEASURE@LAYER: of its gradients, its diagonal block of the
@@ -103,15 +107,22 @@ class Monitor:
     """Whether every measure is told of each layer as well."""
     stacked: str = ""
     """Pattern of arrays whose first axis runs over layers."""
+    finetune: Sequence[Batch] | None = None
+    """Microbatches of the fine-tuning task, which `finetune_loss` and `loss_ratio` need, and nothing else."""
 
     __repr__ = brief_fields
 
     def __post_init__(self) -> None:
         allowed = MEASURES if isinstance(self.loss, Predictive) else tuple(m for m in MEASURES if m not in OF_OUTPUTS)
+        if self.finetune is not None:
+            allowed += OF_BOTH
+            some = "a list of microbatches of the fine-tuning task, at least one"
+            require(len(listed("finetune", self.finetune, some)) > 0, "finetune", "none", some)
         require_callable("loss", self.loss, "a function loss(params, batch), or a `Predictive`")
         chosen = allowed if self.measures is None else listed("measures", self.measures, "a list of names")
         require(len(chosen) > 0, "measures", chosen, "at least one")
         needed = "" if isinstance(self.loss, Predictive) else f"; {' and '.join(OF_OUTPUTS)} for a `Predictive` loss"
+        needed += "" if self.finetune is not None else f"; {' and '.join(OF_BOTH)} where `finetune` is given"
         for name in chosen:
             require(name in allowed, "measures", name, f"{', '.join(allowed)}{needed}")
         object.__setattr__(self, "measures", chosen)
@@ -176,7 +187,11 @@ class Monitor:
             masks = self._masks(params)
             tops = self._sharpness.measure(params, held, kept, sizes, for_start, masks)
             reading |= dict(zip(_names("top_eigenvalue", layers), tops, strict=True))
-        names = [*self._measures, "loss", *(f"{name}@{layer}" for name in self._measures for layer in layers)]
+        if self.finetune is not None and set(OF_BOTH) & {*self._measures}:
+            counts = [self._size(batch) for batch in self.finetune]
+            reading |= readings(self._value, (params, held), self.finetune, counts, reading["loss"])
+        split_up = [name for name in self._measures if name not in OF_BOTH]
+        names = [*self._measures, "loss", *(f"{name}@{layer}" for name in split_up for layer in layers)]
         return {name: reading[name] for name in names}
 
     def _chosen(self, model: Any) -> tuple[Params, Params]:
@@ -227,6 +242,11 @@ class Monitor:
             return exact | jax.lax.map(probe, jax.random.split(key, self.probes))
 
         return jax.jit(sample)
+
+    @cached_property
+    def _value(self) -> Any:
+        """((params, held), batch) -> mean loss; compiled once for each shape."""
+        return jax.jit(lambda tree, batch: holding(self.loss, tree[1])(tree[0], batch))
 
     @cached_property
     def _sharpness(self) -> Sharpness:

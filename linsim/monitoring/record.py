@@ -12,6 +12,7 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from linsim.errors import brief, require, require_choice, require_kind
+from linsim.forecasting.stopping import Stopping
 from linsim.labels import labelled, texts
 from linsim.measures.estimates import Estimate
 from linsim.monitoring.alarm import Alarm, Watched
@@ -122,13 +123,17 @@ class Watch:
     """The same at every checkpoint: common random numbers."""
     measure: str = "fisher"
     """What the alarm listens to."""
-    alarm: Alarm = field(default_factory=Alarm)
+    alarm: Alarm | Stopping = field(default_factory=Alarm)
+    """When to stop: once the measure grows, or once a forecast says so. That is made from the mean loss, and from
+    `finetune_loss` where the monitor takes it, whatever `measure` is."""
     record: Record = field(default_factory=Record)
     _shapes: dict[str, tuple[int, ...]] | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in (("monitor", Monitor), ("alarm", Alarm), ("record", Record)):
+        for name, kind in (("monitor", Monitor), ("record", Record)):
             require_kind(name, getattr(self, name), kind)
+        rule = isinstance(self.alarm, Alarm | Stopping)
+        require(rule, "alarm", brief(self.alarm), "a linsim.Alarm, or a linsim.Stopping")
         require_key(self.key)
         require_choice("measure", self.measure, tuple(self.monitor.measures or ()))
         again = isinstance(self.batches, Iterable) and not isinstance(self.batches, str | bytes | Mapping | Iterator)
@@ -138,7 +143,7 @@ class Watch:
         return f"Watch({self.monitor}, measure={self.measure!r}, alarm={self.alarm}, record={self.record})"
 
     def __call__(self, budget: Any, model: Any) -> bool:
-        """Measure a model after `budget` training steps; True once the alarm rings.
+        """Measure a model after `budget` training steps; True once the alarm rings, or the forecast says to stop.
 
         Raises:
           InvalidInput: as `Monitor.measure`; parameters of other shapes than before; a budget that does not increase.
@@ -151,4 +156,9 @@ class Watch:
         self.record.add(budget, self.monitor.measure(model, self.batches, self.key))
         if len(self.record.budgets) < self.alarm.needs:
             return False
+        if isinstance(self.alarm, Stopping):
+            columns = {"base_loss": "loss", "finetune_loss_before": "finetune_loss"}
+            known = {column: name for column, name in columns.items() if name in self.record.readings[0]}
+            losses = {column: self.record.series(name)[0] for column, name in known.items()}
+            return self.alarm.stops(self.record.budgets, losses)
         return bool(self.record.watch(self.measure, self.alarm).rings[-1])

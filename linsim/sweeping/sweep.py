@@ -48,7 +48,8 @@ def sweep(
       problem: tasks, initial weights, phases and budgets; swept fields of its phases are replaced by the axes.
       axes: field -> increasing values. A number of fine-tuning goes by its own name (`learning_rate`, `momentum`,
         `product_penalty`, `weight_penalty`, `weight_decay`; the name of a term; `averaging_decay`, `averaging_start`,
-        `sharpness_radius`, `sharpness_start`, `rank`, `rank_scale`), one of pre-training by that after `pretrain_`.
+        `sharpness_radius`, `sharpness_start`, `dropout`, `weight_noise`, `layer_ratio`, `rank`, `rank_scale`), one of
+        pre-training by that after `pretrain_`.
       measures: what is told beside the losses: each `linsim.measure.Measure` is a variable of its name, over
         (pretrain_steps, swept axes of pre-training, seed) at checkpoints, over all axes at fine-tuned lanes, and over
         finetune_steps too along fine-tuning; its own dimensions come last.

@@ -28,7 +28,8 @@ from linsim.losses import Weights
 from linsim.phase import REGULARIZERS, Phase, Regularizer
 from linsim.problem import Problem, stack_seeds
 from linsim.shifts import Blend, NewModes, Permute, Rescale, Rotate, Shift, ZeroModes
-from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
+from linsim.spectra import power_covariance
+from linsim.tasks import LinearTask, Transfer, random_basis
 from linsim.testing.draws import Draw, decades, numbers, seeds, strategy
 
 SIZES = ((2, 2, 2), (3, 3, 3), (4, 6, 3), (3, 2, 4))

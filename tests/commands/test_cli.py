@@ -38,7 +38,8 @@ def test_a_run_tells_its_message_and_where_the_files_are(made):
 
 
 def test_the_picture_is_drawn_beside_the_data(made):
-    assert {"data.zarr", "overtraining_chart.png", "overtraining_chart.svg"} == {p.name for p in made[0].iterdir()}
+    kinds = ("png", "svg", "html")
+    assert {"data.zarr", *(f"overtraining_chart.{kind}" for kind in kinds)} == {p.name for p in made[0].iterdir()}
 
 
 BAD = [

@@ -8,8 +8,9 @@ from scipy.linalg import expm
 
 from linsim.phase import Phase
 from linsim.shifts import Rotate
+from linsim.spectra import power_covariance
 from linsim.sweeping.sweep import chart
-from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
+from linsim.tasks import LinearTask, Transfer, random_basis
 from tests.problems import gaussian_problem
 
 RATES, STRENGTHS = np.asarray([0.002, 0.02]), np.asarray([0.0, 0.7])

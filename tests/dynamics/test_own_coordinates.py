@@ -8,7 +8,8 @@ from linsim.dynamics.in_turn import train
 from linsim.dynamics.matrices import own_coordinates
 from linsim.dynamics.matrices.matrix_flow import matrix_flow
 from linsim.phase import Phase
-from linsim.tasks import LinearTask, power_covariance, random_basis
+from linsim.spectra import power_covariance
+from linsim.tasks import LinearTask, random_basis
 from tests.dynamics.test_matrix_flow import BETWEEN, NARROW, WIDE, facing, starts, targets
 
 # One step of Runge-Kutta is right to 1e-13 and there are some hundreds, whose errors in the rotation add up.

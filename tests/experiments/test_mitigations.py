@@ -10,9 +10,21 @@ from scipy.optimize import brentq
 from scipy.stats import spearmanr
 
 from experiments.mitigations import Config, experiment, main
+from experiments.mitigations.experiment import _place
+from experiments.mitigations.families import FAMILIES, drawn
 from experiments.mitigations.finding import find, table
-from experiments.mitigations.methods import ALONE, elastic
-from experiments.mitigations.reading import at_matched_loss, choose, correlations, least_pretrain_loss, ranks
+from experiments.mitigations.finetuning import batched_elastic, elastic
+from experiments.mitigations.methods import ALONE, METHODS
+from experiments.mitigations.reading import (
+    at_hardest,
+    at_matched_loss,
+    choose,
+    correlations,
+    least_pretrain_loss,
+    ranks,
+)
+from experiments.mitigations.rulers import _ruled
+from experiments.mitigations.running import losses as losses_of
 from linsim.dynamics.seen import SeenTask
 from linsim.tasks import LinearTask, Transfer
 from tests.computed import computed
@@ -157,6 +169,85 @@ def test_elastic_weights_are_by_the_squares_of_the_jacobian(depth):
     np.testing.assert_allclose(told, expected, rtol=1e-9)
 
 
+def test_batched_elastic_weights_are_by_squares_of_gradients_of_drawn_minibatches():
+    rng, batch, count = np.random.default_rng(0), 8, 40_000
+    weights = [rng.standard_normal((3, 3)) for _ in range(2)]
+    moved = [weight + 0.3 * rng.standard_normal((3, 3)) for weight in weights]
+    spread = rng.standard_normal((3, 3)) / 2 + np.eye(3)
+    product = weights[1] @ weights[0]
+    task = LinearTask.from_target(product + 0.2 * rng.standard_normal((3, 3)), spread @ spread.T, label_noise=0.7)
+    inputs = rng.standard_normal((count, batch, 3)) @ spread.T
+    errors = inputs @ (task.target - product).T + 0.7 * rng.standard_normal((count, batch, 3))
+    grams = np.einsum("nbo,nbi->noi", errors, inputs) / batch
+    squares = [np.mean(each**2, axis=0) for each in (weights[1].T @ grams, grams @ weights[0].T)]
+    expected = sum(
+        0.5 * batch * np.sum(square * (now - began) ** 2)
+        for square, now, began in zip(squares, moved, weights, strict=True)
+    )
+    with jax.enable_x64(True):
+        seen = SeenTask.of(task, np.float64)
+        layers = [tuple(jnp.asarray(each, float) for each in part) for part in (moved, weights)]
+        told = float(batched_elastic(*layers, seen, seen))
+    np.testing.assert_allclose(told, expected, rtol=0.03)  # of 40,000 draws of fourth powers
+
+
+def test_the_rule_of_watts_is_at_the_level_that_the_worst_method_reaches():
+    finetune = np.array([[[[0.9, 0.4, 0.1]]], [[[0.8, 0.5, np.nan]]], [[[0.7, 0.3, 0.01]]]])
+    pretrain = np.array([[[[0.0, 0.2, 0.6]]], [[[0.1, 0.3, np.nan]]], [[[0.0, 0.1, 0.9]]]])
+    told = at_hardest(pretrain, finetune)
+    assert told.level.tolist() == [0.5]
+    assert told.losses[1, 0] == pytest.approx(0.3)
+    # Between rates of 0.9 and 0.4 distances to both tasks are on a chord.
+    share = (np.sqrt(0.9) - np.sqrt(0.5)) / (np.sqrt(0.9) - np.sqrt(0.4))
+    assert told.losses[0, 0] == pytest.approx((share * np.sqrt(0.2)) ** 2)
+
+
+def test_rules_choose_one_strength_for_all_targets_by_losses_before_or_by_the_recipe():
+    losses = np.array([[0.4, 0.2, 0.3], [0.5, 0.4, 0.1], [0.6, 0.1, 0.2]])
+    assert _ruled("base", losses, losses[:, ::-1]) == 1
+    assert _ruled("rehearsal", losses[:, [1, 0, 2]], losses) == 1
+    assert _ruled("base", np.where(losses == 0.4, np.nan, losses), losses) == 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_differ_as_they_say(family):
+    pair = drawn(family, 8, 4.0, 0.5, (0, 1))
+    assert pair.pretrain.label_noise == 0.5
+    assert pair.learned_loss > 0
+    before, after = pair.pretrain.strengths, pair.finetune.strengths
+    if family == "digits":
+        assert pair.pretrain.target.shape == (10, 8)
+        root = np.linalg.cholesky(pair.pretrain.input_covariance)
+        assert np.linalg.norm(pair.pretrain.target @ root, 2) == pytest.approx(2)
+        assert not np.allclose(pair.finetune.input_covariance, pair.pretrain.input_covariance)
+        return
+    factors = {"tail": [1, 1, *[4] * 6], "head": [4, 4, *[1] * 6], "removed": [1, 0] * 4, "amplified": [2] * 8}
+    np.testing.assert_allclose(after, np.asarray(factors.get(family, [1] * 8)) * before)
+    turned = {"rotated_inputs": (False, True), "rotated_both": (True, True), "random": (True, True)}
+    found = tuple(
+        not np.allclose(getattr(pair.pretrain, side), getattr(pair.finetune, side)) for side in ("left", "right")
+    )
+    assert found == turned.get(family, (False, False))
+
+
+def test_weights_merged_along_the_way_are_the_mean_of_descent():
+    place = _place(replace(CONFIG, steps=50), "tail", 0)
+    found = losses_of(METHODS["merged along the way"], place, np.array([0.004, 0.01]), 1, None)
+    weights = [layer[0] for layer in place.standard]
+    after, before = (getattr(place.problem.transfer, name).target for name in ("finetune", "pretrain"))
+    for number, start in enumerate((0, 15, 30, 45)):
+        passed = []
+        first, second = weights
+        for _ in range(CONFIG.finetune_steps):
+            slope = 2 * (second @ first - after)
+            first, second = first - 0.01 * second.T @ slope, second - 0.01 * slope @ first.T
+            passed.append((first, second))
+        first, second = (np.mean([pair[at] for pair in passed[start:]], axis=0) for at in (0, 1))
+        np.testing.assert_allclose(
+            found["pretrain_loss_after"][number, 1], np.sum((second @ first - before) ** 2), rtol=1e-9
+        )
+
+
 def test_the_table_has_a_row_for_each_method_the_nearest_first(small):
     lines = table(small)
     assert len(lines) == 1 + small.sizes["mitigation"]
@@ -166,7 +257,7 @@ def test_the_table_has_a_row_for_each_method_the_nearest_first(small):
 
 OWN = """
 from experiments.mitigations.method import Method
-from experiments.mitigations.methods import finetuned
+from experiments.mitigations.changes import finetuned
 
 slow = Method("momentum", "finetune", finetuned(momentum=0.9), rate=0.1)
 wrong = Method("momentum", "before", finetuned(momentum=0.9))

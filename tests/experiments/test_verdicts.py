@@ -37,7 +37,11 @@ from linsim.finding import VERDICTS, Finding, Verdict
 from linsim.sweeping.running import running
 from tests.experiments import (
     test_data_distribution,
+    test_early_exposure,
     test_finite_sample,
+    test_forecast,
+    test_forecast_scores,
+    test_goldilocks,
     test_mitigations,
     test_new_heads,
     test_objectives,
@@ -46,6 +50,8 @@ from tests.experiments import (
     test_severity,
     test_stages,
     test_superposition,
+    test_tasks_in_turn,
+    test_three_phases,
     test_watch,
 )
 from tests.experiments.monitors import test_experiment as test_monitors
@@ -54,7 +60,11 @@ from tests.experiments.transformer import test_result as test_stored_transformer
 
 BESIDE = {
     "data_distribution": test_data_distribution.VERDICTS,
+    "early_exposure": test_early_exposure.VERDICTS,
     "finite_sample": test_finite_sample.VERDICTS,
+    "goldilocks": test_goldilocks.VERDICTS,
+    "forecast": test_forecast.VERDICTS,
+    "forecast_scores": test_forecast_scores.VERDICTS,
     "mitigations": test_mitigations.VERDICTS,
     "monitors": test_monitors.VERDICTS,
     "new_heads": test_new_heads.VERDICTS,
@@ -64,6 +74,8 @@ BESIDE = {
     "severity": test_severity.VERDICTS,
     "stages": test_stages.VERDICTS,
     "superposition": test_superposition.VERDICTS,
+    "tasks_in_turn": test_tasks_in_turn.VERDICTS,
+    "three_phases": test_three_phases.VERDICTS,
     "transformer": test_transformer.VERDICTS | test_stored_transformer.VERDICTS,
     "watch": test_watch.VERDICTS,
 }

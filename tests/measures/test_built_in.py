@@ -15,8 +15,9 @@ from linsim.measure import Measure
 from linsim.measures.built_in import BUILT_IN, bound_ratio, built_in
 from linsim.measures.front import Front
 from linsim.phase import Phase
+from linsim.spectra import power_covariance
 from linsim.sweeping.sweep import sweep
-from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
+from linsim.tasks import LinearTask, Transfer, random_basis
 from tests.problems import gaussian_problem
 
 # A pre-training and a fine-tuning task with one covariance that no basis of theirs diagonalises.

@@ -13,7 +13,8 @@ from linsim import network
 from linsim.errors import InvalidInput
 from linsim.measures.curvature import loss_hessian
 from linsim.measures.forgetting import exact_forgetting, forgetting_by_mode, loss_by_mode, quadratic_forgetting
-from linsim.tasks import LinearTask, power_covariance, random_basis
+from linsim.spectra import power_covariance
+from linsim.tasks import LinearTask, random_basis
 
 WIDTHS = [(4, 3), (2, 5, 4), (3, 1, 3), (2, 3, 2, 3, 2)]  # depths 1 to 4, wide, tall and narrow
 widths_ = st.sampled_from(WIDTHS)

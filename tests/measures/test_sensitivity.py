@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from linsim import losses, network
 from linsim.errors import InvalidInput
 from linsim.measures import sensitivity
-from linsim.tasks import LinearTask, power_covariance, random_basis
+from linsim.spectra import power_covariance
+from linsim.tasks import LinearTask, random_basis
 from linsim.theory import prices
 
 # Few enough weights that every pattern of signs can be listed: 2^n patterns.

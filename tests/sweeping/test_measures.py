@@ -16,12 +16,12 @@ from linsim.errors import InvalidInput
 from linsim.measure import Measure
 from linsim.measures.built_in import BUILT_IN, built_in, rise_under_noise
 from linsim.phase import Phase
+from linsim.spectra import power_covariance
 from linsim.sweeping import cluster
 from linsim.sweeping.plan import Machine, Measured, cut
 from linsim.sweeping.running import running
 from linsim.sweeping.sweep import chart, sweep
 from linsim.sweeping.work import Work
-from linsim.tasks import power_covariance
 from tests.problems import aligned_problem, balanced_problem, gaussian_problem
 
 ROOT = Path(__file__).parent.parent.parent

@@ -14,11 +14,12 @@ from linsim.dynamics.moving.averages import ExponentialAverage
 from linsim.dynamics.moving.parameters import Layers, LowRank, Masked
 from linsim.phase import Phase, Term
 from linsim.problem import Problem
+from linsim.spectra import power_covariance
 from linsim.sweeping.checks import again, bound, stability
 from linsim.sweeping.checks.bound import MARGIN, Rule, Start, reach
 from linsim.sweeping.checks.edge import started
 from linsim.sweeping.sweep import chart, sweep
-from linsim.tasks import LinearTask, Transfer, power_covariance, random_basis
+from linsim.tasks import LinearTask, Transfer, random_basis
 from tests.problems import aligned_problem, gaussian_problem
 
 # --- by hand ---------------------------------------------------------------------------------------------------------

@@ -43,6 +43,8 @@ class Bases(NamedTuple):
     """B_0 = V, hidden bases, B_L = U."""
     remainders: tuple[Float[Array, "_ _"], ...] | None
     """R_l, orthogonal to all modes, so that P has no part of them; None where no weight reaches outside the modes."""
+    others: Array | None = None
+    """None where these are the pre-training task's own bases, so that its modes are the chains."""
 
 
 class Chains(Solving):
@@ -111,12 +113,19 @@ class Chains(Solving):
 
         reaching = frame.chains.shape[-1] > len(frame.pretrain_strengths)
         remainders = stacked(seed.remainders for seed in frame.seeds) if reaching else None
-        return Bases(stacked(seed.bases for seed in frame.seeds), remainders)
+        others = None if frame.of_pretraining else jnp.ones(len(frame.seeds), dtype)
+        return Bases(stacked(seed.bases for seed in frame.seeds), remainders, others)
 
     def end_to_end(self, state: Chain, coordinates: Bases) -> Float[Array, "d_out d_in"]:
         """P = sum_i s_i u_i v_i^T."""
         inner, outer = coordinates.each[0], coordinates.each[-1]
         return losses.matmul(outer * self.product(state)[None, : outer.shape[1]], inner.T)
+
+    def strengths_of(self, state: Chain, coordinates: Bases, task: Any) -> Float[Array, " modes"]:
+        """The chains themselves where the pre-training task has their bases: no matrix is formed."""
+        if coordinates.others is not None:
+            return super().strengths_of(state, coordinates, task)
+        return self.product(state)[: coordinates.each[0].shape[-1]]
 
     def layers(self, state: Chain, coordinates: Bases) -> Weights:
         """W_l = sum_i w_{l,i} u_{l,i} u_{l-1,i}^T, plus what lies outside the modes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Float
@@ -16,6 +17,9 @@ Values = Float[np.ndarray, " modes"]
 
 ALIGNED = 64 * float(np.finfo(np.float64).eps)
 """Relative size of what may lie off the diagonals: the rounding of products of orthonormal float64 matrices."""
+
+
+_FOUND: WeakKeyDictionary[Problem, Frame | Misaligned] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +65,24 @@ class Frame:
 
 
 def find_frame(problem: Problem) -> Frame | Misaligned:
-    """The common frame of a problem, or which assumption fails for the first candidate pair of bases (U, V)."""
-    candidates = enumerate(_candidates(problem))
-    outcomes = (_try_bases(problem, left, right, number == 0) for number, (left, right) in candidates)
-    first = next(outcomes)
-    found = next((outcome for outcome in (first, *outcomes) if isinstance(outcome, Frame)), None)
-    return first if found is None else found
+    """The common frame of a problem, or which assumption fails for the first candidate pair of bases (U, V).
+
+    It is found once for a problem: on thousands of modes that takes longer than training.
+    """
+    if (known := _FOUND.get(problem)) is None:
+        known = _FOUND[problem] = _find(problem)
+    return known
+
+
+def _find(problem: Problem) -> Frame | Misaligned:
+    first = None
+    for number, (left, right) in enumerate(_candidates(problem)):
+        outcome = _try_bases(problem, left, right, number == 0)
+        if isinstance(outcome, Frame):
+            return outcome
+        first = first or outcome
+    assert first is not None
+    return first
 
 
 def _candidates(problem: Problem) -> Iterator[tuple[Basis, Basis]]:

@@ -1,0 +1,7 @@
+"""`python -m experiments.tasks_in_turn`."""
+
+import sys
+
+from .experiment import main
+
+sys.exit(main())

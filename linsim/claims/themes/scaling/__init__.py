@@ -1,0 +1,1 @@
+"""Claims about size and data: scaling laws on power-law spectra."""

@@ -1,0 +1,45 @@
+"""The loss of the fine-tuning task at an untuned checkpoint, and its ratio to the base loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from linsim.errors import require
+from linsim.measures.estimates import Estimate, from_samples
+from linsim.monitoring.trees import Batch, Params, spread
+
+OF_BOTH = ("finetune_loss", "loss_ratio")
+"""Measures that need microbatches of the fine-tuning task."""
+
+
+def readings(
+    value: Any, params: Params, batches: Sequence[Batch], sizes: Sequence[int], base: Estimate
+) -> dict[str, Estimate]:
+    """Both measures with their standard errors; that of a ratio to first order, of errors that are independent.
+
+    Args:
+      value: (params, batch) -> mean loss.
+      params: of the checkpoint.
+      batches: of the fine-tuning task.
+      sizes: how much each counts.
+      base: the base loss.
+    """
+    losses = []
+    for number, batch in enumerate(batches):
+        placed, rows = spread(params, batch)
+        losses.append(float(jax.device_get(value(placed, rows))))
+        finite = bool(np.isfinite(losses[-1]))
+        require(finite, "finetune_loss", f"{losses[-1]} of batch {number}", "a finite number")
+    own = (
+        from_samples(np.array(losses), np.asarray(sizes, np.float64))
+        if len(losses) > 1
+        else Estimate(np.float64(losses[0]), np.float64(0.0))
+    )
+    require(float(base.mean) != 0, "loss_ratio", "a base loss of 0", "a base loss that is not 0")
+    ratio = own.mean / base.mean
+    error = np.hypot(own.error / base.mean, ratio * base.error / base.mean)
+    return dict(zip(OF_BOTH, (own, Estimate(ratio, error)), strict=True))
