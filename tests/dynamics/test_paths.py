@@ -74,6 +74,9 @@ def test_what_else_goes_to_xla_and_why(monkeypatch):
     task = bigram(np.full((3, 3), 1 / 3), np.full(3, 1 / 3))
     other = replace(gaussian_problem(dim=3), transfer=Transfer(task, task))
     assert task.objective is not None and told(other) == "XLA: kernels know squared error alone"
+    session = Session.open(problem, Dense(), np.float64)
+    with jax.enable_x64(False):
+        assert session.stepped_by["pretrain"] == "XLA: numbers of 64 bits are switched off in JAX"
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert told(problem) == "XLA: kernels are for CPUs"
     monkeypatch.setenv(paths.VARIABLE, "off")

@@ -7,6 +7,7 @@ LINSIM_KERNELS=off leaves everything to it.
 from __future__ import annotations
 
 import logging
+import math
 from functools import cache
 from os import environ
 from typing import Any
@@ -83,9 +84,12 @@ def refusal(solver: Solver, states: State, target: Target, phase: Phase) -> str 
     layers = states if isinstance(states, tuple) else tuple(states[0])
     if len(layers) not in DEPTHS:
         return f"kernels are for {DEPTHS[0]} to {DEPTHS[-1]} layers"
-    if sum(layer[0].nbytes for layer in layers) > LARGEST:
+    dtype = layers[0].dtype
+    if sum(math.prod(layer.shape[1:]) for layer in layers) * dtype.itemsize > LARGEST:
         return "the weights of a lane are more than the caches of a core hold"
-    return _of_machine() or _slower(_TRIED[type(solver)], layers[0].dtype.name)
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        return "numbers of 64 bits are switched off in JAX"
+    return _of_machine() or _slower(_TRIED[type(solver)], dtype.name)
 
 
 @cache
@@ -104,10 +108,10 @@ def _of_machine() -> str | None:
 
 @cache
 def _slower(solver: str, dtype: Any) -> str | None:
-    faster = trial.ratio(solver, host.registers(dtype, host.bits() or 0))
-    return (
-        None if faster is None or faster >= 1 else f"on this processor kernels are slower, at {faster:.2g} of its speed"
-    )
+    ratio = trial.ratio(solver, host.registers(dtype, host.bits() or 0))
+    if ratio is None or ratio >= 1:
+        return None
+    return f"on this processor kernels are slower, at {ratio:.2g} of its speed"
 
 
 def _say(message: str) -> None:
