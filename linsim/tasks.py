@@ -170,8 +170,8 @@ class LinearTask:
     def target(self) -> Float[np.ndarray, "d_out d_in"]:
         """A, of shape (d_out, d_in), read-only."""
         modes = len(self.strengths)
-        product: Float[np.ndarray, "d_out d_in"] = (self.left[:, :modes] * self.strengths) @ self.right[:, :modes].T
-        product.flags.writeable = False
+        product = (self.left[:, :modes] * self.strengths) @ self.right[:, :modes].T
+        product.setflags(write=False)
         return product
 
     @property
@@ -272,8 +272,7 @@ def _symmetric(matrix: Matrix) -> Matrix:
 
 
 def _require_basis(field: str, basis: Matrix) -> None:
-    square = basis.shape[0] == basis.shape[1]
-    require(square, field, f"shape {basis.shape}", "a square matrix")
+    require(basis.shape[0] == basis.shape[1], field, f"shape {basis.shape}", "a square matrix")
     small = np.max(np.abs(basis)) < 2  # whose products stay numbers
     error = float(np.max(np.abs(basis.T @ basis - np.eye(len(basis))))) if small else np.inf
     require(error <= _ORTHONORMAL, field, f"columns off orthonormal by {error:.1e}", f"at most {_ORTHONORMAL:.0e}")

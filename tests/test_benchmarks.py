@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from benchmarks import ranks
 from linsim.monitoring.measuring import MEASURES
 
 # Module -> what it races against that is no requirement of linsim; the extra `bench` brings it.
@@ -30,3 +31,12 @@ def test_a_benchmark_runs_and_its_rows_are_json(name, tmp_path):
         assert row["low"] <= row["ratio"] <= row["high"] and row["note"]
     if name == "monitor_costs":
         assert {row["name"].partition(":")[0] for row in rows} == set(MEASURES)
+
+
+def test_ranks_are_held_against_the_closed_form(capsys, monkeypatch):
+    assert ranks.main(["--modes", "24", "--gram", "12"]) == 0
+    _, modes, gram = capsys.readouterr().out.splitlines()
+    assert modes.split()[:2] == ["modes", "24"]
+    assert float(gram.split()[-1]) < 4 * ranks.RATE
+    monkeypatch.setattr(ranks, "loss", lambda law, sizes, times: 1.0)  # whatever is no loss of the law
+    assert ranks.main(["--modes", "--gram", "12"]) == 1

@@ -5,7 +5,7 @@
 
 About four minutes on one core, of which calibration, all that the second does, takes half a minute. Intervals
 and verdicts are calibrated on fresh networks of the prior, and on the first transfers of every stored domain outside it
-(`experiments.forecast_scores.tables`), whose others judge it; nothing of the transformers is used.
+(`experiments.forecast_scores.tables`), whose others judge it. Transformers widen intervals too, and have no other say.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 import linsim.forecasting
 from linsim.forecasting import bins
 from linsim.forecasting.columns import COLUMNS, OPTIONAL, features_of
-from linsim.forecasting.forecaster import ERRORS, FILE, LEVEL, Forecaster
+from linsim.forecasting.forecaster import ERRORS, FILE, Forecaster
 from linsim.forecasting.forecaster import stored as forecaster
 from linsim.forecasting.learning import examples, learn
 from linsim.forecasting.network import Members
@@ -30,15 +30,14 @@ from linsim.forecasting.prior import draw
 from linsim.forecasting.simulation import simulate
 
 from ..forecast_scores.cells import Cells, cells_of, of_prior
-from ..forecast_scores.tables import CALIBRATION, TRANSFORMER, stored
+from ..forecast_scores.scores import FEWEST, safe_level
+from ..forecast_scores.tables import CALIBRATION, stored
 
 NETWORKS = 100_000
 MASKS = 3
 """Choices of columns for each network."""
 MEMBERS, WIDTH, EPOCHS = 5, 128, 16
 HELD_OUT = 10_000
-_DRAWS = 200  # of the groups
-_FEWEST = 20  # cells that a quantile is taken of
 _RIDGE = 1e-2  # of a covariance, relative to each feature's scale
 
 
@@ -63,7 +62,7 @@ def calibrate(members: Members, prior: list[Known], domains: list[list[Known]]) 
     Args:
       members: the networks.
       prior: of fresh networks of the prior, one for each choice of columns.
-      domains: of domains outside it, likewise.
+      domains: of domains outside it, likewise; those of the last one have no say in verdicts.
     """
     rng = np.random.default_rng(26)
     found = []
@@ -71,11 +70,13 @@ def calibrate(members: Members, prior: list[Known], domains: list[list[Known]]) 
         levels: list[float] = []
         found_harm: list[np.ndarray] = []
         found_none: list[np.ndarray] = []
-        for domain in (within, *(each[choice] for each in domains)):
+        for at, domain in enumerate((within, *(each[choice] for each in domains))):
             worse, turn = members(domain.features)
             turns = np.isfinite(domain.turn)
             needed = np.abs(2 * bins.below(turn, domain.turn) - 1)[turns]
-            levels.append(_safely(needed, domain.group[turns], rng))
+            levels.append(safe_level(needed, domain.group[turns], rng))
+            if at == len(domains):  # the transformers widen intervals, and no more
+                continue
             for harm, kept in ((True, found_harm), (False, found_none)):
                 kept.append(worse[domain.worse == harm, -1])
         low, high = _quantile(found_harm, ERRORS), _quantile(found_none, 1 - ERRORS)
@@ -104,19 +105,9 @@ def calibrate(members: Members, prior: list[Known], domains: list[list[Known]]) 
     return Forecaster._make([members, *parts, prior[0].all_worse.mean(axis=0), shares])
 
 
-def _safely(needed: np.ndarray, group: np.ndarray, rng: np.random.Generator) -> float:
-    """The level that holds `LEVEL` of the turns in 9 of 10 draws of the groups; NaN of too few turns."""
-    if len(needed) < _FEWEST:
-        return np.nan
-    names, place = np.unique(group, return_inverse=True)
-    members = [needed[place == at] for at in range(len(names))]
-    drawn = [np.concatenate([members[at] for at in rng.integers(len(names), size=len(names))]) for _ in range(_DRAWS)]
-    return float(np.quantile([np.quantile(each, LEVEL) for each in drawn], 0.9))
-
-
 def _quantile(parts: list[np.ndarray], level: float) -> float:
     """Of all parts together, each of which counts as much however many it has."""
-    kept = [part for part in parts if len(part) >= _FEWEST]
+    kept = [part for part in parts if len(part) >= FEWEST]
     values, weights = np.concatenate(kept), np.concatenate([np.full(len(part), 1 / len(part)) for part in kept])
     order = np.argsort(values)
     heaped = np.cumsum(weights[order]) / weights.sum()
@@ -147,9 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(f"{NETWORKS} networks simulated")
         members = learn(known, MEMBERS, WIDTH, EPOCHS, 0, bins.BINS)
         tell("learned")
-    domains = [cells_of(curves) for name, curves in stored().items() if name != TRANSFORMER]
-    judges = [_choices(cells.of(cells.group < CALIBRATION)) for cells in domains]
-    found = calibrate(members, _choices(of_prior(HELD_OUT, seed=1)), judges)
+    domains = [cells_of(curves) for curves in stored().values()]
+    known_to = [_choices(cells.of(cells.group < CALIBRATION)) for cells in domains]
+    found = calibrate(members, _choices(of_prior(HELD_OUT, seed=1)), known_to)
     path = Path(linsim.forecasting.__path__[0]) / FILE
     found.save(path)
     tell(f"calibrated, {path.stat().st_size / 2**20:.2f} MiB written")

@@ -102,16 +102,17 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     tables = list(zip(learned.budgets, learned.columns, strict=True))
     ruled = {name: Chances.of(np.array([rule(*each) for each in tables]), harm) for name, rule in RULES.items()}
     found, domains = [], dict(_domains(config))
-    for cells in domains.values():
-        found.append(scored(cells, judge(cells, known, ruled, fitted), config.resamples, config.seed))
+    for name, cells in domains.items():
+        told = judge(cells, known, ruled, fitted, by_others=name == TRANSFORMER)
+        found.append(scored(cells, told, config.resamples, config.seed))
         if report is not None:
             report(len(found), len(domains) + 1)
     dataset = xr.concat(found, "domain").assign_coords(domain=texts(list(domains)))
     costs = _stopping(config)
-    told = dataset.merge(costs).assign_attrs(costs.attrs)
+    dataset = dataset.merge(costs).assign_attrs(costs.attrs)
     if report is not None:
         report(len(domains) + 1, len(domains) + 1)
-    return label(told, LABELS)
+    return label(dataset, LABELS)
 
 
 def _domains(config: Config) -> Iterator[tuple[str, Cells]]:

@@ -6,11 +6,10 @@ import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding, Verdict
+from linsim.forecasting.forecaster import LEVEL
 
 from ..words import joined, percent, tabular
 
-LEVEL = 0.8
-"""Of the intervals of the turn."""
 _POLICY = "forecast, nothing tuned"
 
 

@@ -17,7 +17,7 @@ from linsim.labels import texts
 
 from .cells import Cells
 from .rules import RULES, Chances
-from .scores import STATISTICS, brier, log_score, mean_of, separation_of, skill_of, with_interval
+from .scores import STATISTICS, brier, log_score, mean_of, safe_level, separation_of, skill_of, with_interval
 from .theory_fit import Bank, chance
 
 FORECAST, UNTUNED, TUNED = "forecast", "forecast, nothing tuned", "forecast, no fine-tuning loss"
@@ -42,8 +42,17 @@ class Judged(NamedTuple):
     """Places in VERDICTS."""
 
 
-def judge(cells: Cells, known: Forecaster, ruled: dict[str, Chances], fitted: Bank) -> Judged:
-    """Forecast all cells by all methods."""
+def judge(cells: Cells, known: Forecaster, ruled: dict[str, Chances], fitted: Bank, by_others: bool = False) -> Judged:
+    """Forecast all cells by all methods.
+
+    Args:
+      cells: of one domain.
+      known: the forecaster.
+      ruled: chances of the rules.
+      fitted: parameters of the fit.
+      by_others: whether intervals of every group are as wide as all other groups ask for, where these are all there is
+        and have widened the forecaster's own.
+    """
     tables = list(zip(cells.budgets, cells.columns, strict=True))
     chances, told = [], {}
     for name, only in COLUMNS_OF.items():
@@ -54,7 +63,7 @@ def judge(cells: Cells, known: Forecaster, ruled: dict[str, Chances], fitted: Ba
     chances += [ruled[name](np.array([rule(*table) for table in tables])) for name, rule in RULES.items()]
     features, worse, turn = told[FORECAST]
     choice = choice_of(COLUMNS)
-    level = float(known.widened[choice])
+    level = _by_others(turn, cells) if by_others else np.full(len(tables), float(known.widened[choice]))
     low, high = (bins.quantile(turn, share) for share in ((1 - level) / 2, (1 + level) / 2))
     first = np.array([np.log(steps[0] / steps[-1]) for steps, _ in tables])
     held = (np.maximum(low, first) <= cells.turn + 1e-9) & (cells.turn <= np.maximum(high, first) + 1e-9)
@@ -64,6 +73,16 @@ def judge(cells: Cells, known: Forecaster, ruled: dict[str, Chances], fitted: Ba
     places = np.array([VERDICTS.index(verdict) for verdict in verdicts])
     scores = np.array([bins.crps(each, cells.turn) for each in (turn, shares)])
     return Judged(np.array(chances), held.astype(float), scores, places)
+
+
+def _by_others(turn: Float[np.ndarray, "cells bins"], cells: Cells) -> Float[np.ndarray, " cells"]:
+    """For each cell the level that holds the turns of all groups but its own."""
+    needed, turns = np.abs(2 * bins.below(turn, cells.turn) - 1), np.isfinite(cells.turn)
+    level, rng = np.empty(len(needed)), np.random.default_rng(27)
+    for name in np.unique(cells.group):
+        others = turns & (cells.group != name)
+        level[cells.group == name] = safe_level(needed[others], cells.group[others], rng)
+    return np.minimum(np.nan_to_num(level, nan=1.0), 0.999)
 
 
 def scored(cells: Cells, told: Judged, resamples: int, seed: int) -> xr.Dataset:

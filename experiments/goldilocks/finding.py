@@ -45,9 +45,9 @@ def _noise(dataset: xr.Dataset) -> str:
     if not bool(noisy["turn_time"].notnull().any()):
         return "no size turns under noise"
     orders = {order(noisy["harm"].sel(task=name).values) for name in noisy["task"].values}
-    which = {frozenset({"rises"}): "larger models more", frozenset({"falls"}): "smaller models more"}
-    words = which.get(frozenset(orders), "more or less with size")
-    return f"noise turns at D = {between(noisy['turn_time'], 2)} and harms {words}"
+    which = {frozenset({"rises"}): "harms larger models more", frozenset({"falls"}): "harms smaller models more"}
+    words = which.get(frozenset(orders), "harms models of one size or another")
+    return f"noise turns at D = {between(noisy['turn_time'], 2)} and {words}"
 
 
 def table(dataset: xr.Dataset) -> list[str]:

@@ -9,13 +9,11 @@ import numpy as np
 import xarray as xr
 
 from ..words import between, joined, listed
-from .turning import NOISE, named, order, slope
+from .turning import NOISE, order, slope
 
 Held = Literal["holds", "contradicted", "undefined"]
 ZONE = (5.0, 20.0)
 """Data per parameter over compute-optimal, between which the usual account has the best models for use."""
-BEYOND = 50.0
-"""From which on it has them brittle."""
 _CONSTANT = 0.05
 """Exponent of C below which a ratio is constant: 12 % a decade."""
 _FLAT = 0.01
@@ -83,7 +81,7 @@ def _brittle(task: xr.Dataset) -> Cell:
     if not bool(known.any()):
         return Cell("no size turns under noise", "undefined")
     ratio = noisy["turn_ratio"].where(known, drop=True)
-    late = bool((ratio >= ZONE[1]).all())
+    late = bool((ratio >= ZONE[1]).all())  # the account has the best models for use below
     others = [f"{size:g}" for size in noisy["size"].values[~known.values]]
     never = f"; N = {joined(others)} never" if others else ""
     return Cell(f"noise at x {between(ratio, 2)}{never}", "holds" if late and not never else "contradicted")
@@ -128,6 +126,3 @@ def cells(dataset: xr.Dataset) -> list[list[Cell]]:
     """Every row on every task."""
     tasks = [dataset.sel(task=name) for name in dataset["task"].values]
     return [[row.of(task) for task in tasks] for row in ROWS]
-
-
-__all__ = ["BEYOND", "ROWS", "ZONE", "Cell", "Row", "cells", "in_zone", "named"]

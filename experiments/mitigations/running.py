@@ -52,9 +52,12 @@ def losses(
     axes = {"learning_rate": method.rate * rates}
     if begun is not None:
         count = len(begun[0])
+        lost = ~np.all([np.isfinite(layer).all(axis=(1, 2)) for layer in begun], axis=0)  # pre-training diverged
+        begun = tuple(np.where(lost[:, None, None], 0.0, layer) for layer in begun)
         filled = tuple(np.concatenate([layer, np.repeat(layer[-1:], room - count, axis=0)]) for layer in begun)
         found = _told(_sweep(_from(place.problem, filled), axes)).isel(pretrain_steps=0)
-        return _arrays(found.rename(seed=OWN).isel({OWN: slice(count)}))
+        told = _arrays(found.rename(seed=OWN).isel({OWN: slice(count)}))
+        return {name: np.where(lost[(..., *[None] * (each.ndim - 1))], np.nan, each) for name, each in told.items()}
     problem = _from(place.problem, place.standard)
     if method.losses is not None:
         both = method.losses(np.asarray(method.strengths))

@@ -21,9 +21,9 @@ FEWEST_BUDGETS = 3
 HORIZONS = (2, 4, 8)
 """Multiples of the largest budget that are asked about."""
 SHIFTS = ("none", "tail", "head", "all", "each", "permuted", "zeroed", "opposed", "new", "mixture")
-_SHARES = (0.05, 0.2, 0.1, 0.1, 0.2, 0.1, 0.05, 0.05, 0.05, 0.1)
 """tail, head, all: these sigma_i are multiplied by one factor c; each: by one of their own; opposed: some change sign;
 new: the last modes are absent in pre-training; mixture: two of them in turn."""
+_SHARES = (0.05, 0.2, 0.1, 0.1, 0.2, 0.1, 0.05, 0.05, 0.05, 0.1)  # of networks
 
 
 class Networks(NamedTuple):

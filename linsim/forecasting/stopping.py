@@ -23,8 +23,9 @@ class Stopping:
 
     Example:
       >>> rule = ls.Stopping()
-      >>> rule.stops([100, 200, 400], {"base_loss": [3.0, 2.0, 1.0], "finetune_loss_before": [9.0, 8.0, 7.0]})
-      False
+      >>> steps, base = [100, 200, 400], [3.0, 2.0, 1.0]
+      >>> [rule.stops(steps, {"base_loss": base, "finetune_loss_before": other}) for other in (base, [9.0, 8.0, 7.0])]
+      [False, True]
     """
 
     chance: float = 0.3

@@ -10,10 +10,12 @@ from scipy.optimize import brentq
 from scipy.stats import spearmanr
 
 from experiments.mitigations import Config, experiment, main
+from experiments.mitigations.changes import pretrained
 from experiments.mitigations.experiment import _place
 from experiments.mitigations.families import FAMILIES, drawn
 from experiments.mitigations.finding import find, table
 from experiments.mitigations.finetuning import batched_elastic, elastic
+from experiments.mitigations.method import Method
 from experiments.mitigations.methods import ALONE, METHODS
 from experiments.mitigations.reading import (
     at_hardest,
@@ -24,6 +26,7 @@ from experiments.mitigations.reading import (
     ranks,
 )
 from experiments.mitigations.rulers import _ruled
+from experiments.mitigations.running import checkpoints
 from experiments.mitigations.running import losses as losses_of
 from linsim.dynamics.seen import SeenTask
 from linsim.tasks import LinearTask, Transfer
@@ -228,6 +231,19 @@ def test_families_differ_as_they_say(family):
         not np.allclose(getattr(pair.pretrain, side), getattr(pair.finetune, side)) for side in ("left", "right")
     )
     assert found == turned.get(family, (False, False))
+
+
+def test_pretraining_that_diverges_at_one_strength_is_data():
+    place = _place(replace(CONFIG, steps=50), "tail", 0)
+    method = Method(
+        "large rates", "pretrain", pretrained(schedule=None), axis="pretrain_learning_rate", strengths=(0.01, 5.0)
+    )
+    begun = checkpoints(method, place.problem)
+    assert not np.isfinite(begun[0][1]).all()
+    told = losses_of(method, place, np.array([0.004, 0.01]), 3, begun)
+    for losses in told.values():
+        assert np.isfinite(losses[0]).all()
+        assert np.isnan(losses[1]).all()
 
 
 def test_weights_merged_along_the_way_are_the_mean_of_descent():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.monitors.account import HARMFUL, HARMLESS, LOST, REHEARSED, UNRESOLVED, _outcomes, account
+from experiments.monitors.account import HARMFUL, HARMLESS, LOST, REHEARSED, UNRESOLVED, _outcomes, _ring, account
 from experiments.monitors.experiment import Config, experiment, run
 from experiments.monitors.family import LABEL_NOISE, LANES, RATE_SHARES, SHIFTS, SPECTRA, STRENGTHS, family, member
 from experiments.monitors.finding import find, table, task_aware, timing
@@ -166,7 +166,16 @@ def test_readings_agree_with_dense_curvature_and_with_noise(one_step):
         rises = np.sum((second @ first - task.target) ** 2, axis=(1, 2)) - np.sum(error**2)
         assert abs(values[name][0, 3] - rises.mean()) < 4 * rises.std() / np.sqrt(draws)
     np.testing.assert_allclose(1 / values["inverse_loss"][0], done["pretrain_loss_before"].values[:, 0], rtol=1e-15)
+    ratio = np.sum(other**2) / np.sum(error**2)  # of losses, before fine-tuning
+    np.testing.assert_allclose(values["loss_ratio"][0, 3], ratio, rtol=1e-10)
     np.testing.assert_array_equal(values["clock"][0], problem.budgets)
+
+
+def test_a_ratio_rings_where_it_first_crosses_its_line():
+    rows = np.array([[1.0, 3.0, 5.0, 9.0], [1.0, 2.0, 3.0, 3.9]])
+    told = [_ring("line", row[None], None, None, Alarm(), np.zeros(2), 0.01) for row in rows]
+    assert [first.tolist() for first, _ in told] == [[[2, 2]], [[4, 4]]]
+    assert [peak.item() for _, peak in told] == pytest.approx([np.log(9.0), np.log(3.9)])
 
 
 def test_the_top_eigenvalue_is_exact_where_others_crowd_it():
@@ -209,7 +218,7 @@ def chart_like(curve):
 
 
 def test_a_run_describes_itself_and_can_be_stored(result, tmp_path):
-    assert dict(result.sizes) | {"monitor": 12, "transfer": 5, "checkpoint": 40, "rate": 5} == dict(result.sizes)
+    assert dict(result.sizes) | {"monitor": 13, "transfer": 5, "checkpoint": 40, "rate": 5} == dict(result.sizes)
     assert json.loads(result.attrs["config"])["alarm"]["window"] == 5
     assert {"versions", "git_revision", "loss_convention"} <= result.attrs.keys()
     assert all("long_name" in variable.attrs for variable in result.data_vars.values())
