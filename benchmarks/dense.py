@@ -11,7 +11,6 @@ All in float32; every lane has its own learning rate, and penalty strength where
 from __future__ import annotations
 
 import itertools
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from benchmarks.racing import Row, main, race
+from benchmarks.racing import Row, cores, main, race
 from linsim import LinearTask, Phase, Problem, Transfer, gaussian, power_law, random_basis, stack_seeds
 from linsim.dynamics.matrices.dense import Dense
 from linsim.dynamics.runs import Checkpoints, Lanes
@@ -168,7 +167,7 @@ def by_autograd(race: Race, start: Weights, target: np.ndarray, lanes: int) -> C
 
 def rows(quick: bool) -> Iterator[Row]:
     """Two and three layers at several sizes; with a penalty; against the loop."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(cores())
     dims, lanes, total, rounds = ((8,), 8, 0, 1) if quick else ((16, 32, 64, 128), 256, 8e9, 5)
     told = [(dim, depth, False) for depth, dim in itertools.product((2, 3), dims)]
     middle = dims[len(dims) // 2 - 1] if not quick else dims[0]

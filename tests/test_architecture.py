@@ -81,7 +81,12 @@ BELOW_STORAGE = [path for path in ROOMS if floor_of(name_of(path)) in {None, *PA
 
 @pytest.mark.parametrize("path", BELOW_STORAGE, ids=name_of)
 def test_nothing_below_the_storage_knows_about_files(path):
-    assert not {"pathlib", "os", "shutil", "zarr", "tempfile"} & {name.split(".")[0] for name in imports(path)}
+    assert not {"pathlib", "shutil", "zarr", "tempfile"} & {name.split(".")[0] for name in imports(path)}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            assert "os" not in {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "os":
+            assert {alias.name for alias in node.names} == {"environ"}  # which is no file
 
 
 @pytest.mark.parametrize("floor", FLOORS, ids=lambda floor: str(floor.relative_to(ROOT)))

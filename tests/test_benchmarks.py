@@ -10,7 +10,7 @@ from benchmarks import ranks
 from linsim.monitoring.measuring import MEASURES
 
 # Module -> what it races against that is no requirement of linsim; the extra `bench` brings it.
-PEERS = {"dense": "torch", "gram": None, "flow": "diffrax", "scaling": None, "monitor_costs": None}
+PEERS = {"dense": "torch", "gram": None, "flow": "diffrax", "scaling": None, "kernels": None, "monitor_costs": None}
 
 
 FLOW = pytest.param("flow", marks=pytest.mark.thorough("by the other benchmarks; it integrates for a minute"))

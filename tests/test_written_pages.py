@@ -106,10 +106,13 @@ def test_rows_of_a_benchmark_stand_under_the_processor_that_ran_them(tmp_path):
         "high": 2.1,
         "note": "",
     }
-    (folder / "gram.json").write_text(json.dumps([row]))
+    both, pinned = row | {"cpu_ratio": 3.0, "busy": 0.25}, row | {"name": "alone", "cpu_ratio": 2.0, "busy": None}
+    (folder / "gram.json").write_text(json.dumps([row, both, pinned]))
     told = benchmarks.pages(tmp_path)["benchmarks.md"]
     assert "## A processor" in told
-    assert r"| ours \| theirs | 2 | 1.9 to 2.1 |" in told
+    assert r"| ours \| theirs | 2 | 1.9 to 2.1 |  |  | 2 steps/s |" in told
+    assert r"| ours \| theirs | 2 | 1.9 to 2.1 | 3 | 25% |" in told
+    assert "| alone |  | 1.9 to 2.1 | 2 |  |" in told
 
 
 def test_the_readme_tells_the_answers_of_the_gallery():

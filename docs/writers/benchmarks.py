@@ -14,7 +14,9 @@ PREFACE = """\
 # Benchmarks
 
 Peers take turns in one process, and what they compute is compared before their times are. **Ratios above 1: linsim is
-faster**; they are medians over rounds, with the quartiles beside them. Only ratios mean anything on another machine.
+faster**; they are medians over rounds, with the quartiles beside them. The first is of the wall's time with all cores,
+the second of the processor's on one core, which other work on the machine hardly touches. A peer that was at work for a
+small share of the cores' time had threads that waited. Only ratios mean anything on another machine.
 
 ```console
 python -m benchmarks.gram --json FILE
@@ -41,12 +43,20 @@ def _section(name: str, rows: list[Mapping[str, object]]) -> str:
     told = ast.get_docstring(ast.parse(source)) or ""  # not imported: some need what only the extra bench brings
     question, _, rest = told.partition("\n")
     command, _, details = textwrap.dedent(rest).strip().partition("\n\n")
-    table = ["| race | ratio | quartiles | linsim | peer | |", "|---|--:|--:|--:|--:|---|", *map(_row, rows)]
+    head = "| race | ratio | quartiles | on one core | peer at work | linsim | peer | |"
+    table = [head, "|---|--:|--:|--:|--:|--:|--:|---|", *map(_row, rows)]
     return "\n\n".join([f"### {name}", question, f"```console\n{command}\n```", details, "\n".join(table)])
 
 
 def _row(row: Mapping[str, object]) -> str:
     unit = row["unit"]
     speeds = (f"{row[who]:.3g} {unit}/s" for who in ("ours", "peer"))
-    cells = row["name"], f"{row['ratio']:.3g}", f"{row['low']:.3g} to {row['high']:.3g}", *speeds, row["note"]
+    pinned = row.get("cpu_ratio") is not None and row.get("busy") is None  # then no wall was looked at
+    ratio = "" if pinned else f"{row['ratio']:.3g}"
+    ratios = ratio, f"{row['low']:.3g} to {row['high']:.3g}", _told(row.get("cpu_ratio"), "{:.3g}")
+    cells = row["name"], *ratios, _told(row.get("busy"), "{:.0%}"), *speeds, row["note"]
     return f"| {' | '.join(str(cell).replace(BAR, ESCAPED) for cell in cells)} |"
+
+
+def _told(value: object, form: str) -> str:
+    return "" if value is None else form.format(value)

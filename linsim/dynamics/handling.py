@@ -59,7 +59,7 @@ class Handles:
             ("the problem", problem, Problem, self.problem),
         )
         for where, part, vocabulary, named in parts:
-            for name in _said(part, vocabulary):
+            for name in said(part, vocabulary):
                 if name not in named:
                     return self.because.get(name, _OF_FIELDS.get(name, _UNKNOWN)).format(field=name, where=where)
         return None
@@ -88,7 +88,7 @@ class Solving:
         return None
 
 
-def _said(part: Any, vocabulary: Any) -> Iterator[str]:
+def said(part: Any, vocabulary: Any) -> Iterator[str]:
     """What a value says beyond the defaults of the vocabulary: fields that are set, methods of a class of its own."""
     known = {each.name: each for each in fields(vocabulary)}
     for each in fields(part):

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from linsim.dynamics.kernels.paths import descended
 from linsim.dynamics.runs import Lanes, Trajectories
 from linsim.dynamics.seen import FINETUNE_LOSS_AFTER, PRETRAIN_LOSS_AFTER, Measured, Surroundings, observe
 from linsim.dynamics.solver import Solver, State, Target
@@ -18,7 +19,7 @@ from linsim.phase import Phase
 
 
 def _many_steps(function: Callable[..., Any], **settings: Any) -> Callable[..., Any]:
-    """Compile a program that spends its time in loops over lanes.
+    """Compile a program that spends its time in loops over lanes, for where no kernel takes its place.
 
     On a CPU with vectors of 512 bits: XLA's 256 leave the units waiting on chains of multiplications, at 0.6 of the
     speed (`python -m benchmarks.modes`). Processors without such vectors take them in two halves.
@@ -51,11 +52,19 @@ def begin(solver: Solver, initial: State, phase: Phase, keys: Any, trajectories:
     return jax.vmap(begin)(trajectories)
 
 
-@partial(_many_steps, static_argnames="solver")
 def advance(
     solver: Solver, carry: Any, target: Target, phase: Phase, steps: Any, keys: Any, trajectories: Trajectories
 ) -> Any:
     """Pre-train every trajectory for a number of steps."""
+    by_kernel = descended(solver, carry, target, phase, trajectories.swept, steps)
+    return advanced(solver, carry, target, phase, steps, keys, trajectories) if by_kernel is None else by_kernel
+
+
+@partial(_many_steps, static_argnames="solver")
+def advanced(
+    solver: Solver, carry: Any, target: Target, phase: Phase, steps: Any, keys: Any, trajectories: Trajectories
+) -> Any:
+    """The same by XLA."""
 
     def advance(one: Any, run: Trajectories) -> Any:
         return solver.advance(one, target, phase.put(run.swept), steps, keys[run.seed])
@@ -93,9 +102,15 @@ def branch(solver: Solver, states: State, phase: Phase, keys: Any, lanes: Lanes)
     return jax.vmap(branch)(lanes)
 
 
-@partial(_many_steps, static_argnames="solver", donate_argnames="carry")
 def continued(solver: Solver, carry: Any, target: Target, phase: Phase, lanes: Lanes, steps: Any, keys: Any) -> Any:
     """Fine-tune every lane for a number of steps."""
+    by_kernel = descended(solver, carry, target, phase, lanes.swept, steps)
+    return tuned(solver, carry, target, phase, lanes, steps, keys) if by_kernel is None else by_kernel
+
+
+@partial(_many_steps, static_argnames="solver", donate_argnames="carry")
+def tuned(solver: Solver, carry: Any, target: Target, phase: Phase, lanes: Lanes, steps: Any, keys: Any) -> Any:
+    """The same by XLA."""
 
     def advance(one: Any, lane: Lanes) -> Any:
         return solver.advance(one, target, phase.put(lane.swept), steps, keys[lane.trajectory])

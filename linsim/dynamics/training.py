@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from linsim.dynamics import programs
+from linsim.dynamics.kernels.paths import told
 from linsim.dynamics.measuring import USUAL, Measuring, formed_bytes
 from linsim.dynamics.runs import Checkpoints, Finetuned, Lanes, Trajectories
 from linsim.dynamics.seen import (
@@ -65,6 +66,13 @@ class Session:
         batch = max(phase.batch_size or 0 for phase in (self.problem.pretrain, self.problem.finetune))
         state = sum(leaf.nbytes for leaf in jax.tree.leaves(self.encoded.initial)) // self.problem.seeds
         return state + batch * (inputs + 2 * outputs) * np.dtype(self.dtype).itemsize
+
+    @property
+    def stepped_by(self) -> dict[str, str]:
+        """Phase -> who takes its steps, a kernel or a program of XLA, and why."""
+        encoded, problem = self.encoded, self.problem
+        phases = (("pretrain", problem.pretrain, encoded.pretrain), ("finetune", problem.finetune, encoded.finetune))
+        return {name: told(self.solver, encoded.initial, target, phase) for name, phase, target in phases}
 
     @classmethod
     def open(cls, problem: Problem, solver: Solver, dtype: Any) -> Session:

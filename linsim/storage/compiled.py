@@ -3,22 +3,27 @@
 They lie in `programs` of the user's cache folder for linsim, or in the folder that LINSIM_CACHE names; LINSIM_CACHE=off
 keeps none. Whoever has told JAX of a folder of their own (JAX_COMPILATION_CACHE_DIR) keeps that. A program is found by
 its text and by the versions of JAX; JAX does not tell processors apart, and writes pages where another one compiled
-what it reads. So every kind of processor has a folder of its own within, in a home that many machines share too.
+what it reads. So every kind of processor has a folder of its own within, in a home that many machines share too. Beside
+them lies how much faster kernels were there.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import platform
 import zlib
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import filelock
 import jax
 import platformdirs
+
+from linsim.dynamics.kernels import trial
 
 VARIABLE = "LINSIM_CACHE"
 _OFF = ("off", "0", "no", "none", "false")
@@ -27,6 +32,7 @@ _PROGRAM, _USED, _LOCK, _LOOKED = "-cache", "-atime", ".lockfile", ".looked-at" 
 _ZLIB = b"\x78"
 _ABOUT = Path("/proc/cpuinfo")  # of Linux
 _UNASKED = "1"  # what JAX sets where nobody did
+_TRIALS = "kernels.json"
 _WAIT = 1.0  # seconds, for other processes that write
 
 
@@ -60,7 +66,43 @@ def keep_programs() -> Path | None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_compilation_cache_max_size", _LARGEST)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    trial.kept = Trials(folder / _TRIALS)
     return folder
+
+
+class Trials(dict[str, float]):
+    """What trials have found on this kind of processor, in a file; those of other versions are made again."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._versions = file, {package: _version(package) for package in ("linsim", "jaxlib", "llvmlite")}
+        try:
+            told = json.loads(file.read_text(encoding="utf-8"))
+            super().__init__({name: float(ratio) for name, ratio in told["ratios"].items()})
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            _say("%s: damaged; kernels are tried again: %s", file, error)
+            return
+        if told.get("versions") != self._versions:
+            _say("%s: of other versions; kernels are tried again", file)
+            self.clear()
+
+    def __setitem__(self, name: str, ratio: float) -> None:
+        super().__setitem__(name, ratio)
+        text = json.dumps({"versions": self._versions, "ratios": dict(self)}, indent=1)
+        try:
+            aside = self._file.with_name(f"{self._file.name}.{os.getpid()}")
+            aside.write_text(text, encoding="utf-8")
+            aside.replace(self._file)
+        except OSError:  # of a disk that is full, say: another process tries again
+            pass
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def processor() -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import jax
 
-_PACKAGES = ("linsim", "jax", "jaxlib", "flax", "optax", "numpy", "xarray", "zarr")
+_PACKAGES = ("linsim", "jax", "jaxlib", "flax", "optax", "llvmlite", "numpy", "xarray", "zarr")
 
 
-_DECIDING = ("linsim", "jax", "jaxlib", "flax", "optax", "numpy")
+_DECIDING = ("linsim", "jax", "jaxlib", "flax", "optax", "llvmlite", "numpy")
 
 
 def provenance() -> dict[str, str]:

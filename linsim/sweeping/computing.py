@@ -93,6 +93,7 @@ class Sweep:
         known = stability(problem, axes, self.choice.solver, dataset)
         dataset["unstable"] = labelled("unstable", known.unstable, axes.dims)
         dataset.attrs |= {**_attributes(problem, self.choice, self.precision), "stability": known.words}
+        dataset.attrs["stepped_by"] = json.dumps(draft.session.stepped_by)
         dataset.attrs["prediction"] = (
             f"none: {closed.reason}" if isinstance(closed, Unpredictable) else closed.curve.solver.summary
         )
@@ -149,6 +150,7 @@ def _with_keeper(draft: Work, found: Mapping[str, Layout]) -> Iterator[tuple[Wor
         "precision": draft.dtype.name,
         "variables": list(found),
         "memory": running.memory,
+        "stepped_by": draft.session.stepped_by,
         "source": source_of(draft.solver),
         **deciding(),
     }

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from linsim.storage import compiled
-from linsim.storage.compiled import keep_programs, processor
+from linsim.storage.compiled import Trials, keep_programs, processor
 
 PROGRAM = """
 import sys, jax
@@ -82,3 +82,21 @@ def test_processors_that_differ_in_what_they_can_do_share_no_programs(tmp_path, 
 
 def test_tests_keep_none():
     assert keep_programs() is None
+
+
+def test_trials_are_kept_until_versions_change(tmp_path, caplog, monkeypatch):
+    file = tmp_path / "kernels.json"
+    Trials(file)["dense"] = 2.5
+    assert Trials(file) == {"dense": 2.5} and not caplog.records
+    for told, said in (
+        ("{", "damaged"),
+        ("[]", "damaged"),
+        (file.read_text().replace("linsim", "lin"), "other versions"),
+    ):
+        file.write_text(told)
+        assert Trials(file) == {}
+        assert said in caplog.records.pop().getMessage()
+        assert not caplog.records
+    nowhere = Trials(tmp_path / "none" / "kernels.json")
+    nowhere["dense"] = 2.0
+    assert nowhere == {"dense": 2.0}

@@ -99,7 +99,7 @@ def test_the_memory_of_a_lane_is_no_more_than_the_plan_says(dtype):
     first = jnp.zeros(lanes, jnp.int32)
     given = Lanes(first, first, {"learning_rate": jnp.full(lanes, 0.01, dtype)})
     carry = jax.eval_shape(lambda: programs.branch(session.solver, states, phase, session._keys(1), given))
-    lowered = programs.continued.lower(
+    lowered = programs.tuned.lower(
         session.solver, carry, session.encoded.finetune, phase, given, np.int32(30), session._keys(1)
     )
     used = lowered.compile().memory_analysis()

@@ -90,7 +90,7 @@ def test_solvers_that_decompose_matrices_stay_on_one_cpu_device(monkeypatch):
     problem = balanced_problem()
     chart(problem, RATES, STRENGTHS, solver="flow", tolerance=None)
     chart(problem, RATES, STRENGTHS, solver="dense", tolerance=None)
-    assert used == [1, 2]
+    assert (used[0], {*used[1:]}) == (1, {2})
 
 
 @pytest.mark.sampled(1)

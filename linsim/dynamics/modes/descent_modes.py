@@ -15,7 +15,7 @@ from linsim.dynamics import descent
 from linsim.dynamics.handling import Handles
 from linsim.dynamics.modes.chains import Chain, Chains, Target
 from linsim.dynamics.modes.fused_modes import descend
-from linsim.dynamics.modes.mode_steps import Moving, in_own_unit
+from linsim.dynamics.modes.mode_steps import Constants, Moving, in_own_unit
 from linsim.dynamics.moving.spectral import Spectral
 from linsim.losses import Scalar
 from linsim.phase import Phase
@@ -73,12 +73,16 @@ class Modes(Chains):
         """Train for a number of steps: by hand where descent is plain, with optax where it is scheduled or another."""
         if isinstance(carry, descent.Carry):
             return descent.advance(self, carry, target, _of_modes(phase), steps, key)
+        constants, begun = self.in_own_unit(carry, target, phase)
+        return begun._replace(moving=descend(constants, begun.moving, steps, phase.nesterov))
+
+    def in_own_unit(self, carry: Carry, target: Target, phase: Phase) -> tuple[Constants, Carry]:
+        """What does not change while it descends, and a carry in the unit of that."""
         anchor = carry.anchor
         reference = None if anchor is None else self.product(anchor)
         unit, constants = in_own_unit(phase, target, anchor, reference, depth=len(carry.moving.layers))
         ratio = unit / carry.unit  # exactly 1 from the second time on
-        begun = jax.tree.map(lambda values: ratio * values, carry.moving)
-        return Carry(descend(constants, begun, steps, phase.nesterov), unit, anchor)
+        return constants, Carry(jax.tree.map(lambda values: ratio * values, carry.moving), unit, anchor)
 
     def state(self, carry: Any) -> Chain:
         """The chains reached."""

@@ -12,18 +12,21 @@ not mind the unit. One layer alone has no such unit: there c = 1, and the slope 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from linsim.dynamics.kernels.vectors import Vector
 from linsim.dynamics.modes.chains import Chain, Target
 from linsim.phase import Phase
 
 OfModes = Float[Array, "*modes"]
-"""A number of every mode; under vmap of every mode of every lane."""
+"""A number of every mode; under vmap of every mode of every lane, and in a kernel, as a `Vector`, of some of them."""
+if not TYPE_CHECKING:
+    OfModes |= Vector
 
 
 class Constants(NamedTuple):
@@ -104,32 +107,28 @@ def step(constants: Constants, moving: Moving, nesterov: bool = False) -> Moving
 
 
 def descent_of(constants: Constants, layers: tuple[OfModes, ...]) -> tuple[OfModes, ...]:
-    """eta c times the gradient with respect to w_l: what plain descent subtracts from x_l."""
-    below, above = _products(layers), _products(layers[::-1])[::-1]
+    """eta c times the gradient with respect to w_l: what plain descent subtracts from x_l.
+
+    From the last layer to the first the excess takes one more layer, 3 L - 3 products and sums in all where two of them
+    are one operation.
+    """
+    below: list[OfModes | None] = [None]  # the product of all layers before each
+    for layer in layers[:-1]:
+        below.append(layer if below[-1] is None else below[-1] * layer)
     last = layers[-1] if below[-1] is None else below[-1] * layers[-1]
-    excess = last - constants.aim
+    pull = last - constants.aim
     if constants.slope is not None:
-        excess = constants.slope * excess
+        pull = constants.slope * pull
     changes = []
-    for number, (layer, before, after) in enumerate(zip(layers, below, above, strict=True)):
-        change = excess
-        for factor in (after, before):
-            if factor is not None:
-                change = change * factor
+    for number, (layer, before) in reversed(list(enumerate(zip(layers, below, strict=True)))):
+        change = pull if before is None else pull * before
+        pull = pull * layer
         if constants.decay is not None:
             change = change + constants.decay * layer
         if constants.pull is not None and constants.home is not None:
             change = change + constants.pull * (layer - constants.home[number])
         changes.append(change)
-    return tuple(changes)
-
-
-def _products(layers: tuple[OfModes, ...]) -> list[OfModes | None]:
-    """The product of all layers before each; None before the first."""
-    products: list[OfModes | None] = [None]
-    for layer in layers[:-1]:
-        products.append(layer if products[-1] is None else products[-1] * layer)
-    return products
+    return tuple(changes[::-1])
 
 
 def loop(constants: Constants, moving: Moving, steps: Any, nesterov: bool = False) -> Moving:
