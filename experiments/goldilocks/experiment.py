@@ -69,9 +69,9 @@ LABELS = {
     "harm": Label("loss at the largest budget / smallest - 1", PLAIN),
     "quantity": Label("what grows with C"),
     "density": Label("sizes per octave of a grid", PLAIN),
-    "grown": Label("exponent of C, mean over independent grids of sizes", PLAIN),
-    "grown_low": Label("lower end of its interval", PLAIN),
-    "grown_high": Label("upper end of its interval", PLAIN),
+    "grown": Label("exponent of C, mean over five shifted grids of sizes", PLAIN),
+    "grown_low": Label("least of the grids", PLAIN),
+    "grown_high": Label("largest of the grids", PLAIN),
     "grown_exact": Label("exponent of C of exact finite sums, on the finest grids", PLAIN),
     "grown_continuum": Label("exponent of C in the continuum", PLAIN),
     "candidate": Label("N that are compared at one C", PLAIN),
@@ -83,8 +83,9 @@ LABELS = {
     "fit_error": Label("root mean square of the relative error of the fit", PLAIN),
     "fit_test": Label("R^2 of ln L on losses held out", PLAIN),
     "fit_turn": Label("D* of the largest model by the fit; none where it sees no turn", _TIME),
-    "fit_turn_low": Label("lower end over resampled losses", _TIME),
-    "fit_turn_high": Label("upper end over resampled losses", _TIME),
+    "fit_turn_low": Label("lower end over resampled losses where these turn", _TIME),
+    "fit_turn_high": Label("upper end over resampled losses where these turn", _TIME),
+    "fit_turn_seen": Label("resamples that see a turn"),
     "fit_alike": Label("starts that fit as well as the best, within a tenth"),
     "fit_spread": Label("largest range of an exponent or logarithm over these", PLAIN),
     "fit_early_test": Label("R^2 beyond the turn, fitted to budgets up to it", PLAIN),
@@ -133,7 +134,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     told = told.assign_coords(named | {"inference": list(config.inference)})
     numbers = {"price": config.price, "shifted_from": config.shifted_from, "factor": config.factor}
     numbers |= {"start": config.start, "modes": config.modes, "matrix_dim": config.matrices.dim}
-    numbers |= {"label_noise": config.matrices.label_noise}
+    numbers |= {"label_noise": config.matrices.label_noise, "matrix_exponent": config.matrices.exponent}
     return label(told.assign_attrs(numbers), LABELS)
 
 

@@ -10,17 +10,19 @@ import xarray as xr
 from linsim.finding import Finding, Verdict
 
 from ..words import between, counted, joined, percent, tabular
+from .optima import GRIDS
 from .rows import ROWS, ZONE, cells, in_zone
 from .turning import NOISE, order
 
-_MARKS = {"holds": "+", "contradicted": "-", "undefined": "?"}
+_MARKS = {"holds": "+", "contradicted": "-", "mixed": "~", "undefined": "?"}
 
 
 def find(dataset: xr.Dataset) -> Finding:
     """Whether for some weight u of the fine-tuning loss the best model has 5 to 20 times compute-optimal data.
 
-    Seen where for one u and fine-tuning time that is so at every compute and on every task; not seen where it is so
-    for none. Nobody can tell where the best model is at an end of what was told, or there is no optimum to compare to.
+    Seen where for one u and fine-tuning time that is so at every compute and on every task; not seen where no u and
+    fine-tuning time have it at every compute on any task. It cannot be told where some have it on some tasks, where the
+    best model is at an end of what was told, or where there is no optimum to compare to.
     """
     ratio = dataset["utility_ratio"]
     known = ratio.notnull() & (dataset["utility_edge"] == 0)
@@ -33,8 +35,9 @@ def find(dataset: xr.Dataset) -> Finding:
     everywhere = inside.all(("compute", "task"))
     held = inside.all("compute")
     numbers |= {"in the zone": int(held.sum()), "in the zone on every task": int(everywhere.sum())}
-    verdict: Verdict = "seen" if bool(everywhere.any()) else "not seen"
-    zone = f"D/N of {ZONE[0]:g} to {ZONE[1]:g} times compute-optimal is best for use at every C"
+    verdict: Verdict = "seen" if bool(everywhere.any()) else "cannot tell" if bool(held.any()) else "not seen"
+    cost = " to ".join(f"{value:g}" for value in np.unique(dataset["compute"].values[[0, -1]]))
+    zone = f"D/N of {ZONE[0]:g} to {ZONE[1]:g} times compute-optimal is best at all C of {cost}"
     told = f"{zone} in {int(held.sum())} of {held.size} cases (u, T, task); {_noise(dataset)}"
     return Finding(told, verdict, numbers, details)
 
@@ -43,26 +46,28 @@ def _noise(dataset: xr.Dataset) -> str:
     """In flow time, and which sizes are brittle."""
     noisy = dataset.sel(kind=NOISE)
     if not bool(noisy["turn_time"].notnull().any()):
-        return "no size turns under noise"
+        return "no size turns materially under noise"
     orders = {order(noisy["harm"].sel(task=name).values) for name in noisy["task"].values}
     which = {frozenset({"rises"}): "harms larger models more", frozenset({"falls"}): "harms smaller models more"}
-    words = which.get(frozenset(orders), "harms models of one size or another")
+    words = which.get(frozenset(orders), "harms sizes in no order")
     return f"noise turns at D = {between(noisy['turn_time'], 2)} and {words}"
 
 
 def table(dataset: xr.Dataset) -> list[str]:
-    """The usual account row by row, + where it holds, - where it does not, ? where nothing can be said."""
+    """The usual account row by row: + holds, - does not, ~ goes both ways, ? nothing can be said."""
     heads = ["the usual account", *map(str, dataset["task"].values)]
     marks = [[_MARKS[cell.held] for cell in row] for row in cells(dataset)]
     told = tabular(heads, [[row.says, *some] for row, some in zip(ROWS, marks, strict=True)])
-    return [*told, "  + holds, - contradicted, ? undefined here; 20 : 1 itself has no meaning in flow time."]
+    return [*told, "  + holds, - contradicted, ~ both ways, ? undefined; data per parameter are flow time per mode."]
 
 
 def _beside(dataset: xr.Dataset) -> Iterator[str]:
     """What each row came to, exponents, matrices, samples and fits."""
+    yield "Data per parameter are flow time per mode here: exact gradients use no data, and 20 : 1 has no meaning."
     for row, some in zip(ROWS, cells(dataset), strict=True):
         parts = [f"{name}: {cell.told}" for name, cell in zip(dataset["task"].values, some, strict=True)]
-        yield f"{row.says} - {'; '.join(parts)}."
+        stands = ", in flow time per mode" * row.of_ratio
+        yield f"{row.says}{stands} - {'; '.join(parts)}."
     yield from _grown(dataset)
     deviation = dataset["closed_deviation"]
     if bool(deviation.notnull().any()):
@@ -72,7 +77,7 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
 
 
 def _grown(dataset: xr.Dataset) -> Iterator[str]:
-    """Exponents beside the exact ones, and how their intervals shrink with the grids."""
+    """Exponents beside the exact ones, and how their ranges over shifted grids shrink with the grids."""
     for at, line in enumerate(map(str, dataset["line"].values)):
         parts = []
         for name in ("size", "time", "loss"):
@@ -88,7 +93,11 @@ def _grown(dataset: xr.Dataset) -> Iterator[str]:
             yield f"Exponents of C, {line}: {'; '.join(parts)}."
     wide = (dataset["grown_high"] - dataset["grown_low"]).sel(quantity="size").median("line")
     sizes = joined([f"{value:g}" for value in dataset["density"].values])
-    yield f"At {sizes} sizes per octave the interval of the first is {joined([f'{v:.2g}' for v in wide.values])} wide."
+    yield f"At {sizes} sizes per octave the range of the first over {GRIDS} shifted grids is {_wide(wide)} wide."
+
+
+def _wide(values: xr.DataArray) -> str:
+    return joined([f"{value:.2g}" for value in values.values])
 
 
 def _matrices(dataset: xr.Dataset) -> Iterator[str]:
@@ -116,7 +125,7 @@ def _fits(dataset: xr.Dataset) -> Iterator[str]:
     for law in dataset["law"].values:
         cell = {name: float(dataset[f"fit_{name}"].sel(law=law)) for name in _FITTED}
         turn, early = (f"{cell[name]:.0f}" if np.isfinite(cell[name]) else "none" for name in ("turn", "early_turn"))
-        ends = f" ({cell['turn_low']:.0f} to {cell['turn_high']:.0f})" if np.isfinite(cell["turn_low"]) else ""
+        ends = f" ({_resampled(dataset, cell)})" if np.isfinite(cell["turn_low"]) else ""
         yield (
             f"Fit {law}: R^2 held out {cell['test']:.4f}, error {percent(cell['error'])}, D* of N = {size} {turn}{ends}"
             f", true {true:.0f}; {cell['alike']:.0f} starts as good, apart by {cell['spread']:.2g}; to budgets up to "
@@ -124,4 +133,10 @@ def _fits(dataset: xr.Dataset) -> Iterator[str]:
         )
 
 
-_FITTED = ("test", "error", "turn", "turn_low", "turn_high", "alike", "spread", "early_test", "early_turn")
+def _resampled(dataset: xr.Dataset, cell: dict[str, float]) -> str:
+    """The range over resamples that see a turn, and of how many they are."""
+    drawn = f"{cell['turn_seen']:.0f} of {dataset.attrs['fit_draws']} resamples"
+    return f"{cell['turn_low']:.0f} to {cell['turn_high']:.0f} in the {drawn} that turn"
+
+
+_FITTED = ("test", "error", "turn", "turn_low", "turn_high", "turn_seen", "alike", "spread", "early_test", "early_turn")

@@ -26,7 +26,10 @@ def fitted(config: Config, models: Models) -> xr.Dataset:
     times = np.geomspace(table.times.min(), table.times.max(), _GRID)
     curve = (models.base + config.price * models.sensitive)[:, largest - 1]
     turn = float(models.times[int(np.argmin(curve))])
-    names = ("error", "test", "turn", "turn_low", "turn_high", "alike", "spread", "early_test", "early_turn")
+    names = (
+        *("error", "test", "turn", "turn_low", "turn_high", "turn_seen"),
+        *("alike", "spread", "early_test", "early_turn"),
+    )
     told = {name: np.full(len(FORMS), np.nan) for name in names}
     for at, form in enumerate(FORMS):
         trained, test = table.kept(~heldout), table.kept(heldout)
@@ -39,12 +42,15 @@ def fitted(config: Config, models: Models) -> xr.Dataset:
         told["turn_low"][at], told["turn_high"][at] = (
             np.quantile(draws, [0.025, 0.975]) if len(draws) else (np.nan,) * 2
         )
+        told["turn_seen"][at] = len(draws)
         told["alike"][at] = len(near)
         told["spread"][at] = float(np.max(np.ptp([each.inner for each in near], axis=0)))
         told["early_test"][at] = explained(early.predict, table.kept(table.times > turn))
         told["early_turn"][at] = turn_of(early.predict, largest, times)
     dataset = xr.Dataset({f"fit_{name}": ("law", values) for name, values in told.items()}, {"law": texts(list(FORMS))})
-    return dataset.assign(fit_true_turn=turn).assign_attrs(fit_size=int(largest), fit_task=models.spectrum.name)
+    return dataset.assign(fit_true_turn=turn).assign_attrs(
+        fit_size=int(largest), fit_draws=_DRAWS, fit_task=models.spectrum.name
+    )
 
 
 def _table(config: Config, models: Models) -> tuple[Table, int]:
@@ -58,5 +64,9 @@ def _table(config: Config, models: Models) -> tuple[Table, int]:
 
 
 def _turns(fits: list[Fit], size: int, times: np.ndarray) -> list[float]:
+    """Of resamples that see a turn: how many there are is told with their range.
+
+    Losses on one grid without noise are no independent draws: the range says how far a fit hangs on single points.
+    """
     found = [turn_of(each.predict, size, times) for each in fits]
     return [time for time in found if np.isfinite(time)]

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
-from scipy.stats import t as student
 
 from linsim.theory.scaling.optimal import compute_optimal
 
@@ -18,9 +17,10 @@ QUANTITIES = ("size", "time", "loss", "ratio")
 DENSITIES = (1, 2, 4)
 """Sizes per octave of grids."""
 GRIDS = 5
-"""Independent grids of sizes, each a fifth of a step from the one before."""
+"""Grids of sizes, each a fifth of a step from the one before; small sizes are whole numbers that several share."""
 COSTS = 9
 """Of the range over which exponents are measured."""
+_DECADE = 10.0  # a shorter range of C tells no exponent
 _SMALLEST = 4  # size of the grids: corrections of 1/N are below a tenth
 
 
@@ -78,7 +78,10 @@ def judged(config: Config, models: list[Models]) -> xr.Dataset:
 
 
 class Grown(NamedTuple):
-    """Exponents of C, each a mean over independent grids with its interval."""
+    """Exponents of C, each a mean over shifted grids and their range.
+
+    One function without chance, read at other sizes: the range is the error of grids, and no interval of confidence.
+    """
 
     mean: Float[np.ndarray, " quantities"]
     low: Float[np.ndarray, " quantities"]
@@ -105,17 +108,17 @@ def grown(models: Models, costs: Float[np.ndarray, " costs"], density: int) -> G
         curves = np.stack([log_size, log_cost - log_size, best[known, 1], log_cost - 2 * log_size], axis=1)
         slopes.append(np.polyfit(log_cost, curves, 1)[0])
     told = np.asarray(slopes)
-    wide = float(student.ppf(0.975, GRIDS - 1)) * told.std(axis=0, ddof=1) / np.sqrt(GRIDS)
-    return Grown(told.mean(axis=0), told.mean(axis=0) - wide, told.mean(axis=0) + wide)
+    return Grown(told.mean(axis=0), told.min(axis=0), told.max(axis=0))
 
 
 def costs_within(models: Models) -> Float[np.ndarray, " costs"]:
-    """C from where the best model has about 8 modes to where it has about a fourth of all, as the simulation has it."""
+    """C at which the best model has about 8 modes to a fourth of all, as simulated; NaN for less than a decade."""
     few, many = 2 * _SMALLEST, len(models.sizes) // 4
     tried = np.geomspace(models.times[0], models.times[-1] * many, 60)
     best = np.array([best_of(models.at_cost(models.base, cost), cost).size for cost in tried])
     inside = tried[(best >= few) & (best <= many)]
-    return np.geomspace(inside[0], inside[-1], COSTS) if len(inside) > 2 else np.full(COSTS, np.nan)
+    enough = len(inside) > 2 and inside[-1] >= _DECADE * inside[0]
+    return np.geomspace(inside[0], inside[-1], COSTS) if enough else np.full(COSTS, np.nan)
 
 
 def line(models: Models, sizes: Int[np.ndarray, " sizes"]) -> Float[np.ndarray, " sizes"]:

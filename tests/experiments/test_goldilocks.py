@@ -10,7 +10,7 @@ from experiments.goldilocks import Config, experiment, main
 from experiments.goldilocks.config import MatricesConfig
 from experiments.goldilocks.finding import find, table
 from experiments.goldilocks.modes import Models, read
-from experiments.goldilocks.optima import best_of, line
+from experiments.goldilocks.optima import best_of, costs_within, grown, line
 from experiments.goldilocks.rows import ROWS, cells
 from experiments.goldilocks.spectra import power
 from experiments.goldilocks.turning import order, slope
@@ -142,24 +142,78 @@ def test_rows_can_come_out_the_other_way(small):
     harm = task["harm"].copy(data=np.broadcast_to(1 / sizes, task["harm"].shape))
     assert row("smaller models are more brittle", harm=harm) == "holds"
     assert row("smaller models are more brittle") == "contradicted"
+    both = harm.copy()
+    both[0] = both[0, ::-1].values
+    assert row("smaller models are more brittle", harm=both) == "mixed"
     assert row("smaller models are more brittle", harm=0 * harm) == "undefined"
     time = task["turn_time"].copy(data=np.broadcast_to(30 * sizes, task["turn_time"].shape))
     assert row("the ratio is what is critical", turn_time=time) == "holds"
     assert row("the ratio is what is critical", turn_time=np.nan * time) == "undefined"
     assert row("brittle above 50 x", turn_ratio=xr.full_like(task["turn_ratio"], 60.0)) == "holds"
-    peak = task["sensitivity"].copy(data=task["sensitivity"].values[::-1])
-    assert row("the Fisher trace spikes", sensitivity=peak) == "holds"
+    assert row("brittle above 50 x", turn_ratio=xr.full_like(task["turn_ratio"], 30.0)) == "contradicted"
+    some = xr.full_like(task["turn_ratio"], 60.0).where(task["size"] < 30)
+    assert row("brittle above 50 x", turn_ratio=some) == "undefined"  # N = 30 was trained for 7 times
+    assert row("brittle above 50 x", turn_ratio=some, flow_time=10 * task["flow_time"]) == "contradicted"
+    trace = task["matrix_fisher_trace"].copy()
+    trace[{"matrix_steps": 3}] = 2 * float(trace.max())
+    assert row("the Fisher trace spikes", matrix_fisher_trace=trace) == "holds"
+    assert row("the Fisher trace spikes") == "contradicted"
+    assert told["the Fisher trace spikes"].of(task.drop_vars("matrix_fisher_trace")).held == "undefined"
+    assert told["the Fisher trace spikes"].of(task.assign_attrs(matrix_exponent=2.0)).held == "undefined"
     grown = {name: xr.full_like(small[name], 0.3) for name in ("grown", "grown_low", "grown_high")}
     assert row("compute-optimal at one ratio", **grown) == "contradicted"
-    assert row("inference pays for 5 x", inference_ratio=xr.full_like(task["inference_ratio"], 6.0)) == "holds"
+    served = {name: xr.full_like(task["inference_ratio"], 6.0) for name in ("inference_ratio", "inference_size")}
+    assert row("inference pays for 5 x", **served) == "undefined"  # of six modes
+    assert row("inference pays for 5 x", **served | {"inference_size": 2 * served["inference_size"]}) == "holds"
     assert row("best for use at 5 to 20 x", utility_ratio=xr.full_like(task["utility_ratio"], 9.0)) == "holds"
+
+
+def test_a_zone_on_some_tasks_alone_is_no_verdict(small):
+    """One u has its best model in the zone at every compute on one of two tasks."""
+    other = "a = 1, 1 layer"
+    two = xr.concat(
+        [small, small.assign_coords(task=[other])], "task", data_vars="minimal", coords="minimal", compat="override"
+    )
+    ratio = two["utility_ratio"].where(two["task"] == other, 1.0)
+    ratio = ratio.where((two["task"] != other) | (two["utility"] > 0), 9.0)
+    finding = find(two.assign(utility_ratio=ratio, utility_edge=0 * ratio))
+    assert finding.verdict == "cannot tell"
+    assert "at all C of 100 to 150 in 1 of 4 cases" in finding.sentence
+    assert find(two.assign(utility_ratio=0 * ratio + 1, utility_edge=0 * ratio)).verdict == "not seen"
+
+
+def test_sizes_for_less_than_a_decade_of_compute_tell_no_exponent():
+    times = np.geomspace(0.3, 3000, 60)
+    for modes, told in ((61, False), (200, True)):
+        law = power(1.0, modes, 1e-3)
+        models = Models(law, times, law.strengths * (1 - law.law.missing(times[:, None] * law.strengths)))
+        assert np.isfinite(costs_within(models)).all() == told
+
+
+def test_exponents_are_told_with_the_range_of_shifted_grids(small):
+    cell = small.sel(quantity="size", line="a = 1").isel(density=-1)
+    assert not np.isfinite(float(cell["grown"]))  # 32 modes are too few
+    law = power(1.0, 200, 1e-3)
+    times = np.geomspace(0.3, 3000, 60)
+    models = Models(law, times, law.strengths * (1 - law.law.missing(times[:, None] * law.strengths)))
+    told = grown(models, costs_within(models), 4)
+    assert told.low[0] < 0.5077 < told.high[0]
+    assert told.high[0] - told.low[0] < 0.006
+
+
+def test_fits_say_how_many_resamples_turn(small):
+    seen = small["fit_turn_seen"]
+    assert (seen.sel(law="chinchilla") == 0).all()  # has no turn
+    assert ((seen >= 0) & (seen <= small.attrs["fit_draws"])).all()
+    told = find(small.assign(fit_turn_seen=seen * 0 + 7, fit_turn_low=seen * 0 + 20.0, fit_turn_high=seen * 0 + 30.0))
+    assert f"(20 to 30 in the 7 of {small.attrs['fit_draws']} resamples that turn)" in " ".join(told.details)
 
 
 def test_the_table_has_a_row_for_each_statement_and_a_column_for_each_task(small):
     lines = table(small)
     assert len(lines) == 2 + len(cells(small))
     assert "a = 1" in lines[0]
-    assert all(line.rstrip().endswith(("+", "-", "?")) for line in lines[1:-1])
+    assert all(line.rstrip().endswith(("+", "-", "~", "?")) for line in lines[1:-1])
 
 
 @pytest.mark.parametrize(

@@ -39,12 +39,13 @@ def check_plateau(problem: PlainProblem, of_large: bool = False) -> float:
     stated = turning_constant(law) / price if of_large else stated
     time, least, last = _turn(problem, size, price, (0.2 * stated, 2 * stated))
     told = brittleness(law, [size], price)
-    # Other modes are still on their way when the weakest turns: they may only hold the turn back, by less than a third.
+    # Other modes are still on their way when the weakest turns: they pull the turn forward, by 0.054 at most
+    # of what was tried: a = 0.8, e = 0.01, twelve modes, the last of 20 G.
     return every_holds(
         equals(time, float(told.time[0]), 1e-3),
         equals(last / least - 1, float(told.harm[0]), 1e-3),
         exceeds(stated, time, 1e-3),
-        exceeds(time, 2 / 3 * stated),
+        exceeds(time, 0.9 * stated),
         exceeds(size * price**2 / 4, last - least, 1e-6),
     )
 
@@ -116,7 +117,7 @@ CLAIMS = (
     Claim(
         id="noise-turn-is-flow-time",
         statement="Power laws, two layers, noise of price G: the loss of every model of more than 3 n_G modes, n_G = "
-        "G^(-1/a), turns at D* = c/G, c of (a, e) alone; (ln(1/e) - 1 + e)/(4 (1 - e)) at a = 1",
+        "G^(-1/a) >> 1, turns at D* = c/G up to 1/n_G, c of (a, e) alone; (ln(1/e) - 1 + e)/(4 (1 - e)) at a = 1",
         source="re-derived",
         equation="8.5",
         domain=_PRICED,
@@ -126,7 +127,7 @@ CLAIMS = (
     Claim(
         id="small-models-turn-last",
         statement="Power laws, two layers, all N modes stronger than 20 G: the loss turns when that of the weakest "
-        "mode does or up to a third earlier, and ends at most N G^2/4 above its least",
+        "mode does or up to a tenth earlier, and ends at most N G^2/4 above its least",
         source="re-derived",
         equation="8.6",
         domain=_SMALL,

@@ -52,8 +52,8 @@ CLAIMS = (
     Claim(
         id="tail-covariance",
         statement="Power laws, two layers, modes from n0 on amplified c times with any penalty: both losses of "
-        "fine-tuned models, in units of n0^(1 - 2 a), are functions of D/n0^a, T/n0^a and N/n0 up to 1/n0: so the "
-        "budget at which they turn grows as n0^a",
+        "fine-tuned models, in units of n0^(1 - 2 a), are functions of D/n0^a, T/n0^a and N/n0 up to 1/n0: with T "
+        "in units of n0^a, the budget at which they turn grows as n0^a, too",
         source="re-derived",
         equation="8.7",
         domain=st.fixed_dictionaries(
