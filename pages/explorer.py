@@ -30,7 +30,7 @@ from .turning import criteria_of, turnings
 
 SCRIPTS = (
     *("data.js", "scales.js", "plot.js", "state.js"),
-    *("cells.js", "map.js", "curves.js", "table.js", "numbers.js", "explorer.js"),
+    *("cells.js", "map.js", "curves.js", "table.js", "numbers.js", "link.js", "explorer.js"),
 )
 _NEEDS = "a result with a map or curves over budgets, or a table or fronts of named cases"
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,100}")
