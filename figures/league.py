@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from linsim.theory.over_seeds import over_seeds
+from linsim.theory.over_seeds import over_crossed
 
 from .panels.canvas import new_figure
 from .panels.looks import Look, looks
@@ -34,7 +34,8 @@ def _paint(dataset: xr.Dataset) -> Figure:
     )
     matched, fixed = looks(2)
     for values, look, shift in ((shown["rank"], matched, -0.14), (shown["fixed_rank"], fixed, 0.14)):
-        told = [over_seeds(each.ravel()) for each in values.transpose("mitigation", ...).values]
+        ordered = values.transpose("mitigation", "seed", "family", ...).values
+        told = [over_crossed(each.reshape(*each.shape[:2], -1)) for each in ordered]
         ends = np.array([each.ends for each in told])
         ranks.hlines(rows + shift, ends[:, 0], ends[:, 1], color=look.color, linewidth=1.4)
         ranks.plot([each.middle for each in told], rows + shift, **look.points)
@@ -51,7 +52,7 @@ def _paint(dataset: xr.Dataset) -> Figure:
     transfers = shown.sizes["family"] * shown.sizes["seed"]
     entries: list[Any] = [
         _entry(matched, "at matched fine-tuning loss"),
-        _entry(fixed, f"by the fixed recipe; medians of {transfers} transfers, intervals of the bootstrap"),
+        _entry(fixed, f"by the fixed recipe; medians of {transfers} transfers, intervals over families and seeds"),
         *(Line2D([], [], linestyle="none", label=f"{mark} has seen {data}") for data, mark in _MARKS.items()),
     ]
     words = "R: pre-training loss over the least that any network can have there, median; 1 is the bound"

@@ -157,7 +157,7 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
     within = losses.sel(share=[share for share in losses["share"].values if share < 1])
     if within.sizes["share"] > 1:
         most, apart = within.max("share"), within.max("share") - within.min("share")
-        spread = xr.where(apart <= LEAST_EXCESS, 0.0, apart / most).median("seed").max("asked")
+        spread = (apart / most).where(~(apart <= LEAST_EXCESS), 0.0).median("seed").max("asked")
         for features in spread["features"].values:
             row = spread.sel(features=features)
             told = joined([f"{percent(float(row.sel(depth=L)))} ({L})" for L in row["depth"].values])

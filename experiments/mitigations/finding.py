@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.finding import Finding, Verdict
-from linsim.theory.over_seeds import OverSeeds, over_seeds
+from linsim.theory.over_seeds import OverSeeds, over_crossed
 
 from ..words import NEGLIGIBLE, change, joined, tabular, with_ends
 
@@ -22,26 +22,32 @@ def find(dataset: xr.Dataset) -> Finding:
 
     Both are picked among methods that have no other data at hand than descent, by medians over transfers. Seen where
     the interval of how much further it is lies above what is negligible, at some fine-tuning loss; not seen where it is
-    negligible at all of them. Nobody can tell otherwise, or where there are not two transfers and two methods whose
+    negligible at all of them. Nobody can tell otherwise, or where there are not two seeds and two methods whose
     losses are known.
     """
     plain = dataset.isel(mitigation=np.flatnonzero(dataset["seen"].values == _NONE))
     fixed = _middles(plain["fixed_pretrain_loss"])
     ratios = {float(phi): plain["ratio"].sel(level=phi) for phi in dataset["level"].values}
-    transfers = dataset.sizes["family"] * dataset.sizes["seed"]
+    seeds, families = dataset.sizes["seed"], dataset.sizes["family"]
     counted = [int(np.isfinite(_middles(each)).sum()) for each in ratios.values()]
-    if transfers < 2 or np.isfinite(fixed).sum() < 2 or min(counted) < 2:
-        told = "It takes two transfers, and two methods that reach every fine-tuning loss, to hold rulers side by side"
-        return Finding(told, "cannot tell", {"transfers": transfers, "methods": min(counted)})
+    if seeds < 2 or np.isfinite(fixed).sum() < 2 or min(counted) < 2:
+        told = "It takes two seeds, and two methods that reach every fine-tuning loss, to hold rulers side by side"
+        return Finding(told, "cannot tell", {"transfers": seeds * families, "methods": min(counted)})
     names = [str(name) for name in plain["mitigation"].values]
     picked = int(np.nanargmin(fixed))
     numbers: dict[str, float] = {}
-    own, best, worse, none, lines = [], [], [], [], []
+    own, best, worse, none, wins, lines = [], [], [], [], [], []
     for phi, ratio in ratios.items():
         nearest = int(np.nanargmin(_middles(ratio)))
         here, least = (_over(ratio.isel(mitigation=at)) for at in (picked, nearest))
         cost = _over(ratio.isel(mitigation=picked) / ratio.isel(mitigation=nearest) - 1)
         same = _over(dataset["correlation"].sel(level=phi))
+        leaders = {
+            str(family): names[int(np.nanargmin(each))]
+            for family, each in zip(ratio["family"].values, _by_family(ratio), strict=True)
+            if np.isfinite(each).any()
+        }
+        wins.append(list(leaders.values()).count(names[nearest]))
         worse.append(not here.seeds or cost.ends[0] > NEGLIGIBLE)
         none.append(here.seeds > 0 and cost.ends[1] <= NEGLIGIBLE)
         own.append(f"{here.middle:.3g}" if here.seeds else "beyond reach")
@@ -51,13 +57,19 @@ def find(dataset: xr.Dataset) -> Finding:
             f"possible; rank correlation of both rulers {with_ends(same)}."
         )
         numbers |= {f"picked_{phi:g}": here.middle, f"nearest_{phi:g}": least.middle}
+        others = [f"{name} ({family})" for family, name in leaders.items() if name != names[nearest]]
+        if others:
+            lines.append(f"At phi = {phi:g} {names[nearest]} is not the nearest everywhere: {joined(others)}.")
+        numbers[f"families_{phi:g}"] = wins[-1]
         numbers |= {f"correlation_{phi:g}": same.middle, f"cost_low_{phi:g}": cost.ends[0]}
     alike = len(set(dict(best))) == 1
     each = joined([value if alike else f"{name} {value}" for name, value in best])
     nearest_told = f"{best[0][0]}, {each}" if alike else each
+    counts = joined(wins if len(set(wins)) > 1 else wins[:1])
+    among = f" in {counts} of {families} families" if set(wins) != {families} else ""
     verdict: Verdict = "not seen" if all(none) else "seen" if any(worse) else "cannot tell"
     start = f"The fixed recipe picks {names[picked]}{_SAID[verdict]}"
-    told = f"{start}: at equal fine-tuning loss {joined(own)} times the least possible; nearest: {nearest_told}"
+    told = f"{start}: at equal fine-tuning loss {joined(own)} times the least possible; nearest{among}: {nearest_told}"
     return Finding(told, verdict, numbers, (*lines, *_beside(dataset)))
 
 
@@ -151,6 +163,12 @@ def _middles(values: xr.DataArray) -> np.ndarray:
     return np.array([np.nanmedian(row) if told else np.nan for row, told in zip(flat, known, strict=True)])
 
 
+def _by_family(ratio: xr.DataArray) -> list[np.ndarray]:
+    """Medians of every method over the transfers of each family, as over all."""
+    return [_middles(ratio.isel(family=[at])) for at in range(ratio.sizes["family"])]
+
+
 def _over(values: xr.DataArray) -> OverSeeds:
-    """Over transfers."""
-    return over_seeds(np.ravel(values.values))
+    """Over transfers; those of one seed mostly share a pre-training task, so that families and seeds are drawn."""
+    ordered = values.transpose("seed", "family", ...).values
+    return over_crossed(ordered.reshape(*ordered.shape[:2], -1))

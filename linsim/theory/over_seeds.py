@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from linsim.errors import LARGEST, InvalidInput, brief, brief_error, brief_fields, numbers, require_number
+from linsim.errors import LARGEST, InvalidInput, brief, brief_error, brief_fields, numbers, require, require_number
 
 _RESAMPLES = 2000
 
@@ -75,6 +75,41 @@ def over_seeds(
     )
     low, high = drawn.confidence_interval
     return OverSeeds(middle, float(low), float(high), known.size)
+
+
+def over_crossed(values: Float[np.ndarray, "seeds groups members"], level: float = 0.95) -> OverSeeds:
+    """The median of what is finite, where groups share seeds: the bootstrap draws whole seeds and whole groups.
+
+    Args:
+      values: of every seed in every group, such as a family of tasks; members are of one seed and one group.
+      level: of the interval, in (0, 1).
+
+    Returns:
+      The median over all, its percentile interval, and the number of seeds of which any is known.
+
+    Raises:
+      InvalidInput: values that are no numbers over three axes, a level that is none.
+
+    Example:
+      >>> over_crossed(np.array([[[0.3], [1.3]], [[0.4], [1.4]], [[0.5], [1.5]]]))
+      OverSeeds(middle=0.9, low=0.3, high=1.5, seeds=3)
+    """
+    require_number("level", level, above=0, below=1)
+    known = numbers("values", values, finite=False, most=LARGEST)
+    require(known.ndim == 3, "values", f"shape {known.shape}", "(seeds, groups, members)")
+    finite = np.isfinite(known)
+    known = np.where(finite, known, np.nan)[finite.any(axis=(1, 2))][:, finite.any(axis=(0, 2))]
+    if not known.size:
+        return OverSeeds(np.nan, np.nan, np.nan, 0)
+    middle, (seeds, groups) = float(np.nanmedian(known)), known.shape[:2]
+    if seeds < 2:
+        return OverSeeds(middle, np.nan, np.nan, 1)
+    rng = np.random.default_rng(0)
+    rows, columns = (rng.integers(count, size=(_RESAMPLES, count)) for count in (seeds, groups))
+    drawn = known[rows[:, :, None], columns[:, None, :]].reshape(_RESAMPLES, -1)
+    medians = np.nanmedian(drawn[np.isfinite(drawn).any(axis=1)], axis=1)
+    low, high = np.quantile(medians, [(1 - level) / 2, (1 + level) / 2])
+    return OverSeeds(middle, float(low), float(high), seeds)
 
 
 def _middle(statistic: Callable[..., Any], known: np.ndarray) -> float:

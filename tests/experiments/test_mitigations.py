@@ -13,7 +13,7 @@ from experiments.mitigations import Config, experiment, main
 from experiments.mitigations.changes import pretrained
 from experiments.mitigations.experiment import _place
 from experiments.mitigations.families import FAMILIES, drawn
-from experiments.mitigations.finding import find, table
+from experiments.mitigations.finding import _over, find, table
 from experiments.mitigations.finetuning import batched_elastic, elastic
 from experiments.mitigations.method import Method
 from experiments.mitigations.methods import ALONE, METHODS
@@ -66,6 +66,27 @@ def test_every_verdict_has_a_configuration(small, name):
     found = put(small, {ALONE, *config.methods}).isel(seed=slice(config.seeds)).sel(family=list(config.families))
     finding = find(found.assign_attrs(small.attrs))
     assert finding.verdict == verdict, finding.sentence
+
+
+def test_intervals_draw_families_and_seeds_and_exceptions_are_told(small):
+    """Copies of a family are no more transfers; a family in which another method is nearer is counted and named."""
+    phi = CONFIG.levels[0]
+
+    def widths(dataset):
+        return _over(dataset["ratio"].sel(level=phi, mitigation=PENALTY)).ends
+
+    low, high = widths(small)
+    values = small["ratio"].sel(level=phi, mitigation=PENALTY).median("seed").values
+    assert low <= values.min() * (1 + 1e-12) or high >= values.max() * (1 - 1e-12)
+    same = small.isel(family=[0] * 8)
+    assert widths(same) == widths(small.isel(family=[0]))
+    one = find(small.isel(seed=[0]))
+    assert (one.verdict, "two seeds" in one.sentence) == ("cannot tell", True)
+    worse = small.isel(family=[0, 0, 0]).assign_coords(family=["tail", "head", "removed"]).copy(deep=True)
+    worse["ratio"].loc[{"family": "removed", "mitigation": ALONE}] = 1.0
+    finding = find(worse)
+    assert "nearest in 2 of 3 families: " in finding.sentence
+    assert any(f"not the nearest everywhere: {ALONE} (removed)" in line for line in finding.details)
 
 
 def descended(layers, target, rate, steps, penalty):

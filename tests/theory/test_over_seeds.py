@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from linsim.errors import InvalidInput
-from linsim.theory.over_seeds import over_seeds
+from linsim.theory.over_seeds import over_crossed, over_seeds
 
 
 def test_intervals_cover_the_median_about_as_often_as_they_say():
@@ -34,3 +34,16 @@ def test_ends_of_one_value_are_that_value():
     assert over_seeds(np.array([0.3])).ends == (0.3, 0.3)
     told = over_seeds(np.array([0.1, 0.2, 0.4]))
     assert told.ends == (told.low, told.high)
+
+
+def test_groups_that_share_seeds_are_drawn_with_them():
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=(6, 1, 1))
+    alone, copied = over_crossed(shared), over_crossed(np.repeat(shared, 8, axis=1))
+    assert copied[:3] == alone[:3]
+    apart = over_crossed(shared + 100 * np.arange(8)[None, :, None])
+    assert apart.high - apart.low > 100
+    assert over_crossed(np.full((2, 2, 1), np.nan)).seeds == 0
+    assert np.isnan(over_crossed(np.ones((1, 3, 1))).low)
+    with pytest.raises(InvalidInput, match="seeds, groups, members"):
+        over_crossed(np.ones((2, 2)))
