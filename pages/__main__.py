@@ -3,7 +3,8 @@
     linsim explore RESULT
     linsim explore --theory
 
-RESULT is the folder of a result; the page is RESULT/NAME.html, one file that asks no host for anything.
+RESULT is the folder of a result; the page is RESULT/NAME.html, one file that asks no host for anything. NAME is that of
+the experiment; result where a result gives none that is letters, digits, _ and -.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dataset = store.load(options.result)
         name = str(dataset.attrs.get("experiment", options.result.resolve().name))
         text, left_out = explorer.page(dataset, name=name)
-        file = options.out or options.result / f"{name}.html"
+        file = options.out or explorer.file_of(options.result, name)
         print(_told(write(text, file)))
         if left_out:
             print(f"Thinned, as the whole is more than browsers bear: {', '.join(left_out)}.")

@@ -9,6 +9,7 @@ result holds; its numbers are those of the result to seven digits.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,10 @@ from .turning import criteria_of, turnings
 
 SCRIPTS = (
     *("data.js", "scales.js", "plot.js", "state.js"),
-    *("cells.js", "map.js", "curves.js", "table.js", "numbers.js", "explorer.js"),
+    *("cells.js", "map.js", "curves.js", "table.js", "numbers.js", "link.js", "explorer.js"),
 )
 _NEEDS = "a result with a map or curves over budgets, or a table or fronts of named cases"
+_PLAIN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _TOLD = ("solver_reason", "prediction", "device", "precision", "git_revision", "loss_convention")
 
 
@@ -58,7 +60,7 @@ def page(dataset: xr.Dataset, most: int = MOST_NUMBERS, name: str = "result") ->
     shown = subjects(dataset)
     told, left_out = tables(dataset, _mapped(dataset, shown))
     lines, more = fronts(dataset)
-    name = str(dataset.attrs.get("experiment", name))
+    name = str(dataset.attrs.get("experiment") or name)
     over = ", ".join(map(str, dataset.dims)) or "nothing"
     require(bool(shown or told or lines), "result", f"{name} over {over}", _NEEDS)
     views, left_out = [], [*left_out, *more]
@@ -88,7 +90,12 @@ def _mapped(dataset: xr.Dataset, shown: Sequence[Subject]) -> set[str]:
 
 def save(dataset: xr.Dataset, folder: Path, name: str) -> Path | None:
     """Write FOLDER/NAME.html; None where there is nothing to explore."""
-    return write(page(dataset, name=name)[0], folder / f"{name}.html") if explorable(dataset) else None
+    return write(page(dataset, name=name)[0], file_of(folder, name)) if explorable(dataset) else None
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """FOLDER/NAME.html, inside FOLDER whatever a result says its name is; FOLDER/result.html unless NAME is plain."""
+    return folder / f"{name if _PLAIN.fullmatch(name) else 'result'}.html"
 
 
 def _view(dataset: xr.Dataset, subject: Subject, most: int) -> tuple[Mapping[str, Any], list[str]]:

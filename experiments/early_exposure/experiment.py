@@ -4,9 +4,9 @@
 
 has three phases. Pre-training teaches one feature of the input, with a share of the target's data mixed in; then the
 target is trained on until it is learned; then fine-tuning asks for the first feature alone, at --asked. What counts is
-the target's loss afterwards, where targets and what is asked are learned alike. In the target's data both features go
-together, so that either can carry it. Controls are one layer, and features that are independent. Beside the share of
-pre-training: in which half of it, and splits of one amount of target data at equal compute.
+the target's loss afterwards, where base, target and what is asked are learned alike. In the target's data both
+features go together, so that either can carry it. Controls are one layer, and features that are independent. Beside
+the share of pre-training: in which half of it, and splits of one amount of target data at equal compute.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from .phases import FEATURES, Part, Place, Plan, Reached
 CLAIMS = ("redundant-inputs", "exposure-one-layer")
 TIMINGS = ("first half", "throughout", "second half")
 _OF = "of the target, over that of the zero network"
+_WAYS = (("timed", "by when it is mixed in"), ("split", "by splits at equal compute"))
 LABELS = {
     "features": Label("features in the target's data"),
     "depth": Label("number of layers"),
@@ -43,12 +44,17 @@ LABELS = {
     "target_loss": Label(f"loss before fine-tuning downstream {_OF}", PLAIN),
     "asked_loss": Label("loss of what is asked downstream, after it", "squared output"),
     "base_loss": Label("loss of the base after pre-training, over that of the zero network", PLAIN),
+    "base_left": Label("how far that is from where pre-training on this share ends", PLAIN),
     "weight": Label("end-to-end weight before fine-tuning downstream", STRENGTH),
     "feature": Label("feature of the input"),
 } | {
-    f"{way}_{name}": Label(f"{told} {_OF}, {of}", PLAIN)
-    for way, of in (("timed", "by when it is mixed in"), ("split", "by splits at equal compute"))
-    for name, told in (("retained_loss", "loss after"), ("target_loss", "loss before fine-tuning downstream"))
+    f"{way}_{name}": Label(f"{told}, {of}", PLAIN)
+    for way, of in _WAYS
+    for name, told in (
+        ("retained_loss", f"loss after {_OF}"),
+        ("target_loss", f"loss before fine-tuning downstream {_OF}"),
+        ("base_left", "how far the loss of the base is from where pre-training on this share of the target ends"),
+    )
 }
 
 
@@ -139,10 +145,10 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
 _READ: dict[str, dict[str, tuple[str, ...]]] = {
     "": {
         **{"retained_loss": ("asked",), "asked_loss": ("asked",)},
-        **{"target_loss": (), "base_loss": (), "weights": ("feature",)},
+        **{"target_loss": (), "base_loss": (), "base_left": (), "weights": ("feature",)},
     },
-    "timed_": {"retained_loss": ("asked",), "target_loss": ()},
-    "split_": {"retained_loss": ("asked",), "target_loss": ()},
+    "timed_": {"retained_loss": ("asked",), "target_loss": (), "base_left": ()},
+    "split_": {"retained_loss": ("asked",), "target_loss": (), "base_left": ()},
 }
 """Prefix -> what is told, with its own dimensions."""
 

@@ -16,6 +16,8 @@ from ..words import NEGLIGIBLE, counted, few_seeds, interval, joined, percent, t
 
 MATCHED = 1e-5
 """Loss up to which a target, and what is asked downstream, count as learned: all are compared there."""
+BASE_LEFT = 1e-7
+"""How far the base's loss may be from its end. What is kept moves by the root of it, 3e-4 here, which is immaterial."""
 REDUNDANT, INDEPENDENT = "redundant", "independent"
 
 
@@ -33,6 +35,8 @@ class Inside(NamedTuple):
     """By how much share 0, and share 1, are above it, over the zero network's loss; of matched seeds."""
     relative: float
     """1 - loss / the smaller of both."""
+    falls: bool
+    """Whether the median falls from each share below 1 to the next."""
 
     @property
     def verdict(self) -> Verdict:
@@ -46,8 +50,8 @@ class Inside(NamedTuple):
 
 
 def matched(dataset: xr.Dataset, prefix: str = "") -> xr.DataArray:
-    """Retained losses where the target was learned before, and what is asked after; NaN elsewhere."""
-    sound = dataset[f"{prefix}target_loss"] <= MATCHED
+    """Retained losses where base and target were learned before, and what is asked after; NaN elsewhere."""
+    sound = (dataset[f"{prefix}target_loss"] <= MATCHED) & (dataset[f"{prefix}base_left"] <= BASE_LEFT)
     if not prefix:
         sound = sound & (dataset["asked_loss"] <= MATCHED)
     return dataset[f"{prefix}retained_loss"].where(sound)
@@ -66,37 +70,66 @@ def inside(dataset: xr.Dataset, features: str, depth: int, asked: float) -> Insi
     gains = over_seeds(values[0] - values[best]), over_seeds(values[-1] - values[best])
     ends = float(middle[0]), float(middle[-1])
     relative = 1 - middle[best] / max(min(ends), 1e-300)
-    return Inside(float(shares[best]), float(middle[best]), *ends, gains, float(relative))
+    falls = bool(np.all(np.diff(middle[known & (shares < 1)]) < 0))
+    return Inside(float(shares[best]), float(middle[best]), *ends, gains, float(relative), falls)
 
 
 def find(dataset: xr.Dataset) -> Finding:
     """Whether a share between none and all is best for networks of two and more layers on redundant features.
 
-    Seen where it is for some depth and something that is asked; not seen where it is for none of them; nobody can tell
-    otherwise.
+    Seen where it is for some depth and something that is asked, and controls are known and do not see it: one layer,
+    and independent features of every depth. Not seen where it is for none of them; nobody can tell otherwise.
     """
     asked, depths = dataset["asked"].values.tolist(), dataset["depth"].values.tolist()
-    told = {(L, a): inside(dataset, REDUNDANT, L, a) for L in depths for a in asked}
+    told = {(L, a): inside(dataset, REDUNDANT, L, a) for L in depths if L > 1 for a in asked}
     deep = {key: each for key, each in told.items() if each is not None and each.verdict != "cannot tell"}
     details = tuple(_beside(dataset))
-    best = [(each.relative, key) for key, each in deep.items() if each.verdict == "seen"]
+    if not told:
+        sentence = "It takes networks of two or more layers to tell which share is best"
+        return Finding(sentence, "cannot tell", {}, details)
+    seen = {key: each for key, each in deep.items() if each.verdict == "seen"}
+    doubts = {ask: _doubt(dataset, ask) for ask in {ask for _, ask in seen}}
+    best = [(each.relative, key) for key, each in seen.items() if not doubts[key[1]]]
+    counts = {"cases": len(told), "unknown": len(told) - len(deep)}
     if best:
         _, (depth, ask) = max(best)
-        here = deep[depth, ask]
+        here = seen[depth, ask]
+        own = np.isclose(ask, dataset.attrs["base_strength"])
+        what = f"the base is asked ({ask:g})" if own else f"{ask:g} is asked"
+        how = "more early exposure is better, up to a jump at 1" if here.falls else "some early exposure is best"
         sentence = (
-            f"With redundant features early exposure is best at a share of {here.share:g}: retained loss "
-            f"{here.loss:.2g}, {here.without:.2g} at 0, {here.alone:.2g} at 1 ({depth} layers)"
+            f"Where features are redundant and {what}, {how}: loss {here.without:.2g} at 0, {here.loss:.2g} at "
+            f"{here.share:g}, {here.alone:.2g} at 1 ({depth} layers)"
         )
         numbers = {"depth": depth, "asked": ask, **{name: getattr(here, name) for name in _NUMBERS}}
         return Finding(sentence, "seen", numbers, details)
-    if deep and len(deep) == len(told):
+    if seen:
+        ask = min(doubts)
+        sentence = f"A share inside is best where {ask:g} is asked, but it cannot be told why: {doubts[ask]}"
+        return Finding(sentence, "cannot tell", counts, details)
+    if len(deep) == len(told):
         sentence = "No share between none and all keeps the target better than both, at any depth and for all asked"
         return Finding(sentence, "not seen", {"cases": len(told)}, details)
-    lost = len(told) - len(deep)
     sentence = (
-        f"Which share is best cannot be told in {lost} of {len(told)} cases: phases are too short, or seeds differ"
+        f"Which share is best cannot be told in {counts['unknown']} of {len(told)} cases: phases are too short, or "
+        "seeds differ"
     )
-    return Finding(sentence, "cannot tell", {"cases": len(told), "unknown": lost}, details)
+    return Finding(sentence, "cannot tell", counts, details)
+
+
+def _doubt(dataset: xr.Dataset, asked: float) -> str:
+    """What controls say against redundancy and depth as the cause, where this is asked; empty where nothing."""
+    depths = dataset["depth"].values.tolist()
+    if 1 not in depths:
+        return "one layer, the control, was not run"
+    places = [(REDUNDANT, 1), *((INDEPENDENT, depth) for depth in depths)]
+    for features, depth in places:
+        here = inside(dataset, features, depth, asked)
+        verdict = "cannot tell" if here is None else here.verdict
+        if verdict != "not seen":
+            how = "see it too" if verdict == "seen" else "are not known"
+            return f"controls {how} ({features} features, {counted(depth, 'layer')})"
+    return ""
 
 
 _NUMBERS = ("share", "loss", "without", "alone")
@@ -123,11 +156,13 @@ def _beside(dataset: xr.Dataset) -> Iterator[str]:
     losses = matched(dataset)
     within = losses.sel(share=[share for share in losses["share"].values if share < 1])
     if within.sizes["share"] > 1:
-        spread = ((within.max("share") - within.min("share")) / within.max("share")).median("seed").max("asked")
+        most, apart = within.max("share"), within.max("share") - within.min("share")
+        spread = xr.where(apart <= LEAST_EXCESS, 0.0, apart / most).median("seed").max("asked")
         for features in spread["features"].values:
             row = spread.sel(features=features)
             told = joined([f"{percent(float(row.sel(depth=L)))} ({L})" for L in row["depth"].values])
-            yield f"Shares below 1, {features} features: retained losses differ by at most {told} (layers)."
+            apart_by = f"retained losses differ (by {LEAST_EXCESS:g} or more) by at most {told} (layers)"
+            yield f"Shares below 1, {features} features: {apart_by}."
     off = abs(losses - dataset["predicted_retained_loss"])
     if bool(off.notnull().any()):
         yield f"The closed form is off by {float(off.max()):.2g} of the zero network's loss at most, at shares below 1."

@@ -45,7 +45,9 @@ class Reached(NamedTuple):
     """Over (seed, asked), but for what comes before anything is asked."""
 
     base_loss: Float[np.ndarray, " seeds"]
-    """After pre-training."""
+    """After pre-training, over that of the zero network."""
+    base_left: Float[np.ndarray, " seeds"]
+    """How far that is from where pre-training on these shares ends; 0 where the base is not seen at all."""
     target_loss: Float[np.ndarray, " seeds"]
     """Before anything is asked, over that of the zero network, as losses of the target are."""
     weights: Float[np.ndarray, "seeds inputs"]
@@ -102,6 +104,7 @@ class Place:
         ends = [self._downstream(weights, asked) for asked in self.asked]
         return Reached(
             base.loss_of(products) / base.zero_loss,
+            abs(base.loss_of(products) / base.zero_loss - self.base_end(plan.parts[-1].share, products)),
             target.loss_of(before) / target.zero_loss,
             before[:, 0],
             np.stack([target.loss_of(end) / target.zero_loss for end in ends], axis=1),
@@ -118,6 +121,12 @@ class Place:
         if not all(np.isfinite(layer).all() for layer in weights):
             return tuple(np.full_like(layer, np.nan) for layer in weights)
         return train(weights, task, Phase(self.learning_rate), steps, points=[0]).weights
+
+    def base_end(self, share: float, products: np.ndarray) -> np.ndarray | float:
+        """The base's loss at the least of the mixed one, which is one point; where it is not seen, what it is."""
+        base = LinearTask.from_target(self.base_strength * KNOWN[None])
+        ends = products if share == 1 else self.mixed(share).target
+        return np.asarray(base.loss_of(ends) / base.zero_loss)
 
     def predicted(self, share: float) -> Float[np.ndarray, " asked"]:
         """The retained loss in closed form, all phases to convergence; NaN where the base is not seen at all."""

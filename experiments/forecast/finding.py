@@ -1,4 +1,4 @@
-"""What the forecasts of a table come to: how many runs more pre-training will hurt, and how many nobody can tell."""
+"""What the forecasts of a table come to: of how many runs harm is foreseen, and of how many nobody can tell."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def find(dataset: xr.Dataset) -> Finding:
     runs = len(verdicts)
     verdict: Verdict = "seen" if counts["harm"] else "not seen" if counts["no_harm"] == runs else "cannot tell"
     told = {
-        "seen": f"Pre-training on to 8 times the budget will hurt {counts['harm']} of {counted(runs, 'run')}",
-        "not seen": f"Pre-training on to 8 times the budget will hurt none of {counted(runs, 'run')}",
+        "seen": f"Harm by 8 times the budget is foreseen for {counts['harm']} of {counted(runs, 'run')}",
+        "not seen": f"Harm by 8 times the budget is foreseen for none of {counted(runs, 'run')}",
         "cannot tell": f"It cannot be told whether more pre-training will hurt any of {counted(runs, 'run')}",
     }[verdict]
     rest = [
         f"{counts[name]} {words}"
-        for name, words in (("no_harm", "will not be hurt"), ("cannot_tell", "cannot be told"))
+        for name, words in (("no_harm", "foreseen to stay unharmed"), ("cannot_tell", "cannot be told"))
         if counts[name] and not (name == "no_harm" and verdict == "not seen")
     ]
     sentence = f"{told}; {' and '.join(rest)}" if rest and runs > 1 else told

@@ -17,7 +17,7 @@ def find(dataset: xr.Dataset) -> Finding:
     """Whether it beats the prior's share by its Brier score, domain by domain.
 
     Seen where it does in at least half of the domains outside the prior, not seen where in none; nobody can tell
-    where no interval is clear of 0.
+    where no interval there is clear of 0.
     """
     domains = [str(name) for name in dataset["domain"].values]
     skill = dataset["skill"].isel(method=0)
@@ -25,7 +25,8 @@ def find(dataset: xr.Dataset) -> Finding:
     worse = skill.sel(statistic="high").values < 0
     outside = np.arange(len(domains)) > 0
     count, all_outside = int(better[outside].sum()), int(outside.sum())
-    fails = [name for name, bad in zip(domains, ~better, strict=True) if bad]
+    harmful = [name for name, bad in zip(domains, worse, strict=True) if bad]
+    unclear = [name for name, bad in zip(domains, ~(better | worse), strict=True) if bad]
     calm = calibrated(dataset)
     numbers = {
         "better": count,
@@ -35,16 +36,18 @@ def find(dataset: xr.Dataset) -> Finding:
         "regret": _estimate(dataset["regret"].sel(policy=_POLICY)),
         "regret_to_the_end": _estimate(dataset["regret"].isel(policy=0)),
     }
-    if not better.any() and not worse.any():
+    if not better[outside].any() and not worse[outside].any():
         return Finding(
             "It cannot be told whether the forecast beats a constant: no interval is clear of it",
             "cannot tell",
             numbers,
         )
     verdict: Verdict = "seen" if 2 * count >= all_outside and count else "not seen" if not count else "cannot tell"
-    sentence = f"The forecast beats a constant in {count} of {all_outside} domains that it has not learned from"
-    if fails:
-        sentence += f", not on {joined(fails)}"
+    sentence = f"The forecast beats a constant in {count} of {all_outside} domains outside its prior"
+    if unclear:
+        sentence += f", not on {joined(unclear)}"
+    if harmful:
+        sentence += f"{', and' if unclear else ','} is worse on {joined(harmful)}"
     return Finding(sentence, verdict, numbers, (_calibration(dataset, calm), _stopping(dataset)))
 
 

@@ -94,3 +94,6 @@ class Meeting:
         for batch in self.batches:
             shape = partial(jax.eval_shape, self.monitor.loss, params, batch)
             require_one_number(call_named("loss", f"{self.config.loss} on {name}", shape))
+        for batch in self.monitor.finetune or ():
+            shape = partial(jax.eval_shape, self.monitor.loss, params, batch)
+            call_named("finetune", f"{self.config.finetune}, by {self.config.loss} on {name}", shape)

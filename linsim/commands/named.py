@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import jax
 
 import linsim
-from linsim.errors import InvalidInput, require
+from linsim.errors import InvalidInput, RunFailed, require
 from linsim.measure import Measure, placed
 from linsim.measures.built_in import built_in
 from linsim.tasks import Transfer
@@ -40,7 +40,7 @@ def named(field: str, name: str) -> Any:
         if error.name not in (module, module.partition(".")[0]):
             raise InvalidInput(field, name, f"a module that can be imported: it lacks {error.name}") from error
         raise InvalidInput(field, name, f"a module that is found: {module} is not, from {here}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InvalidInput(field, name, f"a module that can be imported: {_told(error)}") from error
     require(hasattr(imported, attribute), field, name, f"a name in {getattr(imported, '__file__', module)}")
     return getattr(imported, attribute)
@@ -60,16 +60,19 @@ def _own_measure(text: str) -> Measure:
 
 
 def call_named(field: str, name: str, call: Callable[[], T]) -> T:
-    """The result of somebody else's code; `InvalidInput` with file and line where it fails."""
+    """The result of somebody else's code; `InvalidInput` with file and line where it fails, or ends the process.
+
+    What is no fault of theirs is passed on: `RunFailed`, and what JAX or the machine has no room for.
+    """
     try:
         return call()
-    except (InvalidInput, MemoryError, jax.errors.JaxRuntimeError):
+    except (InvalidInput, RunFailed, MemoryError, jax.errors.JaxRuntimeError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InvalidInput(field, name, f"code that does not fail: {_told(error)}") from error
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """KeyError: 'w' (my_training.py, line 12)."""
     frames = traceback.extract_tb(error.__traceback__)
     library = Path(linsim.__file__).parent

@@ -12,6 +12,7 @@ from linsim.errors import brief, numbers, require, require_number
 from linsim.forecasting.columns import COLUMNS, features_of
 from linsim.forecasting.forecaster import stored
 from linsim.forecasting.prior import FEWEST_BUDGETS, HORIZONS
+from linsim.forecasting.table import STEP
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,10 @@ class Stopping:
         require(rising, "budgets", brief(budgets), "strictly increasing numbers > 0")
         allowed = f"columns of losses by name: {COLUMNS[0]}, and any of {', '.join(COLUMNS[1:])}"
         require(isinstance(losses, Mapping) and COLUMNS[0] in losses, "losses", brief(losses), allowed)
+        for name in losses:
+            require(name in COLUMNS, "losses", brief(name), allowed)
+        widest = float(np.max(steps[1:] / steps[:-1], initial=1.0))
+        require(widest <= STEP, "budgets", f"{widest:.3g} times the one before", f"at most {STEP:g} times, in one unit")
         columns = {name: numbers(name, losses[name], 1, finite=False) for name in COLUMNS if name in losses}
         for name, values in columns.items():
             require(len(values) == len(steps), name, f"{len(values)} losses", f"one for each of {len(steps)} budgets")

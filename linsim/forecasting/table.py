@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +22,10 @@ WHOSE = ("run", "rate", "strength")
 NAMES = (BUDGET, *COLUMNS, *WHOSE)
 """All columns that are looked at; of budget and base_loss a table has both, of the others any."""
 
-_STEP = 1e3  # from one budget to the next: more is taken for another unit
+_EMPTY = ("none", "nan", "<na>", "nat")
+"""What cells of a DataFrame that were not measured are called, as text."""
+
+STEP = 1e3  # from one budget to the next: more is taken for another unit
 _SPAN = 1e6  # of losses within one column of a run, likewise
 _UNITS = "{} in one unit for all rows: {} {:.3g} times {}"
 
@@ -58,53 +63,69 @@ def read_table(table: Any, names: Mapping[str, str] | None = None) -> list[Run]:
     for name in given:
         require_choice("names", name, NAMES)
     names = {name: name for name in NAMES} | dict(given)
-    rows, first = _rows(table, names)
-    require(len(rows) > 0, "table", "no rows", f"at least {FEWEST_BUDGETS} rows, one for every budget of a run")
-    groups: dict[str, list[int]] = {}
-    for at, row in enumerate(rows):
-        groups.setdefault(_name(row), []).append(at)
-    runs = [
-        _run(name, [rows[at] for at in places], [first + at for at in places], names) for name, places in groups.items()
-    ]
-    for (name, places), run in zip(groups.items(), runs, strict=True):
-        _require_same(run.budgets.tolist(), runs[0], [first + at for at in places], names[BUDGET], name)
+    (twice, count), *_ = Counter(names.values()).most_common()
+    require(count == 1, "names", f"{twice} for {count} columns", "a name in the table for each")
+    columns, places = _columns(table)
+    _require_names(columns, names, f"row {max(places[:1] or [2]) - 1 or 1}")
+    require(len(places) > 0, "table", "no rows", f"at least {FEWEST_BUDGETS} rows, one for every budget of a run")
+    chosen = {name: columns[at] for name, at in names.items() if at in columns}
+    groups: dict[str, dict[int, dict[str, str]]] = {}
+    for place, *cells in zip(places, *chosen.values(), strict=True):
+        row = dict(zip(chosen, cells, strict=True))
+        groups.setdefault(_name(row), {})[place] = row
+    runs = [_run(name, list(rows.values()), list(rows), names) for name, rows in groups.items()]
+    for (name, rows), run in zip(groups.items(), runs, strict=True):
+        _require_same(run.budgets.tolist(), runs[0], list(rows), names[BUDGET], name)
     return runs
 
 
-def _rows(table: Any, names: Mapping[str, str]) -> tuple[list[dict[str, str]], int]:
-    """Every row as text, by the names of `NAMES`, and the number of the first one as an editor shows it."""
+def _columns(table: Any) -> tuple[dict[str, list[str]], list[int]]:
+    """Every column as text, and where each row stands: the line of a file, the number of a row elsewhere."""
     if isinstance(table, str | Path):
-        try:
-            with Path(table).open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                head, given = list(reader.fieldnames or []), list(reader)
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise InvalidInput("table", str(table), f"a CSV file in UTF-8 ({reason})") from error
-        columns, first = {name: [row[name] for row in given] for name in head}, 2
-    else:
-        named = hasattr(table, "keys") and hasattr(table, "__getitem__")
-        require(named, "table", brief(table), "the path of a CSV file, or a mapping of names to columns")
-        columns, first = {str(name): _column(str(name), table[name]) for name in list(table.keys())}, 1
-        lengths = {name: len(column) for name, column in columns.items()}
-        require(len(set(lengths.values())) <= 1, "table", lengths, "columns of one length")
-    for name in (BUDGET, BASE):
-        there = ", ".join(columns) or "none"
-        require(
-            names[name] in columns,
-            f"row {first - 1 or 1}, column {names[name]}",
-            f"columns {there}",
-            f"a column of that name, of the {name.replace('_', ' ')}",
-        )
-    chosen = {name: columns[at] for name, at in names.items() if at in columns}
-    return [dict(zip(chosen, row, strict=True)) for row in zip(*chosen.values(), strict=True)], first
+        return _of_file(Path(table))
+    named = hasattr(table, "keys") and hasattr(table, "__getitem__")
+    require(named, "table", brief(table), "the path of a CSV file, or a mapping of names to columns")
+    columns = {str(name): _column(str(name), table[name]) for name in list(table.keys())}
+    lengths = {name: len(column) for name, column in columns.items()}
+    require(len(set(lengths.values())) <= 1, "table", lengths, "columns of one length")
+    return columns, list(range(1, 1 + max(lengths.values(), default=0)))
+
+
+def _of_file(path: Path) -> tuple[dict[str, list[str]], list[int]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            head = [name.strip() for name in next(reader, [])]
+            rows = [(reader.line_num, row) for row in reader if row]
+    except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InvalidInput("table", repr(str(path))[1:-1], f"a CSV file in UTF-8 ({reason})") from error
+    for name, count in Counter(head).items():
+        require(count == 1, f"row 1, column {name}", f"{count} of that name", "each name once")
+    for line, row in rows:
+        require(len(row) == len(head), f"row {line}", f"{len(row)} cells", f"{len(head)}, as the head has")
+    return {name: [row[at] for _, row in rows] for at, name in enumerate(head)}, [line for line, _ in rows]
+
+
+def _require_names(columns: Mapping[str, Any], names: Mapping[str, str], row: str) -> None:
+    """Columns that a forecast cannot do without, that somebody named, or that are nearly named are there."""
+    there = ", ".join(columns) or "none"
+    for name, called in names.items():
+        field = f"{row}, column {called}"
+        if name in (BUDGET, BASE) or called != name:
+            allowed = f"a column of that name, of the {name.replace('_', ' ')}"
+            require(called in columns, field, f"columns {there}", allowed)
+    missing = {called.lower(): called for called in names.values() if called not in columns}
+    for column in {*columns} - {*names.values()}:
+        meant = get_close_matches(column.strip().lower().replace(" ", "_"), missing, 1, cutoff=0.9)
+        require(not meant, f"{row}, column {column}", "no known name", f"{missing[meant[0]] if meant else ''}")
 
 
 def _column(name: str, values: Any) -> list[str]:
     plain = values.tolist() if hasattr(values, "tolist") else values
     several = isinstance(plain, list | tuple)
     require(several, name, brief(values), "a list of values")
-    return ["" if value is None or value != value else str(value) for value in plain]
+    return ["" if str(value).lower() in _EMPTY else str(value) for value in plain]
 
 
 def _name(row: Mapping[str, str | None]) -> str:
@@ -120,7 +141,7 @@ def _run(name: str, rows: Sequence[Mapping[str, str]], places: Sequence[int], na
         field = f"row {at}, column {names[BUDGET]}"
         require(after > before, field, after, f"more than the {before:g} of the row before: each budget once, in order")
         allowed = _UNITS.format("budgets", "this is", after / before, "the one before")
-        require(after <= _STEP * before, field, after, allowed)
+        require(after <= STEP * before, field, after, allowed)
     enough = f"at least {FEWEST_BUDGETS} budgets a run; {name!r} has {len(told)}"
     require(len(told) >= FEWEST_BUDGETS, f"row {places[-1]}, column {names[BUDGET]}", told[-1], enough)
     losses = {}

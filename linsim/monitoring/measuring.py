@@ -26,7 +26,7 @@ from linsim.errors import (
 from linsim.measures.estimates import Estimate, from_samples
 from linsim.monitoring import probes
 from linsim.monitoring.layers import Layers, chosen_in, holding, layers_of, masks_of, split, sums_of
-from linsim.monitoring.other_task import OF_BOTH, readings
+from linsim.monitoring.other_task import OF_BOTH, readings, require_taken
 from linsim.monitoring.predictive import Predictive
 from linsim.monitoring.sharpness import Sharpness
 from linsim.monitoring.trees import (
@@ -118,9 +118,11 @@ class Monitor:
             allowed += OF_BOTH
             some = "a list of microbatches of the fine-tuning task, at least one"
             require(len(listed("finetune", self.finetune, some)) > 0, "finetune", "none", some)
+            for number, batch in enumerate(self.finetune):
+                examples_in(batch, f"finetune[{number}]")
         require_callable("loss", self.loss, "a function loss(params, batch), or a `Predictive`")
         chosen = allowed if self.measures is None else listed("measures", self.measures, "a list of names")
-        require(len(chosen) > 0, "measures", chosen, "at least one")
+        require(0 < len(chosen) == len({*map(str, chosen)}), "measures", brief(chosen), "at least one, each once")
         needed = "" if isinstance(self.loss, Predictive) else f"; {' and '.join(OF_OUTPUTS)} for a `Predictive` loss"
         needed += "" if self.finetune is not None else f"; {' and '.join(OF_BOTH)} where `finetune` is given"
         for name in chosen:
@@ -150,7 +152,7 @@ class Monitor:
 
         Raises:
           InvalidInput: parameters that are not floating-point, or none that `params` chooses, no or an empty batch, a
-            loss that is no scalar, a value that is not finite.
+            loss that is no scalar, a value that is not finite, microbatches of `finetune` that the loss does not take.
         """
         require_key(key)
         several = isinstance(batches, Iterable) and not isinstance(batches, str | bytes | Mapping)
@@ -188,7 +190,7 @@ class Monitor:
             tops = self._sharpness.measure(params, held, kept, sizes, for_start, masks)
             reading |= dict(zip(_names("top_eigenvalue", layers), tops, strict=True))
         if self.finetune is not None and set(OF_BOTH) & {*self._measures}:
-            counts = [self._size(batch) for batch in self.finetune]
+            counts = require_taken(holding(self.loss, held), params, self.finetune, self._size)
             reading |= readings(self._value, (params, held), self.finetune, counts, reading["loss"])
         split_up = [name for name in self._measures if name not in OF_BOTH]
         names = [*self._measures, "loss", *(f"{name}@{layer}" for name in split_up for layer in layers)]

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from linsim.errors import require
+from linsim.errors import InvalidInput, brief_error, require
 from linsim.measures.estimates import Estimate, from_samples
-from linsim.monitoring.trees import Batch, Params, spread
+from linsim.monitoring.trees import Batch, Params, require_one_number, shapes_of, spread
 
 OF_BOTH = ("finetune_loss", "loss_ratio")
 """Measures that need microbatches of the fine-tuning task."""
+
+
+def require_taken(
+    loss: Callable[[Any, Batch], Any], params: Params, batches: Sequence[Batch], size: Callable[[Batch], int]
+) -> list[int]:
+    """How much each microbatch counts; `InvalidInput` names the one that the loss does not take.
+
+    Args:
+      loss: (params, batch) -> mean loss.
+      params: of the checkpoint.
+      batches: of the fine-tuning task.
+      size: of a batch that the loss takes.
+    """
+    sizes = []
+    for number, batch in enumerate(batches):
+        field = f"finetune[{number}]"
+        try:
+            value = jax.eval_shape(loss, params, batch)
+            sizes.append(size(batch))
+        except Exception as error:  # whatever a user's code raises
+            shapes = ", ".join(map(str, shapes_of(batch).values()))
+            allowed = f"a microbatch that the loss takes; it fails with {brief_error(error)}"
+            raise InvalidInput(field, f"shapes {shapes}", allowed) from error
+        require_one_number(value)
+    return sizes
 
 
 def readings(

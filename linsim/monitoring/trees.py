@@ -79,14 +79,14 @@ def require_same_shapes(field: str, shapes: dict[str, tuple[int, ...]], expected
         require(found == wanted, f"{field}{path}", f"{found}", f"{wanted}, as in the first checkpoint")
 
 
-def examples_in(batch: Batch) -> int:
-    """How many examples a batch has; `InvalidInput` where it is empty or its arrays disagree."""
+def examples_in(batch: Batch, field: str = "batch") -> int:
+    """How many examples a batch has; `InvalidInput` names it where it is empty or its arrays disagree."""
     shapes = shapes_of(batch)
-    require(len(shapes) > 0, "batch", batch, "arrays whose first axis runs over examples")
+    require(len(shapes) > 0, field, brief(batch), "arrays whose first axis runs over examples")
     for path, shape in shapes.items():
-        require(len(shape) > 0 and shape[0] > 0, f"batch{path}", f"shape {shape}", "at least one example")
+        require(len(shape) > 0 and shape[0] > 0, f"{field}{path}", f"shape {shape}", "at least one example")
     lengths = {shape[0] for shape in shapes.values()}
-    require(len(lengths) == 1, "batch", f"shapes {list(shapes.values())}", "the same number of examples in every array")
+    require(len(lengths) == 1, field, f"shapes {list(shapes.values())}", "the same number of examples in every array")
     return lengths.pop()
 
 

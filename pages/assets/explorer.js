@@ -14,7 +14,7 @@ function placeOf(level) {
 
 const page = { view: null, map: null, cells: [], hover: null, context: {}, quantities: [] };
 const FIRST = { view: "0", quantity: "", budget: "", harm: "", excess: "", pins: "", measure: "", table: "0", sort: "", allsort: "", fronts: "", theme: "auto" };
-let state = { ...FIRST };
+const state = { ...FIRST };
 
 function heading() {
   const { finding } = DATA;
@@ -50,7 +50,7 @@ function chosenOthers() {
 }
 
 function pins() {
-  return state.pins.split(",").filter(Boolean).map(Number).filter((at) => at < page.cells.length);
+  return state.pins.split(",").filter(Boolean).map(Number);
 }
 
 // The budget of the slider: steps, or what else budgets are counted in.
@@ -262,14 +262,13 @@ function wire() {
   $("all").addEventListener("toggle", drawAll);
   $("table").addEventListener("change", (event) => { changed({ table: event.target.value, sort: "" }, "none"); showTables(); });
   wireTools(state, () => { applyTheme(state.theme); writeHash(state, FIRST); });
-  addEventListener("hashchange", () => { Object.assign(state, FIRST, readHash()); applyTheme(state.theme); show(); showTables(); });
+  addEventListener("hashchange", () => { readState(); show(); showTables(); });
 }
 
 async function start() {
   heading();
-  Object.assign(state, FIRST, readHash());
-  applyTheme(state.theme);
   page.views = await Promise.all(DATA.views.map(unpacked));
+  readState();
   wire();
   show();
   showTables();

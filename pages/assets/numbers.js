@@ -60,9 +60,8 @@ function drawNumbers(shown) {
   replace($("cells"), h("table.numbers", {}, h("caption", {}, `At a budget of ${budgetWords()}`), h("thead", {}, h("tr", {}, h("td", {}), heads)), h("tbody", {}, names.map((name) => h("tr", {}, h("th", { scope: "row" }, name), lists.map((list) => h("td", { "data-name": name }, list.get(name) || "–")))))));
 }
 
-function drawAll() {
-  if (!$("all").open || !page.view?.x) return;
-  const { view } = page;
+// Columns of the map as a table.
+function columnsOf(view) {
   const axes = [view.x, view.y].filter(Boolean).map((dim) => ({ words: view.axes[dim].words, of: (cell) => cell.place[dim], text: (cell) => (typeof view.axes[dim].values[0] === "number" ? short(view.axes[dim].values[cell.place[dim]]) : view.axes[dim].values[cell.place[dim]]), numeric: true }));
   const turns = view.turns.flatMap((turning, at) => {
     const of = at === 0 ? "" : `, ${turning.words}`;
@@ -71,8 +70,13 @@ function drawAll() {
   });
   const cost = { words: "cost of going on", of: (cell) => costAt(view, cell.place, page.context.budget), text: (cell) => change(costAt(view, cell.place, page.context.budget)), numeric: true };
   const runs = { words: "runs", of: (cell) => cell.trouble, text: (cell) => TROUBLES[cell.trouble] || "" };
+  return [...axes, ...turns, cost, runs];
+}
+
+function drawAll() {
+  if (!$("all").open || !page.view?.x) return;
   sortable($("all-table"), {
-    caption: "Every cell, medians over seeds", columns: [...axes, ...turns, cost, runs], rows: page.cells, sorted: state.allsort, chose: (by) => changed({ allsort: by }, "none"),
+    caption: "Every cell, medians over seeds", columns: columnsOf(page.view), rows: page.cells, sorted: state.allsort, chose: (by) => changed({ allsort: by }, "none"),
     more: (cell) => h("button", { type: "button", "aria-pressed": pins().includes(page.cells.indexOf(cell)), "aria-label": `Pin ${nameOf(cell.place)}`, onclick: (event) => { togglePin(page.cells.indexOf(cell)); event.target.setAttribute("aria-pressed", pins().includes(page.cells.indexOf(cell))); } }, "pin"),
   });
 }

@@ -1,5 +1,6 @@
 // What a link shows: the whole state of the page is in the hash of its address.
 
+// As it stands there; whoever reads it checks that the page has it (link.js, settings of theory.js).
 function readHash() {
   return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
 }
@@ -20,18 +21,16 @@ const THEMES = ["auto", "light", "dark"];
 function applyTheme(theme) {
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
   else delete document.documentElement.dataset.theme;
+  document.getElementById("theme").textContent = `Theme: ${theme}`;
 }
 
 // Buttons that every page has: light or dark, and the link of what is seen.
 function wireTools(state, changed) {
   const theme = document.getElementById("theme");
-  const said = () => (theme.textContent = `Theme: ${state.theme}`);
   theme.addEventListener("click", () => {
     state.theme = THEMES[(THEMES.indexOf(state.theme) + 1) % THEMES.length];
-    said();
     changed();
   });
-  said();
   document.getElementById("copy").addEventListener("click", async () => {
     const status = document.getElementById("status");
     try {

@@ -189,14 +189,19 @@ function changed(changes) {
   draw();
 }
 
+function readState() {
+  const told = readHash();
+  Object.assign(state, FIRST, told, { theme: THEMES.includes(told.theme) ? told.theme : FIRST.theme });
+  applyTheme(state.theme);
+}
+
 function start() {
   replace($("controls"), SLIDERS.map((slider) => h("label.slide", {}, `${slider.words} `, h("output", { id: `${slider.id}-told`, for: slider.id }),
     h("input", { type: "range", id: slider.id, min: slider.whole ? slider.low : 0, max: slider.whole ? slider.high : LEVELS, step: slider.whole ? 1 : "any", oninput: (event) => changed({ [slider.id]: String(levelOf(slider, Number(event.target.value))) }), onkeydown: (event) => stepped(event, slider) }))),
     h("button", { type: "button", id: "reset", onclick: () => changed({ ...FIRST, theme: state.theme }) }, "Start again"));
-  Object.assign(state, FIRST, readHash());
-  applyTheme(state.theme);
+  readState();
   wireTools(state, () => { applyTheme(state.theme); writeHash(state, FIRST); });
-  addEventListener("hashchange", () => { Object.assign(state, FIRST, readHash()); applyTheme(state.theme); draw(); });
+  addEventListener("hashchange", () => { readState(); draw(); });
   makeMap();
   draw();
   if (DATA.goldilocks) {

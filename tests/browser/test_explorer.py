@@ -214,6 +214,18 @@ def test_bad_input_is_one_line(name, tmp_path, capsys):
     assert not list(tmp_path.rglob("*.html"))
 
 
+@pytest.mark.parametrize("name", ["../../evil", "{tmp}/absolute", "", "..", "</script>", "a b", "a\n", "a" * 300])
+def test_a_page_lies_in_the_folder_of_its_result_whatever_that_calls_itself(name, tmp_path):
+    name = name.format(tmp=tmp_path)
+    result = tmp_path / "runs" / "one"
+    store.save(league().assign_attrs(experiment=name), result)
+    assert command.main([str(result)]) == 0
+    explorer.save(league(), result.parent, name)
+    pages = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*html*")}
+    assert pages == {"runs/one/result.html", "runs/result.html"}
+    assert {path.name for path in tmp_path.iterdir()} == {"runs"}
+
+
 def test_a_page_that_cannot_be_written_is_one_line(tmp_path, capsys):
     store.save(league(), tmp_path / "result")
     (tmp_path / "file").write_text("")

@@ -172,6 +172,57 @@ def test_a_link_shows_what_was_seen(opened, chart_page):
     second.wait_for_function("document.querySelectorAll('#map .pin').length === 0")
 
 
+GARBLED = (
+    *("pins=-1", "pins=1.5", "pins=99", "pins=abc", "pins=3e0", "measure=bogus", "measure=constructor", "quantity=bogus"),
+    *("fronts=99", "fronts=-1", "fronts=abc", "view=7", "view=-1", "view=x", "table=9", "sort=99", "sort=--1", "theme=pink"),
+    *("harm=abc", "harm=-3&excess=-1", "harm=Infinity", "harm=1e9", "excess=0x1", "budget=abc", "budget=-5"),
+    *("budget=1e9", "o.seed=1", "o.bogus=1", "__proto__=1", "allsort=99", "allsort=abc", "bogus=1", "%", "&=&"),
+)
+
+
+def seen(page):
+    """All that a page shows and has chosen, but for what drawing numbers anew."""
+    page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    page.wait_for_timeout(20)
+    chosen = page.eval_on_selector_all("select, input", "all => all.map(each => each.value + each.checked)")
+    return chosen, page.inner_text("body"), page.inner_html("#map .marks"), page.get_attribute("html", "data-theme")
+
+
+def test_what_a_link_tells_that_the_page_lacks_is_as_at_first(opened, chart_page):
+    page = opened(chart_page)
+    first = seen(page)
+    for hash in GARBLED:
+        page.evaluate("hash => { location.hash = hash; dispatchEvent(new HashChangeEvent('hashchange')); }", hash)
+        assert seen(page) == first, hash
+    for hash in ("#pins=-1", "#pins=1.5", "#measure=constructor", "#" + "&".join(GARBLED)):
+        again = opened(chart_page, hash)
+        assert seen(again) == first, hash
+
+
+def test_a_link_pins_no_cell_twice_and_no_more_than_there_are_colours_for(opened, chart_page):
+    page = opened(chart_page, "#pins=0,0,1,99,2,-1,3,4,x,5,6,7,8")
+    assert page.locator("#cells .chip").all_inner_texts() == list("123456")
+    assert page.locator("#map .pin").count() == 6
+    cell(page, 0, 0).click()
+    assert fragment(page) == "#pins=1%2C2%2C3%2C4%2C5"
+
+
+def test_links_of_tables_and_fronts_are_checked_as_well(opened, tmp_path):
+    page = opened(fronts_page(tmp_path), "#fronts=99&sort=9&table=4&theme=pink")
+    assert page.locator("#front .key").all_inner_texts() == ["one", "other"]
+    assert page.inner_text("#theme") == "Theme: auto"
+    for hash, keys in (("-1", ["one", "other"]), ("1.1.7.x", ["other"]), ("abc", ["one", "other"]), (".", [])):
+        page.evaluate("hash => (location.hash = hash)", f"fronts={hash}&theme=dark")
+        page.wait_for_function("document.getElementById('theme').textContent === 'Theme: dark'")
+        page.wait_for_timeout(20)
+        assert page.locator("#front .key").all_inner_texts() == keys, hash
+
+
+def test_a_theme_that_there_is_not_is_none_of_the_theory_either(opened, theory_page):
+    page = opened(theory_page, "#theme=pink&budget=abc&factor=-3")
+    assert page.inner_text("#theme") == "Theme: auto"
+
+
 def test_the_map_is_a_table_as_well_sorted_by_any_column(opened, chart_page):
     page = opened(chart_page)
     page.locator("#all summary").click()
@@ -199,14 +250,18 @@ def test_a_league_is_sorted_and_its_words_are_words(opened, tmp_path):
     assert page.locator("#details li").inner_html() == "&lt;i&gt;plain&lt;/i&gt;"
 
 
-def test_fronts_are_of_the_cases_that_are_chosen(opened, tmp_path):
+def fronts_page(folder):
     losses = np.array([[1.0, 4.0, 9.0], [1.0, 2.0, 3.0]])
     names = ("finetune_loss_after", "pretrain_loss_after")
     both = xr.Dataset(
         {name: (("way", "rate"), loss) for name, loss in zip(names, (losses, losses[:, ::-1]), strict=True)}
     )
     result = Finding("Two fronts", "seen").stored_in(both.assign_coords(way=["one", "other"]))
-    page = opened(write(explorer.page(result)[0], tmp_path / "fronts.html"))
+    return write(explorer.page(result)[0], folder / "fronts.html")
+
+
+def test_fronts_are_of_the_cases_that_are_chosen(opened, tmp_path):
+    page = opened(fronts_page(tmp_path))
     assert page.locator("#front .line").count() == 2
     assert page.locator("#front .key").all_inner_texts() == ["one", "other"]
     page.get_by_role("checkbox", name="one").uncheck()

@@ -49,6 +49,8 @@ def test_nothing_clear_of_a_constant_is_not_told(small):
     wide = small["skill"].copy()
     wide[{"statistic": 1}], wide[{"statistic": 2}] = -1.0, 1.0
     assert find(small.assign(skill=wide)).verdict == "cannot tell"
+    wide[{"statistic": 1, "domain": 0}] = 0.1  # its own prior says nothing of domains outside it
+    assert find(small.assign(skill=wide)).verdict == "cannot tell"
 
 
 def test_it_is_told_and_labelled(small):

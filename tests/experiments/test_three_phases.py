@@ -8,6 +8,7 @@ import pytest
 from experiments.three_phases import Config, experiment, main
 from experiments.three_phases.finding import find
 from experiments.three_phases.phases import LOSSES
+from experiments.words import percent
 from linsim.spectra import power_law
 from tests.computed import computed
 
@@ -18,6 +19,7 @@ VERDICTS = {
         replace(CONFIG, rates=(1e-9,), second_rate=1e-9),
         "not seen",
     ),
+    "one seed, which has no interval": (replace(CONFIG, seeds=1), "cannot tell"),
     "rates that diverge": (replace(CONFIG, rates=(5.0,)), "cannot tell"),
 }
 
@@ -30,7 +32,8 @@ def small():
 @pytest.mark.parametrize("name", VERDICTS)
 def test_every_verdict_has_a_configuration(small, name):
     config, verdict = VERDICTS[name]
-    finding = find(small if config is CONFIG else experiment.run(config))
+    same = replace(config, seeds=CONFIG.seeds) == CONFIG
+    finding = find(small.isel(seed=slice(config.seeds)) if same else experiment.run(config))
     assert finding.verdict == verdict, finding.sentence
     assert len(finding.sentence) <= 160
 
@@ -84,6 +87,29 @@ def test_a_choice_costs_what_curves_say(small):
         costs = later[np.argmin(after)] / later.min() - 1
         np.testing.assert_allclose(cell["regret"].sel(seed=seed), costs, rtol=1e-12)
         assert int(cell["best_steps"].sel(seed=seed)) == int(small["pretrain_steps"][np.argmin(later)])
+
+
+def test_cases_have_intervals_and_costs_are_medians_or_bounds(small):
+    finding = find(small)
+    random = small.sel(bases="random")
+    assert finding.numbers["cells"] == len(CONFIG.rates) * 3
+    middle = random["regret"].median("seed").max("learning_rate")
+    for second in ("back", "head", "random"):
+        assert finding.numbers[f"most_{second}"] == pytest.approx(float(middle.sel(second=second)))
+    assert "or more" not in finding.sentence
+    bound = small.copy(deep=True)
+    bound["best_steps"].loc[{"bases": "random", "second": "head"}] = CONFIG.first
+    assert "or more (strong modes)" in find(bound).sentence
+    assert len(find(bound).sentence) <= 160
+    # Whatever the one run in aligned bases says is no case.
+    worse = small.copy(deep=True)
+    worse["regret"].loc[{"bases": "aligned"}] = 50.0
+    assert find(worse).sentence == finding.sentence
+    assert any(
+        "Aligned bases, one run each, which has no interval: costs up to 5000 %" in each for each in find(worse).details
+    )
+    single = float(random["regret"].sel(second="back").max())
+    assert any(f"single seeds up to {percent(single)}; " in each for each in finding.details)
 
 
 @pytest.mark.parametrize(

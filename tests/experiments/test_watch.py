@@ -28,6 +28,8 @@ batches = [(inputs, inputs[:, :2]), (inputs, inputs[:, :2])]
 empty = [(inputs[:0], inputs[:0, :2])]
 no_batches = []
 one_batch = batches[:1]
+narrow = [(inputs[:, :2], inputs[:, :2])]
+numbers, text = [1, 2], [np.array(["some", "text"])]
 number = 3
 model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
 of_module = Predictive.of_module(model, SQUARED_ERROR)
@@ -196,6 +198,7 @@ def test_bad_flags_are_one_line(tmp_path, capsys):
         (["--alarm.window", "2"], "window: got 2"),
         (["--alarm-on", "fisher"], "alarm_on: got fisher; allowed: one of gradient_square"),
         (["--measures", "fisher"], "measures: got fisher"),
+        (["--measures", "gradient_square", "gradient_square"], "allowed: at least one, each once"),
         (["--probes", "0"], "probes: got 0"),
         (["--seed", "-1"], "seed: got -1"),
         (["--precision", "float16"], "float16"),
@@ -231,6 +234,9 @@ def test_what_is_wrong_with_their_code_is_one_line(tmp_path, capsys):
         ({"batches": "watched_model:no_batches"}, "batches: got none; allowed: at least one microbatch"),
         ({"batches": "watched_model:number"}, "TypeError: 'int' object is not iterable"),
         ({"batches": "watched_model:failing_batches"}, "OSError: no such data (watched_model.py"),
+        ({"finetune": "watched_model:narrow"}, "finetune: got watched_model:narrow, by watched_model:"),
+        ({"finetune": "watched_model:numbers"}, "finetune[0]: got shape (); allowed: at least one example"),
+        ({"finetune": "watched_model:text"}, "finetune: got watched_model:text, by watched_model:"),
     ):
         # Nothing of this is the checkpoints' fault: it is an error for those who skip broken ones, too.
         assert command(tmp_path / "ok", "--skip-broken", "--out", str(tmp_path / "out"), **given) == 2

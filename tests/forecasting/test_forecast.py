@@ -133,3 +133,10 @@ def test_the_ratio_is_the_mean_of_squared_factors():
     assert ls.loss_ratio(np.array([3.0, 0, 0]), sigma, goal) == pytest.approx((16 + 25) / 5)
     assert np.isinf(ls.loss_ratio(sigma, sigma, goal)) and np.isnan(ls.loss_ratio(sigma, sigma, sigma))
     assert ls.mode_slope(2.5) == pytest.approx(4.0)
+
+
+def test_stopping_refuses_columns_that_it_does_not_know_and_mixed_units():
+    with pytest.raises(ls.InvalidInput, match="losses: got 'finetune_loss_befor'"):
+        ls.Stopping().foreseen([1, 2, 4], {"base_loss": [3.0, 2.0, 1.0], "finetune_loss_befor": [3.0, 2.0, 1.0]})
+    with pytest.raises(ls.InvalidInput, match="budgets: got 1e.09 times the one before; allowed: at most 1000 times"):
+        ls.Stopping().foreseen([100, 200, 200e9], {"base_loss": [3.0, 2.0, 1.0]})

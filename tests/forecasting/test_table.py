@@ -77,3 +77,43 @@ def test_a_run_that_lacks_a_budget_is_refused(tmp_path):
 def test_what_is_no_table_is_refused(table):
     with pytest.raises(InvalidInput):
         read_table(table)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("budget,base_loss\n1,4,5\n", "row 2: got 3 cells; allowed: 2, as the head has"),
+        ("budget,base_loss\n1\n", "row 2: got 1 cells; allowed: 2"),
+        ("budget,base_loss,base_loss\n1,4,4\n", "row 1, column base_loss: got 2 of that name; allowed: each name once"),
+        (
+            "budget,base_loss,Pretrain_loss_after\n1,4,4\n",
+            "row 1, column Pretrain_loss_after: got no known name",
+        ),
+        ("budget,base_loss,finetune_loss_befor\n1,4,4\n", "row 1, column finetune_loss_befor: got no known name"),
+        ("budget,base_loss\n1,4\n\n\n2,x\n4,1\n", "row 5, column base_loss: got x"),
+    ],
+)
+def test_nothing_of_a_file_is_passed_over(tmp_path, text, told):
+    (tmp_path / "runs.csv").write_text(text)
+    with pytest.raises(InvalidInput) as error:
+        read_table(tmp_path / "runs.csv")
+    assert str(error.value).startswith(told)
+
+
+def test_spaces_about_names_do_not_count(tmp_path):
+    (tmp_path / "runs.csv").write_text("budget, base_loss , pretrain_loss_after\n1,4,4\n2,3,3\n4,2,2\n")
+    assert set(read_table(tmp_path / "runs.csv")[0].losses) == {"base_loss", "pretrain_loss_after"}
+
+
+def test_a_named_column_has_to_be_there_and_no_column_counts_twice():
+    with pytest.raises(InvalidInput, match="column after: got columns budget, base_loss, run; allowed"):
+        read_table(SOUND, {"pretrain_loss_after": "after"})
+    with pytest.raises(InvalidInput, match="names: got base_loss for 2 columns"):
+        read_table(SOUND, {"finetune_loss_before": "base_loss"})
+
+
+def test_what_pandas_calls_missing_was_not_measured():
+    frame = pd.DataFrame(SOUND | {"pretrain_loss_after": [None] * 6}).convert_dtypes()
+    assert set(read_table(frame)[0].losses) == {"base_loss"}
+    with pytest.raises(InvalidInput, match="table: got a"):
+        read_table("a\0b")

@@ -37,14 +37,29 @@ def test_layers_are_told_of_the_other_measures_alone():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
+        ({"measures": ["loss", "loss"]}, "^measures: got .'loss', 'loss'.; allowed: at least one, each once"),
         ({"measures": ["loss_ratio"]}, "where `finetune` is given"),
         ({"measures": ["loss_ratio"], "finetune": []}, "at least one"),
         ({"measures": ["loss_ratio"], "finetune": 3}, "a list of microbatches"),
+        ({"measures": ["loss_ratio"], "finetune": [1, 2]}, r"^finetune\[0\]: got shape \(\)"),
     ],
 )
 def test_it_needs_batches_of_the_other_task(given, told, unchecked):
     with pytest.raises(ls.InvalidInput, match=told):
         ls.Monitor(LOSS, **given)
+
+
+@pytest.mark.parametrize(
+    ("batch", "told"),
+    [
+        ((INPUTS[:, :1], INPUTS), r"^finetune\[1\]: got shapes \(6, 1\), \(6, 2\); .* fails with TypeError"),
+        (np.array(["some", "text"]), r"^finetune\[1\]: got shapes \(2,\); allowed: a microbatch that the loss takes"),
+    ],
+)
+def test_batches_of_the_other_task_that_the_loss_does_not_take_are_named(batch, told, unchecked):
+    monitor = ls.Monitor(LOSS, ["loss_ratio"], finetune=[*batches(LATER)[:1], batch])
+    with pytest.raises(ls.InvalidInput, match=told):
+        monitor.measure(BASE, batches(BASE + 1), KEY)
 
 
 def test_a_watched_run_is_stopped_by_a_forecast_where_the_alarm_has_not_rung(unchecked):
