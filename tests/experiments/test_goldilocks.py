@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from experiments.goldilocks import Config, experiment, main
+from experiments.goldilocks import Config, experiment, main, optima
 from experiments.goldilocks.config import MatricesConfig
 from experiments.goldilocks.finding import find, table
 from experiments.goldilocks.modes import Models, read
@@ -190,7 +190,7 @@ def test_sizes_for_less_than_a_decade_of_compute_tell_no_exponent():
         assert np.isfinite(costs_within(models)).all() == told
 
 
-def test_exponents_are_told_with_the_range_of_shifted_grids(small):
+def test_exponents_are_told_with_the_range_of_shifted_grids(small, monkeypatch):
     cell = small.sel(quantity="size", line="a = 1").isel(density=-1)
     assert not np.isfinite(float(cell["grown"]))  # 32 modes are too few
     law = power(1.0, 200, 1e-3)
@@ -199,6 +199,10 @@ def test_exponents_are_told_with_the_range_of_shifted_grids(small):
     told = grown(models, costs_within(models), 4)
     assert told.low[0] < 0.5077 < told.high[0]
     assert told.high[0] - told.low[0] < 0.006
+    monkeypatch.setattr(optima, "GRIDS", 1)
+    alone = grown(models, costs_within(models), 4)  # the first grid, which is one of the five
+    assert alone.low[0] == alone.high[0] == alone.mean[0]
+    assert told.low[0] <= alone.mean[0] <= told.high[0]
 
 
 def test_fits_say_how_many_resamples_turn(small):
