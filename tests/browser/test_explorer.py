@@ -125,6 +125,34 @@ def test_words_of_a_result_cannot_become_part_of_the_page():
     assert data_of(text)["finding"]["trust"] == "</script><script>alert(1)</script>"
 
 
+def watched():
+    """Readings of checkpoints, as `linsim watch` leaves them: no fine-tuning."""
+    names = ("fisher", "fisher_error", "loss_ratio", "loss", "loss_error")
+    readings = {name: ("pretrain_steps", np.linspace(1.0, 2.45, 4) + at) for at, name in enumerate(names)}
+    layers = {"fisher_by_layer_error": (("pretrain_steps", "layer"), np.ones((4, 2)))}
+    dataset = xr.Dataset(readings | layers, {"pretrain_steps": [1, 2, 5, 9], "layer": texts(["a", "b"])})
+    return Finding("No alarm rings", "not seen").stored_in(dataset.assign_attrs(experiment="watch"))
+
+
+def test_the_curve_of_checkpoints_is_their_loss_and_going_on_has_no_cost(chart):
+    (view,) = data_of(explorer.page(watched())[0])["views"]
+    assert (view["loss"], view["costs"]) == ("loss", False)
+    (subject,) = subjects(watched().drop_vars("loss"))
+    assert subject.loss in ("fisher", "loss_ratio"), "no error, though it has more axes"
+    (view,) = data_of(explorer.page(chart)[0])["views"]
+    assert (view["loss"], view["costs"]) == ("pretrain_loss_after", True)
+
+
+def test_a_page_is_the_same_of_a_result_in_memory_and_of_one_that_was_stored(tmp_path):
+    for result in (watched(), league()):
+        file = tmp_path / result.attrs["experiment"]
+        store.save(result, file)
+        right = data_of(explorer.page(result)[0])
+        for other in (store.load(file), result[list(result.data_vars)[::-1]]):
+            told = data_of(explorer.page(other)[0])
+            assert [told[part] for part in ("views", "tables")] == [right[part] for part in ("views", "tables")]
+
+
 def test_a_table_has_a_row_for_each_case_and_the_range_over_seeds():
     (table,), left_out = tables(league())
     assert left_out == []

@@ -12,7 +12,7 @@ from linsim.finding import Finding
 from linsim.theory.turns import Criteria
 from pages import explorer, theory
 from pages.page import write
-from tests.browser.test_explorer import league
+from tests.browser.test_explorer import league, watched
 
 COLUMNS = 6
 WIDTHS = (360, 800, 1400)
@@ -149,6 +149,13 @@ def test_the_slider_of_the_budget_colours_by_what_going_on_costs(opened, chart_p
             assert said == "unknown"
         elif not said.startswith("×"):
             assert float(said.split()[0]) == pytest.approx(100 * right[at], rel=2e-2, abs=0.01)
+
+
+def test_what_going_on_costs_is_told_of_losses_after_fine_tuning_alone(opened, chart_page, tmp_path):
+    assert "what going on would cost" in opened(chart_page).inner_text("#cells")
+    page = opened(write(explorer.page(watched())[0], tmp_path / "watch.html"))
+    assert page.inner_text("#losses figcaption") == "loss of a task"
+    assert "what going on would cost" not in page.inner_text("#cells")
 
 
 def test_a_link_shows_what_was_seen(opened, chart_page):
