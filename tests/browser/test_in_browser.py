@@ -257,6 +257,15 @@ def test_a_league_is_sorted_and_its_words_are_words(opened, tmp_path):
     assert page.locator("#details li").inner_html() == "&lt;i&gt;plain&lt;/i&gt;"
 
 
+def test_a_table_tells_what_is_beyond_its_numbers_and_sorts_it_last(opened, tmp_path):
+    turns = xr.DataArray([[np.inf], [5000.0], [700.0]], dims=("run", "seed"), attrs={"beyond": "> 8000"})
+    runs = xr.Dataset({"turn": turns}, {"run": ["never" + "_and_so_on" * 40, "late", "soon"], "seed": [0]})
+    result = Finding("Two turn", "seen").stored_in(runs.assign_attrs(experiment="turns"))
+    page = opened(write(explorer.page(result)[0], tmp_path / "turns.html"))
+    page.locator("#league-table thead button").nth(1).click()
+    assert page.locator("#league-table tbody td").all_inner_texts() == ["700", "5\u202f000", "> 8000"]
+
+
 def fronts_page(folder):
     losses = np.array([[1.0, 4.0, 9.0], [1.0, 2.0, 3.0]])
     names = ("finetune_loss_after", "pretrain_loss_after")
