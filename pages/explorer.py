@@ -57,6 +57,8 @@ def page(dataset: xr.Dataset, most: int = MOST_NUMBERS, name: str = "result") ->
     require("finding" in dataset.attrs, "result", "one without a finding", allowed)
     finding = Finding.of(dataset)
     dataset = label(dataset)
+    words = {str(name): variable.dtype.kind not in "fiub" for name, variable in dataset.data_vars.items()}
+    dataset = dataset[sorted(words, key=lambda name: (words[name], name))]  # a store has them in no order of its own
     shown = subjects(dataset)
     told, left_out = tables(dataset, _mapped(dataset, shown))
     lines, more = fronts(dataset)
@@ -110,6 +112,7 @@ def _view(dataset: xr.Dataset, subject: Subject, most: int) -> tuple[Mapping[str
         "prefix": subject.prefix,
         "budget": subject.budget,
         "loss": subject.loss,
+        "costs": subject.costs,
         "x": subject.x,
         "y": subject.y,
         "seeds": list(subject.seeds),

@@ -13,7 +13,7 @@ from linsim.labels import AXES
 SEEDS = ("seed", "draw", "drawn")
 _ACROSS = ("learning_rate", "relative_rate")
 _UP = ("regularization", "product_penalty", "weight_penalty", "weight_decay")
-_MAIN = ("pretrain_loss_after", "base_loss_after", "kept_loss_after", "loss_after")
+_MAIN = ("pretrain_loss_after", "base_loss_after", "kept_loss_after", "loss_after", "loss")
 _FLAGS = ("diverged", "unstable")
 _BUDGET = "pretrain_steps"
 _IN_PLACE = "stage"  # of budgets: features learned
@@ -41,6 +41,11 @@ class Subject:
     """Variables of the map."""
     flags: tuple[str, ...]
     """What marks lanes that tell nothing."""
+
+    @property
+    def costs(self) -> bool:
+        """Whether going on with pre-training has a cost that the curve tells: it is a loss after fine-tuning."""
+        return self.loss.endswith("loss_after")
 
     @property
     def order(self) -> tuple[str, ...]:
@@ -104,7 +109,11 @@ def _dims(dataset: xr.Dataset, name: str) -> list[str]:
 def _main(dataset: xr.Dataset, curves: Sequence[str], prefix: str) -> str:
     usual = [f"{prefix}{name}" for name in _MAIN if f"{prefix}{name}" in curves]
     own = [name for name in curves if not name.startswith("predicted_")] or list(curves)
-    return usual[0] if usual else max(own, key=lambda name: (dataset[name].ndim, dataset[name].dtype.kind == "f"))
+
+    def rank(name: str) -> tuple[bool, int, bool]:
+        return not name.endswith("_error"), dataset[name].ndim, dataset[name].dtype.kind == "f"
+
+    return usual[0] if usual else max(own, key=rank)
 
 
 def _map_axes(dataset: xr.Dataset, axes: Sequence[str]) -> tuple[str, str]:

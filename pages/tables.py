@@ -23,7 +23,8 @@ def tables(dataset: xr.Dataset, mapped: Collection[str] = ()) -> Told:
     """Variables of the same axes together, those with the most columns first.
 
     Each is {axes, columns, rows}: columns of name, words, units; rows of the axes' values, then [median, low, high]
-    over seeds, or a word.
+    over seeds, or a word. An infinite number is the word that the variable has for it in `beyond`, or unknown. `seeds`
+    is whether there are any.
 
     Args:
       dataset: any result.
@@ -59,7 +60,8 @@ def _table(dataset: xr.Dataset, axes: tuple[str, ...], names: list[str]) -> dict
         [*(each[at] for each, at in zip(values, place, strict=True)), *(span[row] for span in spans)]
         for row, place in enumerate(places)
     ]
-    return {"axes": told, "columns": columns, "rows": rows}
+    seeds = any(is_seed(str(dim)) and dataset.sizes[dim] > 1 for name in names for dim in dataset[name].dims)
+    return {"axes": told, "columns": columns, "rows": rows, "seeds": seeds}
 
 
 def _column(dataset: xr.Dataset, name: str) -> dict[str, str]:
@@ -74,10 +76,12 @@ def _spans(variable: xr.DataArray, axes: tuple[str, ...]) -> list[Any]:
     flat = values.reshape(math.prod(values.shape[: len(axes)]), -1)
     if values.dtype.kind not in "fiub":
         return [", ".join(dict.fromkeys(map(str, row))) for row in flat]
+    beyond = variable.attrs.get("beyond")
     spans: list[Any] = []
     for row in flat.astype(np.float64):
-        known = row[np.isfinite(row)]
-        spans.append([float(f"{take(known):.7g}") for take in (np.median, np.min, np.max)] if known.size else None)
+        known = row[np.isfinite(row) | (np.isposinf(row) & (beyond is not None))]
+        span = [float(f"{take(known):.7g}") for take in (np.median, np.min, np.max)] if known.size else None
+        spans.append(span and [value if math.isfinite(value) else str(beyond) for value in span])
     return spans
 
 

@@ -32,7 +32,7 @@ from linsim.labels import PLAIN, Label, label, texts
 from linsim.progress.showing import Progress
 
 from ..experiment import Experiment
-from .finding import find, table
+from .finding import beyond, find, table
 
 CLAIMS = ("mode-slope", "loss-ratio", "loss-ratio-blind", "loss-ratio-rotated")
 Example = Literal["networks", "published"]
@@ -122,6 +122,8 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
             "horizon": np.array(HORIZONS),
         },
     )
+    for end in ends:
+        dataset[end].attrs["beyond"] = beyond(dataset)  # what infinite ones mean, for pages
     told_of = config.example if config.table is None else "table"
     plain = json.dumps([each.as_json() for each in forecasts])
     if report is not None:

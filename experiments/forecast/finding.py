@@ -59,5 +59,9 @@ def table(dataset: xr.Dataset) -> list[str]:
 
 
 def _budget(value: float, dataset: xr.Dataset) -> str:
-    largest = float(dataset["budget"][-1])
-    return f"{value:.3g}" if np.isfinite(value) else f"> {dataset['horizon'].values[-1] * largest:.3g}"
+    return f"{value:.3g}" if np.isfinite(value) else beyond(dataset)
+
+
+def beyond(dataset: xr.Dataset) -> str:
+    """What is said of a turn that does not come within 8 times the largest budget."""
+    return f"> {dataset['horizon'].values[-1] * float(dataset['budget'][-1]):.3g}"

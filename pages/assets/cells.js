@@ -120,7 +120,7 @@ function quantitiesOf(view) {
     if (turning.harm) found.push({ id: `harm${at}`, words: `harm${of}`, kind: "harm", of: told("harm"), turn: at });
     if (turning.excess) found.push({ id: `excess${at}`, words: `excess${of}`, kind: "harm", of: told("excess"), turn: at });
   }
-  if (view.x) found.push({ id: "cost", words: "what going on would cost from the budget", kind: "cost", of: (cell, context) => costAt(view, cell.place, context.budget) });
+  if (view.x && view.costs) found.push({ id: "cost", words: "what going on would cost from the budget", kind: "cost", of: (cell, context) => costAt(view, cell.place, context.budget) });
   const used = new Set(view.turns.flatMap((turn) => [turn.place, turn.harm, turn.excess, ...(turn.judged || [])]));
   for (const name of view.cells.filter((each) => !used.has(each))) {
     const variable = view.variables[name];

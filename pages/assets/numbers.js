@@ -48,7 +48,7 @@ function numbersOf(cell) {
     const runs = curvesAt(view, view.variables[name], cell.place);
     told.push([`${view.variables[name].words} at the budget`, short(median(runs.map((run) => run[context.budget])))]);
   }
-  told.push(["what going on would cost", change(costAt(view, cell.place, context.budget))]);
+  if (view.costs) told.push(["what going on would cost", change(costAt(view, cell.place, context.budget))]);
   if (cell.trouble) told.push(["runs", TROUBLES[cell.trouble]]);
   return told;
 }
@@ -68,9 +68,9 @@ function columnsOf(view) {
     const column = (words, part, text) => ({ words: words + of, of: (cell) => cell.turns[at][part], text: (cell) => text(cell.turns[at][part]), numeric: true });
     return [column("inflection (steps)", "inflection", (value) => (Number.isNaN(value) ? "unknown" : Number.isFinite(value) ? short(value, 4) : "no turn")), turning.harm && column("harm", "harm", change), turning.excess && column("excess", "excess", short)].filter(Boolean);
   });
-  const cost = { words: "cost of going on", of: (cell) => costAt(view, cell.place, page.context.budget), text: (cell) => change(costAt(view, cell.place, page.context.budget)), numeric: true };
+  const cost = view.costs && { words: "cost of going on", of: (cell) => costAt(view, cell.place, page.context.budget), text: (cell) => change(costAt(view, cell.place, page.context.budget)), numeric: true };
   const runs = { words: "runs", of: (cell) => cell.trouble, text: (cell) => TROUBLES[cell.trouble] || "" };
-  return [...axes, ...turns, cost, runs];
+  return [...axes, ...turns, cost, runs].filter(Boolean);
 }
 
 function drawAll() {

@@ -35,7 +35,8 @@ function leagueTable(holder, told, caption, sorted, chose) {
   const axes = told.axes.map((axis, at) => ({ words: words(axis), of: (row) => row[at], text: (row) => (typeof row[at] === "number" ? short(row[at], 4) : row[at]), numeric: typeof axis.values[0] === "number" }));
   const values = told.columns.map((column, at) => {
     const place = told.axes.length + at;
-    const middle = (row) => (Array.isArray(row[place]) ? row[place][0] : row[place]);
+    const sorted = (value) => (typeof value === "string" ? Infinity : value);  // a word for what is beyond all numbers
+    const middle = (row) => (Array.isArray(row[place]) ? sorted(row[place][0]) : row[place]);
     return { words: words(column), of: middle, text: (row) => spanned(row[place]), numeric: told.rows.some((row) => Array.isArray(row[place])) };
   });
   sortable(holder, { caption, columns: [...axes, ...values], rows: told.rows, sorted, chose });
@@ -43,8 +44,8 @@ function leagueTable(holder, told, caption, sorted, chose) {
 
 function spanned(value) {
   if (!Array.isArray(value)) return value === null ? "–" : value;
-  const [middle, low, high] = value;
-  return low === high ? short(middle) : h("span", {}, `${short(middle)} `, h("small", {}, `${short(low)} to ${short(high)}`));
+  const [middle, low, high] = value.map((each) => (typeof each === "string" ? each : short(each)));
+  return value[1] === value[2] ? middle : h("span", {}, `${middle} `, h("small", {}, `${low} to ${high}`));
 }
 
 // Fronts of two losses, as distances to both tasks: a line for each case, those picked in colour.

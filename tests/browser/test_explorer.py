@@ -13,7 +13,8 @@ import pytest
 import xarray as xr
 
 import linsim as ls
-from experiments import overtraining_chart
+from experiments import forecast, overtraining_chart
+from experiments.forecast.finding import table as forecast_table
 from figures import overtraining_chart as figure
 from linsim.commands import cli
 from linsim.finding import Finding
@@ -125,12 +126,62 @@ def test_words_of_a_result_cannot_become_part_of_the_page():
     assert data_of(text)["finding"]["trust"] == "</script><script>alert(1)</script>"
 
 
+def watched():
+    """Readings of checkpoints, as `linsim watch` leaves them: no fine-tuning."""
+    names = ("fisher", "fisher_error", "loss_ratio", "loss", "loss_error")
+    readings = {name: ("pretrain_steps", np.linspace(1.0, 2.45, 4) + at) for at, name in enumerate(names)}
+    layers = {"fisher_by_layer_error": (("pretrain_steps", "layer"), np.ones((4, 2)))}
+    dataset = xr.Dataset(readings | layers, {"pretrain_steps": [1, 2, 5, 9], "layer": texts(["a", "b"])})
+    return Finding("No alarm rings", "not seen").stored_in(dataset.assign_attrs(experiment="watch"))
+
+
+def test_the_curve_of_checkpoints_is_their_loss_and_going_on_has_no_cost(chart):
+    (view,) = data_of(explorer.page(watched())[0])["views"]
+    assert (view["loss"], view["costs"]) == ("loss", False)
+    (subject,) = subjects(watched().drop_vars("loss"))
+    assert subject.loss in ("fisher", "loss_ratio"), "no error, though it has more axes"
+    (view,) = data_of(explorer.page(chart)[0])["views"]
+    assert (view["loss"], view["costs"]) == ("pretrain_loss_after", True)
+
+
+def test_a_page_is_the_same_of_a_result_in_memory_and_of_one_that_was_stored(tmp_path):
+    for result in (watched(), league()):
+        file = tmp_path / result.attrs["experiment"]
+        store.save(result, file)
+        right = data_of(explorer.page(result)[0])
+        for other in (store.load(file), result[list(result.data_vars)[::-1]]):
+            told = data_of(explorer.page(other)[0])
+            assert [told[part] for part in ("views", "tables")] == [right[part] for part in ("views", "tables")]
+
+
 def test_a_table_has_a_row_for_each_case_and_the_range_over_seeds():
     (table,), left_out = tables(league())
     assert left_out == []
     assert [axis["name"] for axis in table["axes"]] == ["way"]
     assert [column["name"] for column in table["columns"]] == ["ratio", "chosen"]
     assert table["rows"][0] == ["replay", [2.0, 1.0, 3.0], "a"]
+
+
+def test_an_infinite_number_is_what_the_result_calls_it():
+    turns = [[500.0, np.inf], [np.inf, np.inf], [np.nan, np.nan], [600.0, 700.0]]
+    runs = xr.Dataset({"turn": (("run", "seed"), turns)}, {"run": texts(list("abcd")), "seed": [0, 1]})
+    (table,), _ = tables(runs)
+    assert [row[1] for row in table["rows"]] == [[500.0] * 3, None, None, [650.0, 600.0, 700.0]]
+    runs["turn"].attrs["beyond"] = "> 8000"
+    (table,), _ = tables(runs)
+    told = [["> 8000", 500.0, "> 8000"], ["> 8000"] * 3, None, [650.0, 600.0, 700.0]]
+    assert [row[1] for row in table["rows"]] == told
+
+
+def test_the_page_of_a_forecast_says_of_every_turn_what_the_terminal_says():
+    result = forecast.experiment.run(forecast.Config())
+    (told,) = [each for each in data_of(explorer.page(result)[0])["tables"] if len(each["axes"]) == 1]
+    at = [each["name"] for each in told["columns"]].index("turn_high") + 1
+    _, *rows = forecast_table(result)
+    right = [re.search(r"(> )?[\d.e+]+(?= {2,}[a-z ]+$)", row)[0] for row in rows]
+    said = [row[at][0] if isinstance(row[at][0], str) else f"{row[at][0]:.3g}" for row in told["rows"]]
+    assert said == right
+    assert any(each.startswith("> ") for each in said)
 
 
 def test_a_table_that_is_too_long_is_left_out_and_told():

@@ -12,7 +12,7 @@ from linsim.finding import Finding
 from linsim.theory.turns import Criteria
 from pages import explorer, theory
 from pages.page import write
-from tests.browser.test_explorer import league
+from tests.browser.test_explorer import league, watched
 
 COLUMNS = 6
 WIDTHS = (360, 800, 1400)
@@ -151,6 +151,13 @@ def test_the_slider_of_the_budget_colours_by_what_going_on_costs(opened, chart_p
             assert float(said.split()[0]) == pytest.approx(100 * right[at], rel=2e-2, abs=0.01)
 
 
+def test_what_going_on_costs_is_told_of_losses_after_fine_tuning_alone(opened, chart_page, tmp_path):
+    assert "what going on would cost" in opened(chart_page).inner_text("#cells")
+    page = opened(write(explorer.page(watched())[0], tmp_path / "watch.html"))
+    assert page.inner_text("#losses figcaption") == "loss of a task"
+    assert "what going on would cost" not in page.inner_text("#cells")
+
+
 def test_a_link_shows_what_was_seen(opened, chart_page):
     first = opened(chart_page)
     slid(first, "budget", 4)
@@ -248,6 +255,15 @@ def test_a_league_is_sorted_and_its_words_are_words(opened, tmp_path):
     assert page.inner_text(first) == "decay"
     assert fragment(page) == "#sort=-1"
     assert page.locator("#details li").inner_html() == "&lt;i&gt;plain&lt;/i&gt;"
+
+
+def test_a_table_tells_what_is_beyond_its_numbers_and_sorts_it_last(opened, tmp_path):
+    turns = xr.DataArray([[np.inf], [5000.0], [700.0]], dims=("run", "seed"), attrs={"beyond": "> 8000"})
+    runs = xr.Dataset({"turn": turns}, {"run": ["never" + "_and_so_on" * 40, "late", "soon"], "seed": [0]})
+    result = Finding("Two turn", "seen").stored_in(runs.assign_attrs(experiment="turns"))
+    page = opened(write(explorer.page(result)[0], tmp_path / "turns.html"))
+    page.locator("#league-table thead button").nth(1).click()
+    assert page.locator("#league-table tbody td").all_inner_texts() == ["700", "5\u202f000", "> 8000"]
 
 
 def fronts_page(folder):
