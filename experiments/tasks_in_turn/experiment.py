@@ -184,6 +184,8 @@ def _check(config: Config) -> None:
         require_number(name, getattr(config, name), above=0, at_most=1e3)
     require_axis("overlaps", config.overlaps, at_least=0)
     require(max(config.overlaps) <= 1, "overlaps", config.overlaps, "overlaps from 0 to 1")
+    whole = config.overlaps[0] == 0 and config.overlaps[-1] == 1 and len(config.overlaps) > 2
+    require(whole, "overlaps", config.overlaps, "overlaps from 0 to 1 with both and one between")
     require_axis("head_scales", config.head_scales, above=0)
     require_number("balance", config.balance, at_least=0, at_most=1e3)
     require_axis("balances", config.balances, at_least=0)

@@ -99,6 +99,8 @@ def test_splits_have_equal_data_and_the_late_half_counts(small):
     ("flags", "told"),
     [
         (["--shares", "0", "1.5"], "shares: got (0.0, 1.5); allowed: shares from 0 to 1"),
+        (["--shares", "0.5"], "shares: got (0.5,); allowed: shares from 0 to 1 with both and one between"),
+        (["--shares", "0", "1"], "shares: got (0.0, 1.0); allowed: shares from 0 to 1 with both and one between"),
         (["--steps", "301"], "steps: got 301; allowed: an even number"),
         (["--timed", "0.7"], "timed: got 0.7"),
         (["--depth", "2", "1"], "depth: got (2, 1); allowed: strictly increasing values"),
