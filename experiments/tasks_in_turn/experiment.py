@@ -19,7 +19,6 @@ import xarray as xr
 from linsim.commands.cli import Drawing
 from linsim.errors import require, require_axis, require_integer, require_number
 from linsim.labels import PLAIN, STEPS, Label, label, texts
-from linsim.phase import Phase
 from linsim.progress.showing import Progress
 from linsim.tasks import LinearTask, random_basis
 from linsim.theory.in_turn.heads import head_forgetting
@@ -116,7 +115,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
 
 def _similarity(config: Config) -> dict[str, Any]:
     sizes = (config.inputs, config.hidden, config.seeds, config.seed, config.initial_scale)
-    pair = Pair(*sizes, Phase(2 * config.learning_rate), config.pair_steps)
+    pair = Pair(*sizes, config.learning_rate, config.pair_steps)
     shared, old = pair.learned()
     heads = [old, *(pair.fresh(scale) for scale in config.head_scales)]
     told = np.array([[pair.forgetting(shared, old, head, overlap) for overlap in config.overlaps] for head in heads])

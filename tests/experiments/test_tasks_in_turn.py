@@ -92,6 +92,7 @@ def test_reversal_is_as_slow_as_imbalance_is_small(small):
         (["--head-scales", "0"], "head_scales: got 0.0; allowed: "),
         (["--reversed-budgets", "10", "5"], "reversed_budgets: got (10, 5); allowed: strictly increasing values"),
         (["--tasks", "0"], "tasks: got 0"),
+        (["--learning-rate", "10"], "learning_rate: got 10.0; allowed: a smaller one: at this one training diverges"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(flags, told, refused):
