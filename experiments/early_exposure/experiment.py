@@ -184,6 +184,8 @@ def _check(config: Config) -> None:
         values = getattr(config, name)
         require_axis(name, values, at_least=0)
         require(max(values) <= 1, name, values, "shares from 0 to 1")
+    whole = config.shares[0] == 0 and config.shares[-1] == 1 and len(config.shares) > 2
+    require(whole, "shares", config.shares, "shares from 0 to 1 with both and one between")
     require_axis("asked", config.asked, at_least=-1e3)
     require(max(config.asked) <= 1e3, "asked", config.asked, "numbers up to 1000")
     require_number("timed", config.timed, above=0, at_most=0.5)

@@ -17,6 +17,8 @@ from linsim.problem import multiplied, stack_seeds
 from linsim.tasks import LinearTask
 from linsim.theory.mitigations.exposure import mixed_solution, redundant_end
 
+from ..settling import require_settled
+
 Features = Literal["redundant", "independent"]
 FEATURES: tuple[Features, ...] = get_args(Features)
 KNOWN, BOTH = np.array([1.0, 0.0]), np.array([1.0, 1.0])
@@ -117,10 +119,10 @@ class Place:
         return multiplied(self._trained(weights, task, self.downstream_steps))
 
     def _trained(self, weights: Sequence[np.ndarray], task: LinearTask, steps: int) -> tuple[np.ndarray, ...]:
-        """Weights after some steps; NaN from where any have diverged."""
-        if not all(np.isfinite(layer).all() for layer in weights):
-            return tuple(np.full_like(layer, np.nan) for layer in weights)
-        return train(weights, task, Phase(self.learning_rate), steps, points=[0]).weights
+        """Weights after some steps; `InvalidInput` names the rate where any diverge."""
+        trained = train(weights, task, Phase(self.learning_rate), steps, points=[0]).weights
+        require_settled(trained, self.learning_rate)
+        return trained
 
     def base_end(self, share: float, products: np.ndarray) -> np.ndarray | float:
         """The base's loss at the least of the mixed one, which is one point; where it is not seen, what it is."""

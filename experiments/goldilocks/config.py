@@ -118,10 +118,12 @@ def check(config: Config) -> None:
     require_axis("utilities", config.utilities, at_least=0)
     require_axis("inference", config.inference, at_least=0)
     most = config.compute[-1] / 2 - _first(config)
-    within = config.inference[0] == 0 and config.inference[-1] <= most
-    require(
-        within, "inference", config.inference, f"0 first, and at most {most:g}: the largest compute is for two sizes"
-    )
+    require(config.inference[0] == 0, "inference", config.inference, "0 first")
+    told = "inference", config.inference, f"0 first, and at most {most:g}: the largest compute is for two sizes"
+    if config.inference == Config.inference:  # which nobody asked for
+        needed = 2 * (config.inference[-1] + _first(config))
+        told = "compute", config.compute, f"{needed:g} at least as the largest, or smaller --inference than the default"
+    require(config.inference[-1] <= most, *told)
     require_integer("fits", config.fits, at_least=0, at_most=1000)
     _check_matrices(config.matrices)
 

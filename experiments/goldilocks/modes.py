@@ -14,6 +14,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from scipy.interpolate import CubicSpline
 
+from linsim.errors import require
 from linsim.measures.built_in import LEARNED
 from linsim.network import aligned
 from linsim.phase import Phase
@@ -37,6 +38,8 @@ def simulated(config: Config, spectra: list[Spectrum], report: Progress | None) 
     Returns:
       Two datasets: `learned` and `tuned` over tasks, and `learned` over depths.
     """
+    for spectrum in spectra:
+        _require_stable(config, spectrum)
     named = {spectrum.name: spectrum for spectrum in spectra}
     middle = spectra[len([each for each in spectra if each.law]) // 2]
 
@@ -51,6 +54,19 @@ def simulated(config: Config, spectra: list[Spectrum], report: Progress | None) 
     tasks = along({"task": list(named)}, of_task, part_of(report, 0, 2))
     depths = along({"depth": config.depths}, of_depth, part_of(report, 1, 2))
     return [tasks.isel(seed=0, drop=True), depths.isel(seed=0, drop=True).assign_attrs(task=middle.name)]
+
+
+def _require_stable(config: Config, spectrum: Spectrum) -> None:
+    """Raise `InvalidInput` for fine-tuning whose steps are too long for its strongest mode to settle.
+
+    Two balanced layers have curvature 4 s at a mode that is learned, s = sigma, and descent settles where rate x
+    curvature < 2. [re-derived: second derivative of 2 layers' (s - sigma)^2]
+    """
+    wanted = np.where(np.arange(1, len(spectrum.strengths) + 1) >= config.shifted_from, config.factor, 1.0)
+    strongest = float(np.max(np.maximum(wanted, 1.0) * spectrum.strengths))
+    most = config.finetune_steps / (2 * strongest)
+    allowed = f"times < {most:g}, at which {config.finetune_steps} steps of fine-tuning settle, of {spectrum.name}"
+    require(config.times[-1] < most, "times", config.times[-1], allowed)
 
 
 def _problem(config: Config, spectrum: Spectrum, depth: int, finetune_steps: int) -> Problem:

@@ -22,7 +22,7 @@ import numpy as np
 import xarray as xr
 
 from linsim.commands.named import call_named, named
-from linsim.errors import require, require_axis, require_integer, require_kind, require_number
+from linsim.errors import InvalidInput, require, require_axis, require_integer, require_kind, require_number
 from linsim.labels import PLAIN, RATE, Label, label, texts
 from linsim.network import gaussian
 from linsim.phase import Phase
@@ -196,7 +196,13 @@ def _early(methods: list[Method]) -> list[Method]:
 
 
 def _called(method: Method, call: Callable[[], T]) -> T:
-    return call_named("own", method.name, call)
+    """What a method comes to; errors in what it asks for name it, where it is one's own."""
+    try:
+        return call_named("own", method.name, call)
+    except InvalidInput as error:
+        if error.field == "own" or METHODS.get(method.name) is method:
+            raise
+        raise InvalidInput(f"own {method.name}: {error.field}", error.value, error.allowed) from error
 
 
 def _check(config: Config) -> list[Method]:

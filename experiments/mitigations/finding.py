@@ -81,7 +81,7 @@ def table(dataset: xr.Dataset) -> list[str]:
     rows = []
     for at in nearest_first(dataset):
         cell = dataset.isel(mitigation=at)
-        losses = [f"{np.nanmedian(cell[f'fixed_{name}_loss']):.2g}" for name in ("pretrain", "finetune")]
+        losses = [_middle(cell[f"fixed_{name}_loss"]) for name in ("pretrain", "finetune")]
         name, side, seen = (str(cell[name].item()) for name in ("mitigation", "side", "seen"))
         data = "" if seen == _NONE else seen.removesuffix(" data")
         first, second = (with_ends(_over(cell[name])) for name in ("fixed_rank", "rank"))
@@ -106,6 +106,11 @@ def _cell(cell: xr.Dataset) -> str:
     told, ends = _over(cell["ratio"]), {str(end) for end in cell["end"].values}
     marks = "".join(mark for word, mark in _MARKS.items() if word in ends)
     return f"{with_ends(told)}{marks}" if told.seeds else "not reached"
+
+
+def _middle(losses: xr.DataArray) -> str:
+    known = losses.values[np.isfinite(losses.values)]
+    return f"{np.median(known):.2g}" if known.size else "diverged"
 
 
 def _told(ratio: xr.DataArray) -> str:

@@ -79,6 +79,11 @@ class Method:
         known = self.recipe is None or self.recipe in self.strengths
         require(known, f"{field}.recipe", self.recipe, "one of its strengths")
 
+    def applied(self, problem: Problem, strength: float | None) -> Problem:
+        """What `of` makes of a problem; `InvalidInput` where that is none."""
+        found = self.of(problem, strength)
+        return require_kind("of", found, Problem, "a function that gives a linsim.Problem")
+
     @property
     def fixed(self) -> int:
         """Which strength is that of the fixed recipe."""

@@ -61,13 +61,13 @@ def losses(
     problem = _from(place.problem, place.standard)
     if method.losses is not None:
         both = method.losses(np.asarray(method.strengths))
-        found = _told(_sweep(method.of(problem, None), axes, both), [measure.name for measure in both])
+        found = _told(_sweep(method.applied(problem, None), axes, both), [measure.name for measure in both])
         return _arrays(found.isel(pretrain_steps=0, seed=0))
     if method.axis:
-        swept = _sweep(method.of(problem, None), {method.axis: method.values(problem), **axes})
+        swept = _sweep(method.applied(problem, None), {method.axis: method.values(problem), **axes})
         return _arrays(_told(swept).rename({method.axis: OWN}).isel(pretrain_steps=0, seed=0))
     strengths: Sequence[float | None] = method.strengths or (None,)
-    parts = [_arrays(_told(_sweep(method.of(problem, each), axes)).isel(pretrain_steps=0)) for each in strengths]
+    parts = [_arrays(_told(_sweep(method.applied(problem, each), axes)).isel(pretrain_steps=0)) for each in strengths]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -75,11 +75,11 @@ def checkpoints(method: Method, problem: Problem) -> tuple[np.ndarray, ...]:
     """(W_1, ..., W_L) after pre-training by a method, each over strengths."""
     alone, measures = replace(problem, finetune_steps=0), _layers(problem.depth)
     if method.axis and method.side == "pretrain":
-        found = _sweep(method.of(alone, None), {method.axis: method.values(problem)}, measures)
+        found = _sweep(method.applied(alone, None), {method.axis: method.values(problem)}, measures)
         parts = [found.rename({method.axis: OWN}).isel(pretrain_steps=0, seed=0)]
     else:
         strengths: Sequence[float | None] = method.strengths or (None,)
-        parts = [_sweep(method.of(alone, each), {}, measures).isel(pretrain_steps=0) for each in strengths]
+        parts = [_sweep(method.applied(alone, each), {}, measures).isel(pretrain_steps=0) for each in strengths]
     named = [measure.name for measure in measures]
     return tuple(np.concatenate([part[name].values for part in parts]) for name in named)
 

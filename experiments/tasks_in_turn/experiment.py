@@ -19,7 +19,6 @@ import xarray as xr
 from linsim.commands.cli import Drawing
 from linsim.errors import require, require_axis, require_integer, require_number
 from linsim.labels import PLAIN, STEPS, Label, label, texts
-from linsim.phase import Phase
 from linsim.progress.showing import Progress
 from linsim.tasks import LinearTask, random_basis
 from linsim.theory.in_turn.heads import head_forgetting
@@ -116,7 +115,7 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
 
 def _similarity(config: Config) -> dict[str, Any]:
     sizes = (config.inputs, config.hidden, config.seeds, config.seed, config.initial_scale)
-    pair = Pair(*sizes, Phase(2 * config.learning_rate), config.pair_steps)
+    pair = Pair(*sizes, config.learning_rate, config.pair_steps)
     shared, old = pair.learned()
     heads = [old, *(pair.fresh(scale) for scale in config.head_scales)]
     told = np.array([[pair.forgetting(shared, old, head, overlap) for overlap in config.overlaps] for head in heads])
@@ -184,6 +183,8 @@ def _check(config: Config) -> None:
         require_number(name, getattr(config, name), above=0, at_most=1e3)
     require_axis("overlaps", config.overlaps, at_least=0)
     require(max(config.overlaps) <= 1, "overlaps", config.overlaps, "overlaps from 0 to 1")
+    whole = config.overlaps[0] == 0 and config.overlaps[-1] == 1 and len(config.overlaps) > 2
+    require(whole, "overlaps", config.overlaps, "overlaps from 0 to 1 with both and one between")
     require_axis("head_scales", config.head_scales, above=0)
     require_number("balance", config.balance, at_least=0, at_most=1e3)
     require_axis("balances", config.balances, at_least=0)

@@ -16,6 +16,8 @@ from linsim.phase import Phase
 from linsim.spectra import power_law
 from linsim.tasks import LinearTask, random_basis
 
+from ..settling import require_settled
+
 Weights = tuple[np.ndarray, ...]
 
 
@@ -61,6 +63,7 @@ def reversals(
     layers = _layers()
     found = train(start, task, Phase(rate), int(budgets[-1]), measures=layers, points=budgets, solver="dense").along
     checkpoints = tuple(found[layer.name].values for layer in layers)
+    require_settled(checkpoints, rate)
     other = LinearTask.create(-task.strengths, left=task.left, right=task.right)
     points = np.unique(np.geomspace(1, steps, 400).round().astype(int))
     along = train(checkpoints, other, Phase(rate), steps, points=points, solver="dense").along["loss"]

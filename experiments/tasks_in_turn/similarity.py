@@ -14,6 +14,8 @@ from linsim.phase import Phase
 from linsim.problem import multiplied, stack_seeds
 from linsim.tasks import LinearTask
 
+from ..settling import require_settled
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -24,7 +26,8 @@ class Pair:
     seeds: int
     seed: int
     initial_scale: float
-    phase: Phase
+    learning_rate: float
+    """As it was given; these tasks have twice as large a one."""
     steps: int
 
     def task(self, overlap: float) -> LinearTask:
@@ -38,6 +41,7 @@ class Pair:
         widths = (self.inputs, self.hidden, 1)
         shared, head = stack_seeds([gaussian(widths, self.initial_scale, self._key(seed)) for seed in self._seeds])
         found = train([shared], [(self.task(1.0), self.phase, self.steps)], heads=[head], points=[0])
+        require_settled((*found.weights, *found.heads), self.learning_rate)
         return found.weights[0], found.heads[0]
 
     def fresh(self, scale: float) -> np.ndarray:
@@ -51,9 +55,15 @@ class Pair:
         """By how much the first task's loss rises while the second is learned, and what is left of that one's loss."""
         first, second = self.task(1.0), self.task(overlap)
         moved = train([shared], [(second, self.phase, self.steps)], heads=[new], points=[0])
+        require_settled((*moved.weights, *moved.heads), self.learning_rate)
         layer, head = moved.weights[0], moved.heads[0]
         rise = first.loss_of(multiplied((layer, old))) - first.loss_of(multiplied((shared, old)))
         return rise / first.zero_loss, second.loss_of(multiplied((layer, head))) / second.zero_loss
+
+    @property
+    def phase(self) -> Phase:
+        """Of both tasks."""
+        return Phase(2 * self.learning_rate)
 
     @property
     def _seeds(self) -> range:

@@ -145,15 +145,14 @@ def test_splits_have_equal_data_and_the_late_half_counts(small):
     ("flags", "told"),
     [
         (["--shares", "0", "1.5"], "shares: got (0.0, 1.5); allowed: shares from 0 to 1"),
+        (["--shares", "0.5"], "shares: got (0.5,); allowed: shares from 0 to 1 with both and one between"),
+        (["--shares", "0", "1"], "shares: got (0.0, 1.0); allowed: shares from 0 to 1 with both and one between"),
         (["--steps", "301"], "steps: got 301; allowed: an even number"),
         (["--timed", "0.7"], "timed: got 0.7"),
+        (["--learning-rate", "5"], "learning_rate: got 5.0; allowed: a smaller one: at this one training diverges"),
+        (["--depth", "1", "--learning-rate", "3"], "learning_rate: got 3.0; allowed: a smaller one"),
         (["--depth", "2", "1"], "depth: got (2, 1); allowed: strictly increasing values"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(flags, told, refused):
     assert told in refused(main, flags)
-
-
-def test_what_diverges_is_told():
-    found = experiment.run(replace(CONFIG, depth=(1,), learning_rate=3.0, seeds=1))
-    assert find(found).verdict == "cannot tell"

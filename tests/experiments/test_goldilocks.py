@@ -228,6 +228,16 @@ def test_the_table_has_a_row_for_each_statement_and_a_column_for_each_task(small
         (["--sizes", "3", "64"], "sizes: got 64; allowed: sizes up to the rank of every task, 61 of digits"),
         (["--utilities", "-1"], "utilities: got -1.0; allowed: a finite number >= 0"),
         (["--compute", "0.5"], "compute: got 0.5; allowed: compute for two sizes, >= 0.6"),
+        (["--compute", "10", "30", "100"], "compute: got (10.0, 30.0, 100.0); allowed: 200.6 at least as the largest"),
+        (
+            ["--compute", "10", "100", "--inference", "0", "60"],
+            "inference: got (0.0, 60.0); allowed: 0 first, and at most",
+        ),
+        (
+            ["--times", "1000"],
+            "times: got 1000.0; allowed: times < 200, at which 400 steps of fine-tuning settle, of a",
+        ),
+        (["--times", "1e9"], "times: got 1000000000.0; allowed: times < 200, at which"),
         (["--inference", "1"], "inference: got (1.0,); allowed: 0 first"),
         (["--depths", "1"], "depths: got (1,); allowed: depths with 2 among them"),
         (["--matrices.widths", "40"], "matrices.widths: got 40; allowed: an integer >= 1 and <= 32"),

@@ -292,12 +292,15 @@ def test_the_table_has_a_row_for_each_method_the_nearest_first(small):
     assert MIXED in lines[1] or float(mean.sel(mitigation=MIXED)) > float(mean.min())
 
 
+FEW = ["--dim", "2", "--steps", "20", "--seeds", "1", "--families", "tail", "--methods", "rate and steps alone"]
 OWN = """
 from experiments.mitigations.method import Method
 from experiments.mitigations.changes import finetuned
 
 slow = Method("momentum", "finetune", finetuned(momentum=0.9), rate=0.1)
 wrong = Method("momentum", "before", finetuned(momentum=0.9))
+none = Method("nothing", "finetune", lambda problem, strength: None)
+axis = Method("bogus axis", "finetune", axis="bogus", strengths=(0.1, 1.0))
 """
 
 
@@ -309,6 +312,11 @@ wrong = Method("momentum", "before", finetuned(momentum=0.9))
         (["--withheld", "pre-training data"], "methods: got EWC; allowed: methods that do without pre-training data"),
         (["--own", "own_method:nothing"], "own: got own_method:nothing; allowed: a name in"),
         (["--own", "own_method:wrong"], "own own_method:wrong.side: got before; allowed: "),
+        (
+            ["--own", "own_method:none", *FEW],
+            "own nothing: of: got None; allowed: a function that gives a linsim.Problem",
+        ),
+        (["--own", "own_method:axis", *FEW], "own bogus axis: axes: got bogus; allowed: "),
         (["--rates", "3"], "rates: got 3"),
     ],
 )

@@ -87,9 +87,12 @@ def test_reversal_is_as_slow_as_imbalance_is_small(small):
     ("flags", "told"),
     [
         (["--overlaps", "0", "1.5"], "overlaps: got (0.0, 1.5); allowed: overlaps from 0 to 1"),
+        (["--overlaps", "0.5"], "overlaps: got (0.5,); allowed: overlaps from 0 to 1 with both and one between"),
+        (["--overlaps", "0", "1"], "overlaps: got (0.0, 1.0); allowed: overlaps from 0 to 1 with both and"),
         (["--head-scales", "0"], "head_scales: got 0.0; allowed: "),
         (["--reversed-budgets", "10", "5"], "reversed_budgets: got (10, 5); allowed: strictly increasing values"),
         (["--tasks", "0"], "tasks: got 0"),
+        (["--learning-rate", "10"], "learning_rate: got 10.0; allowed: a smaller one: at this one training diverges"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(flags, told, refused):
