@@ -40,6 +40,7 @@ ROOMS = (
     "dynamics.matrices.width",
     "dynamics.modes.deep_mode_flow",
     "dynamics.modes.mode_flow",
+    "forecasting.loss_ratio",
     "measures.curvature",
     "measures.features.overlap",
     "measures.forgetting",

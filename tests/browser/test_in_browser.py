@@ -180,8 +180,28 @@ def test_a_link_shows_what_was_seen(opened, chart_page):
 
 
 GARBLED = (
-    *("pins=-1", "pins=1.5", "pins=99", "pins=abc", "pins=3e0", "measure=bogus", "measure=constructor", "quantity=bogus"),
-    *("fronts=99", "fronts=-1", "fronts=abc", "view=7", "view=-1", "view=x", "table=9", "sort=99", "sort=--1", "theme=pink"),
+    *(
+        "pins=-1",
+        "pins=1.5",
+        "pins=99",
+        "pins=abc",
+        "pins=3e0",
+        "measure=bogus",
+        "measure=constructor",
+        "quantity=bogus",
+    ),
+    *(
+        "fronts=99",
+        "fronts=-1",
+        "fronts=abc",
+        "view=7",
+        "view=-1",
+        "view=x",
+        "table=9",
+        "sort=99",
+        "sort=--1",
+        "theme=pink",
+    ),
     *("harm=abc", "harm=-3&excess=-1", "harm=Infinity", "harm=1e9", "excess=0x1", "budget=abc", "budget=-5"),
     *("budget=1e9", "o.seed=1", "o.bogus=1", "__proto__=1", "allsort=99", "allsort=abc", "bogus=1", "%", "&=&"),
 )

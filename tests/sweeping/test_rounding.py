@@ -180,6 +180,13 @@ def test_the_matrix_flow_remembers_that_rounding_let_go_where_both_runs_agree_ag
     target = problem.transfer.pretrain.target
     weights = tuple(layer[0] for layer in problem.initial)
     first, second = matrix_flow(weights, target, 40.0)
+    np.testing.assert_allclose(second @ first, 0, atol=1e-100)  # what cancels in these coordinates does for ever
+    assert not flow_rounding(weights, target, 40.0).trusted
+    turned = np.linalg.qr(np.random.default_rng(0).normal(size=(2, 2)))[
+        0
+    ]  # of the hidden layer: the same network, rounded otherwise
+    weights = turned @ weights[0], weights[1] @ turned.T
+    first, second = matrix_flow(weights, target, 40.0)
     np.testing.assert_allclose(second @ first, target, atol=1e-12)
     assert not flow_rounding(weights, target, 40.0).trusted
     assert flow_rounding(weights, target, 4.0).trusted

@@ -58,14 +58,16 @@ def check_blind(problem: PlainProblem, harms: bool = False) -> float:
     strong, weak = problem["strength"], problem["strength"] * problem["share"]
     before, after = np.diag([strong, weak]), np.diag([strong * problem["factor"], weak])
     begun = two_layers(np.eye(2), np.array([strong, problem["start"] * weak]), np.eye(2), 0.0, np.eye(2))
-    losses, ratios = [], []
+    losses, ratios, told = [], [], []
     for learned in (0.0, 4.0, 8.0):  # odds of the weak mode, in e-folds
         time = max(np.log(1 / problem["start"] - 1) + learned, 0.0) / (4 * weak) if learned else 0.0
         checkpoint = flowed(begun, before, time)
         ratios.append(float(np.sum((product(checkpoint) - after) ** 2) / np.sum((product(checkpoint) - before) ** 2)))
+        told.append(float(loss_ratio(np.diag(product(checkpoint)), np.diag(before), np.diag(after))))
         tuned = product(flowed(checkpoint, after, problem["time"] / strong))
         losses.append(float(np.sum((tuned - before) ** 2)))
     above = every(exceeds(ratios[-1], _LINE), exceeds(np.array(ratios[1:]), np.array(ratios[:-1])))
+    above = every(above, equals(told, ratios, 1e-6))
     first, last = losses[0], losses[-1]
     return every(above, exceeds(last, first) if harms else exceeds(first, last, rounding=1e-9))
 
@@ -169,6 +171,7 @@ CLAIMS = (
                 "time": numbers(0.6, 1),
             }
         ),
+        lemma=True,
         check=check_rotated,
         variants=(Variant(name="below-a-half", changes={"line": 0.5}),),
         beyond=Outside(
