@@ -213,7 +213,8 @@ GARBLED = (
         "sort=--1",
         "theme=pink",
     ),
-    *("harm=abc", "harm=-3&excess=-1", "harm=Infinity", "harm=1e9", "excess=0x1", "budget=abc", "budget=-5"),
+    *("harm=abc", "harm=-3&excess=-1", "harm=Infinity", "harm=1e9", "excess=0x1", "budget=abc"),
+    *("quantity=bogus", "theme=pink", "budget=-5"),
     *("budget=1e9", "o.seed=1", "o.bogus=1", "__proto__=1", "allsort=99", "allsort=abc", "bogus=1", "%", "&=&"),
 )
 
