@@ -58,7 +58,8 @@ def page(dataset: xr.Dataset, most: int = MOST_NUMBERS, name: str = "result") ->
     finding = Finding.of(dataset)
     dataset = label(dataset)
     words = {str(name): variable.dtype.kind not in "fiub" for name, variable in dataset.data_vars.items()}
-    dataset = dataset[sorted(words, key=lambda name: (words[name], name))]  # a store has them in no order of its own
+    order = sorted(words, key=lambda name: (words[name], name))
+    dataset = dataset[order]  # a store has them in no order of its own
     shown = subjects(dataset)
     told, left_out = tables(dataset, _mapped(dataset, shown))
     lines, more = fronts(dataset)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -58,4 +59,7 @@ def write(text: str, file: Path) -> Path:
         partial.replace(file)
     except OSError as error:
         raise RunFailed(f"{file} ({error.strerror or error})") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)  # there only if something failed
     return file

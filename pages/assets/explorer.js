@@ -168,7 +168,9 @@ function fillControls() {
   Object.assign($("budget"), { max: budgets.length - 1, value: page.context.budget });
   const judged = view.turns.some((turning) => turning.judged);
   for (const id of ["harm-slide", "excess-slide"]) $(id).hidden = !judged;
-  $("map").hidden = !view.x;
+  $("map").hidden = $("all").hidden = !view.x;
+  $("explore-title").textContent = view.x ? "Map and curves" : "Curves";
+  $("cell-title").textContent = view.x ? "Cells: the one pointed at, and those pinned" : "Numbers";
   $("quantity").closest("label").hidden = !page.quantities.length;
   const told = criteria();
   $("harm").value = placeOf(told.least_harm);
@@ -226,6 +228,7 @@ function showTables() {
     const cut = (text) => (text.length > 90 ? `${text.slice(0, 88)}…` : text);
     options($("table"), DATA.tables.map((table, at) => [String(at), cut(words(table))]), state.table);
     const told = DATA.tables[Number(state.table)] || DATA.tables[0];
+    $("league-hint").textContent = `A button in each head sorts by its column${told.seeds ? "; medians, with their range over seeds" : ""}.`;
     leagueTable($("league-table"), told, `By ${told.axes.map((axis) => axis.words).join(", ")}`, state.sort, (by) => changed({ sort: by }, "none"));
   }
   $("fronts").hidden = !DATA.fronts.length;

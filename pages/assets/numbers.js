@@ -75,8 +75,9 @@ function columnsOf(view) {
 
 function drawAll() {
   if (!$("all").open || !page.view?.x) return;
+  const seeds = page.view.seeds.some((dim) => page.view.axes[dim].values.length > 1);
   sortable($("all-table"), {
-    caption: "Every cell, medians over seeds", columns: columnsOf(page.view), rows: page.cells, sorted: state.allsort, chose: (by) => changed({ allsort: by }, "none"),
+    caption: `Every cell${seeds ? ", medians over seeds" : ""}`, columns: columnsOf(page.view), rows: page.cells, sorted: state.allsort, chose: (by) => changed({ allsort: by }, "none"),
     more: (cell) => h("button", { type: "button", "aria-pressed": pins().includes(page.cells.indexOf(cell)), "aria-label": `Pin ${nameOf(cell.place)}`, onclick: (event) => { togglePin(page.cells.indexOf(cell)); event.target.setAttribute("aria-pressed", pins().includes(page.cells.indexOf(cell))); } }, "pin"),
   });
 }

@@ -1,6 +1,7 @@
 """What a page of a result holds, read without a browser; what cannot be a page is one line."""
 
 import base64
+import errno
 import json
 import re
 import zlib
@@ -275,6 +276,19 @@ def test_a_page_lies_in_the_folder_of_its_result_whatever_that_calls_itself(name
     pages = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*html*")}
     assert pages == {"runs/one/result.html", "runs/result.html"}
     assert {path.name for path in tmp_path.iterdir()} == {"runs"}
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, capsys, monkeypatch):
+    store.save(league(), tmp_path / "result")
+
+    def full(path, text, **about):
+        path.write_bytes(text.encode()[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert command.main([str(tmp_path / "result"), "--out", str(tmp_path / "a.html")]) == 3
+    assert capsys.readouterr().err == f"not written: {tmp_path / 'a.html'} (No space left on device)\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"result"}
 
 
 def test_a_page_that_cannot_be_written_is_one_line(tmp_path, capsys):

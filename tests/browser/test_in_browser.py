@@ -158,6 +158,17 @@ def test_what_going_on_costs_is_told_of_losses_after_fine_tuning_alone(opened, c
     assert "what going on would cost" not in page.inner_text("#cells")
 
 
+def test_a_page_without_a_map_speaks_of_none(opened, chart_page, tmp_path):
+    one = watched().drop_dims("layer")
+    page = opened(write(explorer.page(one)[0], tmp_path / "watch.html"))
+    assert page.inner_text("#explore-title") == "Curves"
+    assert page.is_hidden("#map") and page.is_hidden("#all")
+    assert not [words for words in ("map", "pinned") if words in page.inner_text("#explore").lower()]
+    page = opened(chart_page)
+    assert page.inner_text("#explore-title") == "Map and curves"
+    assert page.is_visible("#all")
+
+
 def test_a_link_shows_what_was_seen(opened, chart_page):
     first = opened(chart_page)
     slid(first, "budget", 4)
@@ -202,7 +213,8 @@ GARBLED = (
         "sort=--1",
         "theme=pink",
     ),
-    *("harm=abc", "harm=-3&excess=-1", "harm=Infinity", "harm=1e9", "excess=0x1", "budget=abc", "budget=-5"),
+    *("harm=abc", "harm=-3&excess=-1", "harm=Infinity", "harm=1e9", "excess=0x1", "budget=abc"),
+    *("quantity=bogus", "theme=pink", "budget=-5"),
     *("budget=1e9", "o.seed=1", "o.bogus=1", "__proto__=1", "allsort=99", "allsort=abc", "bogus=1", "%", "&=&"),
 )
 
@@ -284,6 +296,14 @@ def test_a_table_tells_what_is_beyond_its_numbers_and_sorts_it_last(opened, tmp_
     page = opened(write(explorer.page(result)[0], tmp_path / "turns.html"))
     page.locator("#league-table thead button").nth(1).click()
     assert page.locator("#league-table tbody td").all_inner_texts() == ["700", "5\u202f000", "> 8000"]
+    assert page.inner_text("#league-hint") == "A button in each head sorts by its column."
+    name = page.locator("#league-table tbody th", has_text="never").bounding_box()
+    assert name["width"] < 400 and name["height"] > 60, "a long name is wrapped"
+
+
+def test_medians_are_told_of_where_there_are_seeds(opened, tmp_path):
+    page = opened(write(explorer.page(league())[0], tmp_path / "league.html"))
+    assert "medians, with their range over seeds" in page.inner_text("#league-hint")
 
 
 def fronts_page(folder):
