@@ -93,6 +93,11 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     """Curves and forecasts of all runs; `InvalidInput` for a table that is refused."""
     require_choice("example", config.example, get_args(Example))
     names = asdict(config.columns)
+    if config.table is None:
+        require(config.columns == Names(), "columns", _renamed(config.columns), "names of columns beside --table alone")
+    else:
+        default = config.example == Config.example
+        require(default, "example", config.example, "no example beside --table")
     told = [name for name in names.values() if name]
     require(len(set(told)) == len(names), "columns", ", ".join(names.values()), "a name for each, no two alike")
     path = Path(__file__).with_name(f"{config.example}.csv") if config.table is None else config.table
@@ -129,6 +134,12 @@ def compute(config: Config, report: Progress | None = None) -> xr.Dataset:
     if report is not None:
         report(len(runs), len(runs))
     return label(dataset, LABELS).assign_attrs(level=forecasts[0].turn.level, forecast=plain, source_of_table=told_of)
+
+
+def _renamed(columns: Names) -> str:
+    """What was asked for."""
+    own, usual = asdict(columns), asdict(Names())
+    return ", ".join(f"{name} {given}" for name, given in own.items() if given != usual[name])
 
 
 def beside(dataset: xr.Dataset) -> Mapping[str, str]:

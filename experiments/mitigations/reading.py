@@ -22,8 +22,11 @@ INSIDE, LOWEST, HIGHEST = "", "lowest", "highest"
 def least_pretrain_loss(transfer: Transfer, finetune_loss: float) -> float:
     """The least L_pre of any network whose L_ft is at most this: max over mu of min_P (L_pre + mu L_ft) - mu L_ft.
 
-    With one covariance it is (1 - sqrt(phi))^2 D^2 at L_ft = phi D^2. [re-derived: strong duality of a convex problem]
+    NaN where that is. With one covariance it is (1 - sqrt(phi))^2 D^2 at L_ft = phi D^2.
+    [re-derived: strong duality of a convex problem]
     """
+    if np.isnan(finetune_loss):
+        return np.nan
     front = Front.of(transfer)
 
     def lost(log_weight: float) -> float:
@@ -60,7 +63,7 @@ class Hardest(NamedTuple):
     """The rule of Watts et al. 2026: all methods at the fine-tuning loss that the worst of them comes down to."""
 
     level: Float[np.ndarray, " seeds"]
-    """tau = max over methods of their min L_ft; of methods that end at all."""
+    """tau = max over methods of their min L_ft; of methods that end at all, NaN where none does."""
     losses: Float[np.ndarray, "methods seeds"]
     """min L_pre where L_ft <= tau, over strengths and rates; NaN of methods that never end."""
 
@@ -73,6 +76,7 @@ def at_hardest(
     sound = np.isfinite(pretrain_loss) & np.isfinite(finetune_loss)
     least = np.where(sound, finetune_loss, np.inf).min(axis=(2, 3))
     level = np.where(np.isfinite(least), least, -np.inf).max(axis=0)
+    level = np.where(np.isfinite(level), level, np.nan)
     before, after = (
         np.moveaxis(np.where(sound, each, np.nan), (3, 2), (0, 1)) for each in (pretrain_loss, finetune_loss)
     )

@@ -67,6 +67,17 @@ def test_bad_tables_are_one_line_and_leave_nothing(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--columns.budget", "steps"], "columns: got budget steps; allowed: names of columns beside --table alone"),
+        (["--table", str(TABLE), "--example", "published"], "example: got published; allowed: no example beside"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(flags, told, refused):
+    assert told in refused(main, flags)
+
+
 @pytest.mark.thorough("tests/forecasting/test_simulation.py")
 def test_verdicts_of_the_example_are_what_came():
     """Losses at 2, 4 and 8 times the largest budget, which the table does not have."""

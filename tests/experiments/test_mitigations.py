@@ -163,6 +163,15 @@ def test_what_is_told_of_unreached_targets_and_ends_of_ranges():
     assert choose(np.full((2, 2), np.nan), bounded=False)[1:] == (-1, "")
 
 
+@pytest.mark.filterwarnings("error")
+def test_where_no_method_ends_at_all_nothing_is_told_and_nothing_warned_of():
+    lost = np.full((2, 3, 1, 4), np.nan)
+    found = at_hardest(lost, lost)
+    assert np.isnan(found.level).all() and np.isnan(found.losses).all()
+    transfer = Transfer(LinearTask.create([2.0, 1.0]), LinearTask.create([2.0, 4.0]))
+    assert np.isnan(least_pretrain_loss(transfer, float(found.level[0])))
+
+
 def test_ranks_and_correlations_are_those_of_scipy():
     rng = np.random.default_rng(0)
     first, second = rng.standard_normal((2, 7, 3))
