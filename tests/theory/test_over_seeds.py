@@ -36,7 +36,7 @@ def test_ends_of_one_value_are_that_value():
     assert told.ends == (told.low, told.high)
 
 
-def test_groups_that_share_seeds_are_drawn_with_them():
+def test_groups_that_share_seeds_are_drawn_with_them(unchecked):
     rng = np.random.default_rng(0)
     shared = rng.normal(size=(6, 1, 1))
     alone, copied = over_crossed(shared), over_crossed(np.repeat(shared, 8, axis=1))

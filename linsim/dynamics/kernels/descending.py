@@ -16,13 +16,12 @@ from linsim.dynamics.kernels.mode_kernel import ModeKernel
 from linsim.dynamics.kernels.vectors import Registers
 from linsim.dynamics.modes import descent_modes
 from linsim.dynamics.modes.mode_steps import Constants
-from linsim.dynamics.runs import Swept
 from linsim.dynamics.solver import Solver, Target
 from linsim.phase import Phase
 
 
 def descended(
-    registers: Registers, solver: Solver, carry: Any, target: Any, phase: Phase, swept: Swept, steps: int
+    registers: Registers, solver: Solver, carry: Any, target: Any, phase: Phase, swept: Any, steps: int
 ) -> Any:
     """Where all lanes are after some steps, of what `linsim.dynamics.kernels.paths` does not refuse.
 
@@ -99,7 +98,7 @@ def modes_descended(
 
 
 @partial(jax.jit, static_argnames="solver")
-def _begun(solver: Any, carry: Any, target: Target, phase: Phase, swept: Swept) -> tuple[Constants, Any]:
+def _begun(solver: Any, carry: Any, target: Target, phase: Phase, swept: Any) -> tuple[Constants, Any]:
     return jax.vmap(lambda one, values: solver.in_own_unit(one, target, phase.put(values)))(carry, swept)
 
 

@@ -21,7 +21,6 @@ from linsim.dynamics.matrices.dense import Dense
 from linsim.dynamics.matrices.gram import Gram
 from linsim.dynamics.modes import descent_modes
 from linsim.dynamics.modes.descent_modes import Modes
-from linsim.dynamics.runs import Swept
 from linsim.dynamics.solver import Solver, State, Target
 from linsim.phase import REGULARIZERS, Phase
 
@@ -36,7 +35,7 @@ _TRIED = {Modes: "modes", Dense: "dense", Gram: "dense"}
 _failures: list[str] = []
 
 
-def descended(solver: Solver, carry: Any, target: Target, phase: Phase, swept: Swept, steps: Any) -> Any | None:
+def descended(solver: Solver, carry: Any, target: Target, phase: Phase, swept: Any, steps: Any) -> Any | None:
     """Where all lanes are after some steps, by a kernel; None where they are XLA's to take."""
     if not isinstance(carry, descent.Carry | descent_modes.Carry):
         return None

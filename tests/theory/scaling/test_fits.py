@@ -69,7 +69,7 @@ def test_turns_are_told_where_a_law_has_them_and_rises_count():
         (lambda table: fit(None, FORMS[0]), "table: got None"),
     ],
 )
-def test_what_cannot_be_fitted_is_refused(call, told):
+def test_what_cannot_be_fitted_is_refused(call, told, unchecked):
     _, table = made("chinchilla", [0.1, 2.0, 3.0], [0.5, 0.8])
     with pytest.raises(InvalidInput) as refused:
         call(table)
