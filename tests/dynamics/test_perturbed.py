@@ -75,7 +75,7 @@ def test_layers_have_rates_of_their_own(depth):
 
 
 @pytest.mark.parametrize("part", [Dropout(0.5), LayerRates(2.0)])
-def test_what_is_of_layers_is_refused_where_other_parameters_move(part):
+def test_what_is_of_layers_is_refused_where_other_parameters_move(part, unchecked):
     problem, *_ = trained(2, Phase(RATE))
     with pytest.raises(InvalidInput, match="gradient_at: got other parameters; allowed: weights"):
         validate_phase("pretrain", Phase(RATE, gradient_at=part, moves=LowRank(1)), problem)

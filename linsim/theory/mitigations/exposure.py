@@ -104,7 +104,7 @@ def mixed_solution(base: ArrayLike, direction: ArrayLike, level: float, share: A
     return np.asarray(known + moved[..., None] * along)
 
 
-def _excess(log_size: Any, kept: np.ndarray, to: float, depth: int) -> np.ndarray:
+def _excess(log_size: Any, kept: Any, to: Any, depth: int) -> np.ndarray:
     """ln of the invariant at some y, less what it is."""
     return np.asarray(
         depth * log_size + (1 - depth) / 2 * np.logaddexp(2 * log_size, np.log(max(to**2, 1e-300))) - kept
