@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 
-from benchmarks.racing import Row, cores, main, race
+from benchmarks.racing import Row, main, race
 from linsim import LinearTask, Phase, Problem, Transfer, gaussian, power_law, random_basis, stack_seeds
+from linsim.dynamics.kernels.threads import cores
 from linsim.dynamics.matrices.dense import Dense
 from linsim.dynamics.runs import Checkpoints, Lanes
 from linsim.dynamics.training import Session

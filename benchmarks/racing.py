@@ -24,9 +24,9 @@ from typing import Any
 
 import jax
 import numpy as np
-import psutil
 
 from linsim.dynamics.kernels import host
+from linsim.dynamics.kernels.threads import cores
 
 _PINNED = "--pinned"
 
@@ -103,12 +103,6 @@ def race(
     share, busy = None if peak is None else fast / peak, float(np.median(cpu[:, 1] / wall[:, 1])) / cores()
     told = middle if pinned else None
     return Row(name, work, unit, fast, slow, middle, low, high, share, note, told, None if pinned else busy)
-
-
-def cores() -> int:
-    """That this process may use."""
-    process = psutil.Process()
-    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else os.cpu_count() or 1
 
 
 def processor() -> str:

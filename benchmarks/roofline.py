@@ -13,7 +13,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from benchmarks.racing import cores
+from linsim.dynamics.kernels.threads import cores
 
 Precision = Literal["float32", "float64"]
 

@@ -47,6 +47,7 @@ from linsim.storage import store
 from linsim.storage.compiled import keep_programs
 from linsim.storage.identity import Identity
 from linsim.storage.leases import lease
+from linsim.storage.plain import write_whole
 from linsim.sweeping.running import reporting
 
 from .identity import files_named, identity
@@ -162,7 +163,7 @@ class Experiment(Generic[C]):
                 computed = time.perf_counter()
                 dataset = store.view(flags.out)
                 for name, text in (self.beside(dataset) if self.beside else {}).items():
-                    (flags.out / name).write_text(text, encoding="utf-8")
+                    write_whole(text, flags.out / name)
                 pictures = self._draw(dataset, flags)
                 finished = time.perf_counter()
                 print(self.tell(dataset, None if flags.verbose else LINES))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from linsim.errors import RunFailed
+from linsim.storage.plain import write_whole
 
 from .packing import as_script
 
@@ -47,19 +47,14 @@ def assembled(title: str, body: str, scripts: Sequence[str], data: Mapping[str, 
 
 
 def write(text: str, file: Path) -> Path:
-    """Write a page beside its name and move it there.
+    """Write a page, into a folder that is made where there is none; it is there as a whole or not.
 
     Raises:
       RunFailed: it could not be written.
     """
-    partial = file.with_name(f".{file.name}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(file)
+        write_whole(text, file)
     except OSError as error:
         raise RunFailed(f"{file} ({error.strerror or error})") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)  # there only if something failed
     return file

@@ -16,7 +16,6 @@ import os
 import platform
 import zlib
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import filelock
@@ -24,6 +23,7 @@ import jax
 import platformdirs
 
 from linsim.dynamics.kernels import trial
+from linsim.storage.provenance import installed
 
 VARIABLE = "LINSIM_CACHE"
 _OFF = ("off", "0", "no", "none", "false")
@@ -74,7 +74,7 @@ class Trials(dict[str, float]):
     """What trials have found on this kind of processor, in a file; those of other versions are made again."""
 
     def __init__(self, file: Path) -> None:
-        self._file, self._versions = file, {package: _version(package) for package in ("linsim", "jaxlib", "llvmlite")}
+        self._file, self._versions = file, {package: installed(package) for package in ("linsim", "jaxlib", "llvmlite")}
         try:
             told = json.loads(file.read_text(encoding="utf-8"))
             super().__init__({name: float(ratio) for name, ratio in told["ratios"].items()})
@@ -96,13 +96,6 @@ class Trials(dict[str, float]):
             aside.replace(self._file)
         except OSError:  # of a disk that is full, say: another process tries again
             pass
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def processor() -> str:

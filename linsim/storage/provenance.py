@@ -29,13 +29,15 @@ def deciding() -> dict[str, str]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+    return {"python": platform.python_version(), **{package: installed(package) for package in _PACKAGES}}
+
+
+def installed(package: str) -> str:
+    """The version of a package that is installed, or that none is."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _device() -> str:

@@ -45,17 +45,17 @@ def run(kernel: Kernel, arrays: Sequence[np.ndarray], lanes: int, steps: int) ->
         return
     code, scratch = _compiled(kernel)
     table = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
-    cores = min(_cores(), lanes)
-    edges = np.linspace(0, lanes, min(lanes, _PARTS * cores if cores > 1 else 1) + 1).astype(int)
+    threads = min(_cores(), lanes)
+    edges = np.linspace(0, lanes, min(lanes, _PARTS * threads if threads > 1 else 1) + 1).astype(int)
 
     def part(first: int, last: int) -> None:
         beside = empty((scratch,), np.dtype(np.uint8))
         code.run(table, first, last - first, steps, beside.ctypes.data)
 
-    if cores == 1:
+    if threads == 1:
         part(0, lanes)
         return
-    with ThreadPoolExecutor(cores, "kernels") as pool:
+    with ThreadPoolExecutor(threads, "kernels") as pool:
         list(pool.map(part, edges[:-1].tolist(), edges[1:].tolist()))
 
 
@@ -73,8 +73,10 @@ def _compiled(kernel: Kernel) -> tuple[Compiled, int]:
     return compiled(text, kernel.registers.bits), scratch
 
 
-@cache
-def _cores() -> int:
-    """That this process may use; asked once, as that takes milliseconds."""
+def cores() -> int:
+    """That this process may use."""
     process = psutil.Process()
     return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
+
+
+_cores = cache(cores)  # asked once, as that takes milliseconds
